@@ -1,0 +1,43 @@
+# From nothing but python3 (3.11 or newer) and make:
+#   make demo   install, then turn the words "a rooster" into a picture, a clip with sound, a sound and a caption
+#   make test   install with the development extras, then run the whole suite
+# A second run is quick: .venv is refreshed only when pyproject.toml or constraints.txt changes.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+DEMO := demo
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint clean
+
+help:
+	@sed -n '1,4p' Makefile
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: Python 3.11 or newer is needed; name one with make PYTHON=…" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+# pip reads the time stamps' files; an install that fails leaves no stamp and is tried again.
+$(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable ".[dev]"
+	@touch $@ $(VENV)/installed
+
+demo: $(VENV)/installed
+	$(BIN)/opencodi generate --text "a rooster" --to image,video,audio,text --seed 0 --output $(DEMO)
+	@echo "The picture, the clip, the sound and the caption are in $(CURDIR)/$(DEMO)"
+
+test: $(VENV)/installed-dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+
+clean:
+	rm -rf $(VENV) $(DEMO)
