@@ -1,0 +1,92 @@
+"""The installed models: folders with a ``model_index.json``, found by name or by path. Imports no torch.
+
+Models ship inside this package; a folder named by the environment variable ``OPENCODI_MODELS`` may hold more, one
+folder per model. A model of that folder hides a packaged one of the same name.
+"""
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import ConfigurationError
+
+INDEX = "model_index.json"
+
+
+@dataclass(frozen=True)
+class Component:
+    """One part of a model folder: its class, its number of parameters and its bytes on disk."""
+
+    name: str
+    class_name: str
+    parameters: int
+    size: int
+
+
+def installed() -> dict[str, Path]:
+    """Name → folder of every installed model, in alphabetical order."""
+    homes = [Path(__file__).parent]
+    if os.environ.get("OPENCODI_MODELS"):
+        homes.append(Path(os.environ["OPENCODI_MODELS"]))
+    found = {index.parent.name: index.parent for home in homes for index in home.glob(f"*/{INDEX}")}
+    return dict(sorted(found.items()))
+
+
+def resolve(name_or_folder: str | Path) -> Path:
+    """The folder of an installed model, or the given folder itself.
+
+    Raises:
+        ConfigurationError: if it is neither; the message names what is installed.
+    """
+    models = installed()
+    if str(name_or_folder) in models:
+        return models[str(name_or_folder)]
+    folder = Path(name_or_folder)
+    if (folder / INDEX).is_file():
+        return folder
+    if folder.is_dir():
+        raise ConfigurationError(f"{folder} is not a model folder: it holds no {INDEX}")
+    raise ConfigurationError(
+        f"model {str(name_or_folder)!r} is neither installed nor a folder; installed: {', '.join(models) or 'none'}"
+    )
+
+
+def components(folder: Path) -> list[Component]:
+    """What a model folder holds, read from its index and the headers of its safetensors files.
+
+    Raises:
+        ConfigurationError: if the index or a weight file cannot be read.
+    """
+    index = read_index(folder)
+    parts = []
+    for name, entry in index.items():
+        if isinstance(entry, list) and len(entry) == 2 and entry[0] is not None:
+            files = [path for path in (folder / name).rglob("*") if path.is_file()]
+            weights = [path for path in files if path.suffix == ".safetensors"]
+            size = sum(path.stat().st_size for path in files)
+            parts.append(Component(name, entry[1], sum(map(_count_parameters, weights)), size))
+    return parts
+
+
+def read_index(folder: Path) -> dict:
+    """The ``model_index.json`` of a model folder: component → ``[module, class]``, and plain configuration values.
+
+    Raises:
+        ConfigurationError: if it is missing or not JSON.
+    """
+    try:
+        return json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{folder / INDEX} cannot be read: {error}") from error
+
+
+def _count_parameters(weights: Path) -> int:
+    """Number of values in a safetensors file, from its header: 8 bytes of length, then JSON."""
+    try:
+        with weights.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    except (OSError, ValueError, MemoryError, OverflowError) as error:
+        raise ConfigurationError(f"{weights} is not a readable safetensors file; restore it") from error
+    return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
