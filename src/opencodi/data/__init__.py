@@ -1,0 +1,1 @@
+"""Paired data for training: WebDataset shards held in memory, captions, augmentation and splits."""

@@ -1,0 +1,52 @@
+"""From stored items to what a network sees: pictures over white and slightly moved, sounds at other speeds and levels."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+
+def over_white(rgba: np.ndarray) -> torch.Tensor:
+    """uint8 RGBA [..., H, W, 4] → float32 RGB [..., 3, H, W] in [-1, 1], transparent parts white."""
+    pixels = torch.from_numpy(rgba).float() / 255
+    alpha = pixels[..., 3:]
+    rgb = pixels[..., :3] * alpha + (1 - alpha)
+    return rgb.movedim(-1, -3) * 2 - 1
+
+
+def random_affine(
+    pixel_values: torch.Tensor, rng: np.random.Generator, scale: float = 0.1, shift: float = 0.06
+) -> torch.Tensor:
+    """Zoom by up to ±``scale`` and shift by up to ``shift`` of the side; the new border is white.
+
+    pixel_values: [B, 3, H, W] in [-1, 1]; the same shape returns. Each picture gets its own draw.
+    """
+    count = pixel_values.shape[0]
+    zoom = 1 + rng.uniform(-scale, scale, count)
+    theta = torch.zeros(count, 2, 3)
+    theta[:, 0, 0] = theta[:, 1, 1] = torch.from_numpy(1 / zoom)
+    theta[:, :, 2] = torch.from_numpy(rng.uniform(-2 * shift, 2 * shift, (count, 2)))
+    grid = F.affine_grid(theta, list(pixel_values.shape), align_corners=False)
+    # grid_sample pads with zeros, so white must be zero while it samples
+    return F.grid_sample(pixel_values - 1, grid, align_corners=False) + 1
+
+
+def audio_batch(
+    samples: np.ndarray, rng: np.random.Generator | None = None, speed: float = 0.15, gain: float = 6.0
+) -> torch.Tensor:
+    """int16 [B, S] → float32 waveforms [B, S] in [-1, 1].
+
+    With ``rng`` each item is played at its own speed (±``speed``, pitch follows), ``gain`` (± decibels, never clipping) and
+    start (up to 0.1 s later).
+    """
+    waveforms = torch.from_numpy(samples.astype(np.float32) / 32768)
+    if rng is None:
+        return waveforms
+    length = waveforms.shape[1]
+    for index, waveform in enumerate(waveforms):
+        faster = rng.uniform(1 - speed, 1 + speed)
+        resized = F.interpolate(waveform[None, None], size=max(1, round(length / faster)), mode="linear")[0, 0]
+        start = int(rng.integers(0, 1600))
+        moved = F.pad(resized, (start, max(0, length - start - resized.shape[0])))[:length]
+        peak = float(moved.abs().max().clamp(min=1e-4))
+        waveforms[index] = moved * min(10 ** (rng.uniform(-gain, gain) / 20), 0.99 / peak)
+    return waveforms

@@ -1,0 +1,60 @@
+"""What an item may be called. Every caption of a record is enumerable, so that text embeddings can be computed once."""
+
+from collections.abc import Mapping
+from typing import Any
+
+STYLE_NAMES = {
+    "noto": "noto",
+    "noto-v1": "old noto",
+    "twemoji": "twemoji",
+    "openmoji": "openmoji",
+    "fluent-emoji": "fluent",
+    "fluent-emoji-flat": "flat fluent",
+    "fluent-3d": "3d",
+    "fluent-3d-anim": "3d",
+    "fxemoji": "fxemoji",
+    "emojione": "emojione",
+    "emojione-v1": "old emojione",
+}
+
+
+def article(noun: str) -> str:
+    """``a rooster``, ``an owl``."""
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
+
+
+def display_name(record: Mapping[str, Any]) -> str:
+    """The concept's name, with the skin tone where the record has one."""
+    tone = record.get("tone")
+    return f"{record['name']} with {tone} skin" if tone else str(record["name"])
+
+
+def image_captions(record: Mapping[str, Any], concept: Mapping[str, Any]) -> list[str]:
+    """Captions of a picture: its name, its name in its style, its keywords. Photographs have their own caption."""
+    if record.get("caption"):
+        return [record["caption"]]
+    name, style = display_name(record), STYLE_NAMES.get(record["style"], record["style"])
+    plain = [name, article(name), f"a picture of {article(name)}"]
+    styled = [article(f"{style} {name}"), f"{name}, {style} style"]
+    return plain + styled + keyword_captions(concept)
+
+
+def video_captions(record: Mapping[str, Any], concept: Mapping[str, Any]) -> list[str]:
+    """Captions of a clip."""
+    name = display_name(record)
+    return [name, article(name), f"{article(name)}, moving", f"an animated {name}", *keyword_captions(concept)]
+
+
+def audio_captions(record: Mapping[str, Any], concept: Mapping[str, Any]) -> list[str]:
+    """Captions of a recording: ``the word …`` for speech and ``the sound of …`` for sounds keep the two apart."""
+    name = record["name"] if "name" in record else concept["name"]
+    if record["shard"] == "speech":
+        return [f"the word {record['text']}", f"a voice saying {record['text']}"]
+    return [name, article(name), f"the sound of {article(name)}", f"{name} sound"]
+
+
+def keyword_captions(concept: Mapping[str, Any], most: int = 4) -> list[str]:
+    """A few of the concept's own keywords: what people call it besides its name."""
+    name = concept.get("name", "")
+    words = [word for word in concept.get("keywords", ()) if word.lower() not in name.lower()]
+    return words[:most]

@@ -1,0 +1,117 @@
+"""Read the WebDataset shards of a collection into memory: one array of media and one list of records per kind.
+
+Everything is small (64x64 pixels, two seconds), so decoding once at the start is faster than decoding in every epoch.
+"""
+
+import io
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from PIL import Image
+
+from ..errors import TrainingError
+
+SAMPLE_RATE = 16_000
+AUDIO_SAMPLES = 32_768
+"""Audio items are cut or zero-padded to this many samples: 2.048 s at 16 kHz."""
+
+
+@dataclass
+class Items:
+    """Media of one kind and what is known of each.
+
+    Attributes:
+        media: images uint8 [N, H, W, 4]; videos uint8 [N, frames, H, W, 4]; audio int16 [N, AUDIO_SAMPLES] at 16 kHz.
+        records: the N json records of the shard, each with its ``shard`` name added.
+    """
+
+    media: np.ndarray
+    records: list[dict[str, Any]]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def subset(self, indices: Sequence[int] | np.ndarray) -> "Items":
+        """The items at these positions."""
+        return Items(self.media[np.asarray(indices, dtype=int)], [self.records[i] for i in indices])
+
+
+def find_data(folder: str | Path | None = None) -> Path:
+    """The folder of shards: the argument, or the environment variable ``OPENCODI_DATA``.
+
+    Raises:
+        TrainingError: if neither is given or the folder has no ``concepts.jsonl``.
+    """
+    chosen = folder or os.environ.get("OPENCODI_DATA")
+    if not chosen:
+        raise TrainingError("no training data: give the folder of shards with --data or in OPENCODI_DATA")
+    path = Path(chosen)
+    if not (path / "concepts.jsonl").is_file():
+        raise TrainingError(f"{path} has no concepts.jsonl: give the folder that holds the shards (*.tar.gz)")
+    return path
+
+
+def load_concepts(folder: Path) -> dict[str, dict[str, Any]]:
+    """``concepts.jsonl`` as {code: record}; a record has name, keywords, group, subgroup, emoji and styles."""
+    lines = (folder / "concepts.jsonl").read_text(encoding="utf-8").splitlines()
+    return {record["code"]: record for record in map(json.loads, lines)}
+
+
+def load_images(folder: Path, shards: Sequence[str] = ("images", "images-skin-tones")) -> Items:
+    """Every picture of the shards, uint8 RGBA [N, 64, 64, 4]."""
+    return _load(folder, shards, "webp", _decode_image)
+
+
+def load_videos(folder: Path, shards: Sequence[str] = ("videos", "videos-skin-tones"), num_frames: int = 16) -> Items:
+    """Every clip of the shards, uint8 RGBA [N, num_frames, 64, 64, 4]; frames are stacked top to bottom in the files."""
+
+    def decode(data: bytes) -> np.ndarray:
+        strip = _decode_image(data)
+        return strip.reshape(num_frames, strip.shape[0] // num_frames, *strip.shape[1:])
+
+    return _load(folder, shards, "webp", decode)
+
+
+def load_audio(folder: Path, shards: Sequence[str] = ("sounds", "speech")) -> Items:
+    """Every recording of the shards, int16 [N, AUDIO_SAMPLES] at 16 kHz, zero-padded at the end."""
+    return _load(folder, shards, "ogg", _decode_audio)
+
+
+def _load(folder: Path, shards: Sequence[str], suffix: str, decode) -> Items:
+    import webdataset
+
+    media, records = [], []
+    for shard in shards:
+        path = folder / f"{shard}.tar.gz"
+        if not path.is_file():
+            raise TrainingError(f"{path} is missing: the recipe asks for the shard {shard!r}")
+        for sample in webdataset.WebDataset(str(path), shardshuffle=False, empty_check=False):
+            media.append(decode(sample[suffix]))
+            records.append({**json.loads(sample["json"]), "shard": shard})
+    if not records:
+        raise TrainingError(f"{folder} holds no items in {', '.join(shards)}")
+    return Items(np.stack(media), records)
+
+
+def _decode_image(data: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image.convert("RGBA"))
+
+
+def _decode_audio(data: bytes) -> np.ndarray:
+    samples, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
+    mono = samples.mean(axis=1)
+    if rate != SAMPLE_RATE:
+        from scipy.signal import resample_poly
+
+        mono = resample_poly(mono, SAMPLE_RATE, rate)
+    mono = mono[:AUDIO_SAMPLES]
+    padded = np.zeros(AUDIO_SAMPLES, np.int16)
+    padded[: len(mono)] = np.clip(mono * 32767, -32768, 32767)
+    return padded
