@@ -101,7 +101,7 @@ class MelSpectrogram:
     def griffin_lim(
         self, log_mel: torch.Tensor, num_iterations: int = 32, generator: torch.Generator | None = None
     ) -> torch.Tensor:
-        """Log-mel [B, T, M] → waveform [B, T * hop_length] without a network (Griffin & Lim 1984; momentum: Perraudin 2013).
+        """Log-mel [B, T, M] → waveform [B, T * hop_length] without a network (Griffin & Lim 1984; Perraudin 2013).
 
         The baseline a trained vocoder is compared with. Magnitudes come from the filter bank's pseudo-inverse, the
         first phases from ``generator`` (zeros without one).
