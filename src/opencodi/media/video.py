@@ -1,0 +1,146 @@
+"""Clip files ↔ `Video`, and clips of another number of frames, rate or size."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ..errors import ArgumentError, OverLimit
+from .audio import SAMPLE_RATE
+from .decoding import decode_in_child
+from .files import replacing, require_kind
+from .image import fit_square
+from .limits import DEFAULT_LIMITS, Limits
+from .mux import write_mp4
+from .objects import Audio, Video
+
+WRITE_SUFFIXES = (".mp4", ".mov", ".gif", ".webp")
+_KINDS = ("mp4", "matroska", "gif", "webp", "png")
+_FASTEST = 60.0
+
+
+def read_video(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> Video:
+    """Read an MP4, MOV, WebM, or an animated GIF, WebP or PNG, with its sound (16 kHz, mono) if it has one.
+
+    It is decoded in a child process. Frames come upright, transparent parts over white, at an even rate (see
+    `even_rate`); frames larger than `limits.max_frame_side` are scaled down.
+
+    Raises:
+        MissingFile, EmptyFile, WrongKind: if the file is not there, is without bytes or frames, or is no clip.
+        DamagedFile: if it is truncated, cannot be decoded or crashes the decoder.
+        OverLimit: if it has more bytes, pixels, seconds or frames than `limits` allow.
+    """
+    path, kind = require_kind(path, limits, _KINDS, "a clip")
+    decoded = decode_in_child(path, kind, limits, frames=True, sample_rate=SAMPLE_RATE)
+    chosen, fps = even_rate(decoded.times, decoded.end, decoded.rate)
+    frame_bytes = decoded.frames[0].nbytes
+    if len(chosen) > limits.max_frames or len(chosen) * frame_bytes > limits.max_decoded_bytes:
+        raise OverLimit(f"{path}: has {len(chosen):,} frames at an even rate, the limit is {limits.max_frames:,}")
+    # Most clips are even already, and then their frames need no second copy.
+    is_even = len(chosen) == len(decoded.times) and (chosen == np.arange(len(chosen))).all()
+    return Video(decoded.frames if is_even else decoded.frames[chosen], fps, decoded.audio)
+
+
+def even_rate(times: np.ndarray, end: float, declared: float | None = None) -> tuple[np.ndarray, float]:
+    """Which frames to show, and how many per second, so that frames at uneven `times` seem to keep their timing.
+
+    Args:
+        times: ``[num_frames]`` when each frame begins, in seconds after the first.
+        end: when the last one ends.
+        declared: the file's own rate, preferred where it agrees, since containers round their time stamps.
+
+    Returns:
+        Indices of frames and frames per second: every frame once if they are even to half a frame, else the frame
+        shown at each instant of a grid as fine as the median frame (60 per second at most).
+    """
+    count = len(times)
+    steps = np.diff(times)
+    if end <= (times[-1] if count else 0) or (steps <= 0).any():  # no usable time stamps
+        return np.arange(count), declared or 25.0
+    mean = end / count
+    if np.abs(times - mean * np.arange(count)).max() <= mean / 2:
+        fps = 1 / mean
+        return np.arange(count), declared if declared and abs(declared / fps - 1) < 0.02 else fps
+    fps = min(_FASTEST, 1 / float(np.median(steps)))
+    instants = (np.arange(max(1, round(end * fps))) + 0.5) / fps
+    return np.searchsorted(times, instants, side="right") - 1, fps
+
+
+def write_video(video: Video, path: str | Path) -> None:
+    """Write a clip as MP4 (H.264, and AAC if it has sound) or, by the ending of `path`, MOV, looping GIF or WebP.
+
+    GIF and WebP carry no sound, so it is left out there. H.264 needs even sizes: an odd width or height repeats its
+    last column or row.
+
+    Raises:
+        ArgumentError: if `video` is not a `Video`.
+        MediaError: if it cannot be written (see `files.replacing`).
+    """
+    if not isinstance(video, Video):
+        raise ArgumentError(f"video: must be a Video, not {type(video).__name__}")
+    with replacing(path, WRITE_SUFFIXES) as temporary:
+        _WRITERS[temporary.suffix.lower()](video, temporary)
+
+
+def _write_gif(video: Video, path: Path) -> None:
+    _write_pictures(video, path, tick=10, optimize=False)  # GIF counts in hundredths of a second
+
+
+def _write_webp(video: Video, path: Path) -> None:
+    _write_pictures(video, path, tick=1, quality=90, method=4)
+
+
+def _write_pictures(video: Video, path: Path, tick: int, **options: object) -> None:
+    """An endless loop. Durations are whole ticks of so many milliseconds that add up to the clip's."""
+    borders = np.rint(np.arange(len(video.frames) + 1) * 1000 / video.fps / tick).astype(int)
+    durations = [int(step) * tick for step in np.diff(borders)]
+    first, *others = [Image.fromarray(frame) for frame in video.frames]
+    first.save(path, save_all=True, append_images=others, duration=durations, loop=0, **options)
+
+
+_WRITERS: dict[str, Callable[[Video, Path], None]] = {
+    ".mp4": write_mp4,
+    ".mov": write_mp4,
+    ".gif": _write_gif,
+    ".webp": _write_webp,
+}
+
+
+def sample_frames(video: Video, num_frames: int, fps: float | None = None) -> Video:
+    """A clip of `num_frames` frames chosen from `video`.
+
+    Without `fps` they are spread evenly over the whole clip, which keeps its length and sound. With `fps` they are what
+    is shown at that rate from the first frame on: a longer clip is cut, with its sound; a shorter one starts again from
+    its beginning, frames and sound, as stickers do.
+
+    Raises:
+        ArgumentError: if `num_frames` or `fps` is not positive.
+    """
+    if num_frames < 1 or (fps is not None and not fps > 0):
+        raise ArgumentError(f"sample_frames: num_frames and fps must be positive, not {num_frames} and {fps}")
+    if fps is None:
+        chosen = np.arange(num_frames) * len(video.frames) // num_frames
+        return Video(video.frames[chosen], num_frames / video.seconds, video.audio)
+    # A hair is added, so that 2 / 8 s at 24 frames per second is frame 6 and not 5.
+    shown = np.floor(np.arange(num_frames) * (video.fps / fps) + 1e-6).astype(int)
+    return Video(video.frames[shown % len(video.frames)], fps, _cut_or_loop(video, num_frames / fps))
+
+
+def _cut_or_loop(video: Video, seconds: float) -> Audio | None:
+    if video.audio is None:
+        return None
+    rate = video.audio.sample_rate
+    one_round = round(video.seconds * rate)
+    wanted = max(1, round(seconds * rate))
+    samples = video.audio.samples
+    if wanted > one_round > 0:
+        samples = np.resize(np.pad(samples[:one_round], (0, max(0, one_round - len(samples)))), wanted)
+    return Audio(samples[:wanted], rate)
+
+
+def fit_square_frames(video: Video, size: int) -> Video:
+    """The clip with frames of `size` x `size` pixels, each fitted as `fit_square` does."""
+    frames = np.stack([np.asarray(fit_square(Image.fromarray(frame), size)) for frame in video.frames])
+    return replace(video, frames=frames)
