@@ -1,0 +1,173 @@
+"""Layers that both denoisers share: attention on tokens, one block of the UNet, and the time embedding."""
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.attention import FeedForward
+from diffusers.models.attention_processor import Attention
+from diffusers.models.embeddings import TimestepEmbedding, Timesteps
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+
+def zero_init(layer: nn.Module) -> nn.Module:
+    """Zero a layer's parameters, so that the residual branch it ends starts as an identity."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Scaled dot-product attention on ``[batch, heads, tokens, head_dim]``; ``bias`` is added to the logits."""
+    if query.device.type == "cpu" and query.dtype != torch.float32 and torch.is_grad_enabled():
+        # The fused kernel's half-precision backward on the CPU takes about twice as long as plain matrix products.
+        with sdpa_kernel(SDPBackend.MATH):
+            return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+
+
+class AttentionProcessor:
+    """What diffusers' ``Attention`` computes here: ``attend`` between its projections."""
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+    ) -> Tensor:
+        """``hidden_states`` [B, N, C], ``encoder_hidden_states`` [B, M, D] (default: self-attention) -> [B, N, C]."""
+        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        query, key, value = (
+            rearrange(states, "b n (h d) -> b h n d", h=attn.heads)
+            for states in (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context))
+        )
+        return attn.to_out[0](rearrange(attend(query, key, value, attention_mask), "b h n d -> b n (h d)"))
+
+
+class SpatialTransformer(nn.Module):
+    """Self-attention, cross-attention on a context and a gated feed-forward, as one residual branch (SPEC §2.1).
+
+    Args:
+        channels: channels of the feature map.
+        context_dim: size of a context token.
+        num_heads: attention heads; must divide ``width``.
+        feed_forward_mult: hidden width of the feed-forward, as a multiple of ``width``.
+        norm_num_groups: groups of the norm at the entry; must divide ``channels``.
+        width: channels inside the branch; ``None`` means ``channels``, as in the reference.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        context_dim: int,
+        num_heads: int,
+        feed_forward_mult: float,
+        norm_num_groups: int,
+        width: int | None = None,
+    ):
+        super().__init__()
+        width = width or channels
+        heads = {"heads": num_heads, "dim_head": width // num_heads, "processor": AttentionProcessor()}
+        self.norm = nn.GroupNorm(norm_num_groups, channels, eps=1e-6)
+        self.proj_in = nn.Linear(channels, width)
+        self.norm1 = nn.LayerNorm(width)
+        self.attn1 = Attention(width, **heads)
+        self.norm2 = nn.LayerNorm(width)
+        self.attn2 = Attention(width, cross_attention_dim=context_dim, **heads)
+        self.norm3 = nn.LayerNorm(width)
+        self.ff = FeedForward(width, mult=feed_forward_mult, activation_fn="geglu")
+        self.proj_out = zero_init(nn.Linear(width, channels))
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        """``x`` [B, C, *positions], ``context`` [B, N, context_dim] -> like ``x``."""
+        tokens = self.proj_in(self.norm(x).flatten(2).transpose(1, 2))
+        tokens = tokens + self.attn1(self.norm1(tokens))
+        tokens = tokens + self.cross_attention(tokens, context)
+        tokens = tokens + self.ff(self.norm3(tokens))
+        return x + self.proj_out(tokens).transpose(1, 2).unflatten(2, x.shape[2:])
+
+    def cross_attention(self, tokens: Tensor, context: Tensor) -> Tensor:
+        """What the context adds to every token: [B, 1, width] for one context token, else [B, N, width].
+
+        With one key the softmax is 1 whatever the query (SPEC §0.4), so this is exact, and its gradients too.
+        """
+        if context.shape[1] == 1:
+            return self.attn2.to_out[0](self.attn2.to_v(context))
+        return self.attn2(self.norm2(tokens), context)
+
+
+class Block(nn.Module):
+    """One step of the UNet: ``residual → temporal → attention → resample → alignment``, each part optional.
+
+    The alignment part is also skipped when no environment tokens are given, and the temporal part for images.
+    """
+
+    def __init__(
+        self,
+        residual: nn.Module | None = None,
+        temporal: nn.Module | None = None,
+        attention: SpatialTransformer | None = None,
+        resample: nn.Module | None = None,
+        alignment: SpatialTransformer | None = None,
+        tokens_per_feature: int | None = None,
+    ):
+        super().__init__()
+        self.residual, self.temporal, self.attention = residual, temporal, attention
+        self.resample, self.alignment = resample, alignment
+        self.tokens_per_feature = tokens_per_feature
+
+    def forward(
+        self,
+        x: Tensor,
+        time_embedding: Tensor,
+        context: Tensor | None = None,
+        environment: Tensor | None = None,
+        num_frames: int | None = None,
+    ) -> Tensor:
+        """``x`` [B, C, h, w], frames of a video folded into the batch, or [B, C * tokens] -> the next feature."""
+        if self.residual is not None:
+            x = self.residual(x, time_embedding)
+        if self.temporal is not None and num_frames is not None:
+            x = self.temporal(x, num_frames)
+        if self.attention is not None:
+            x = self._transform(self.attention, x, context)
+        if self.resample is not None:
+            x = self.resample(x)
+        if self.alignment is not None and environment is not None:
+            x = self._transform(self.alignment, x, environment)
+        return x
+
+    def _transform(self, transformer: SpatialTransformer, x: Tensor, context: Tensor) -> Tensor:
+        if self.tokens_per_feature is None:
+            return transformer(x, context)
+        return transformer(x.unflatten(1, (-1, self.tokens_per_feature)), context).flatten(1)
+
+
+class Head(nn.Module):
+    """Norm, SiLU and a projection: how a network and its environment encoder end."""
+
+    def __init__(self, channels: int, projection: nn.Module, norm_num_groups: int, tokens_per_feature: int | None):
+        super().__init__()
+        self.tokens_per_feature = tokens_per_feature
+        self.norm = nn.GroupNorm(norm_num_groups, channels, eps=1e-5)
+        self.proj = projection
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x`` [B, C, h, w] or [B, C * tokens] -> what ``projection`` makes of it."""
+        if self.tokens_per_feature is None:
+            return self.proj(F.silu(self.norm(x)))
+        return self.proj(F.silu(self.norm(x.unflatten(1, (-1, self.tokens_per_feature)))).flatten(1))
+
+
+class TimeEmbedding(nn.Module):
+    """Sinusoid of the timestep, cosines first, through two linear layers (SPEC §2)."""
+
+    def __init__(self, channels: int, embedding_dim: int):
+        super().__init__()
+        self.sinusoid = Timesteps(channels, flip_sin_to_cos=True, downscale_freq_shift=0)
+        self.mlp = TimestepEmbedding(channels, embedding_dim)
+
+    def forward(self, timesteps: Tensor, dtype: torch.dtype) -> Tensor:
+        """``timesteps`` [B], whole or fractional -> [B, embedding_dim]."""
+        return self.mlp(self.sinusoid(timesteps).to(dtype))

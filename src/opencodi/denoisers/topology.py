@@ -1,0 +1,286 @@
+"""The one topology of all denoisers: input blocks, middle, output blocks, skips, environment encoder (SPEC §2.1, §3).
+
+``UNet`` and ``FlatUNet`` fill it with their own layers; everything about order, widths and skips is written here.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from diffusers import ConfigMixin, ModelMixin
+from torch import Tensor, nn
+
+from ..errors import ConfigurationError
+from .blocks import Block, Head, SpatialTransformer, TimeEmbedding, zero_init
+
+
+class Denoiser(ModelMixin, ConfigMixin):
+    """Base of the denoisers: builds the topology from ``self.config`` and runs it."""
+
+    tokens_per_feature: int | None = None
+
+    # The layers that a subclass supplies; widths are feature channels.
+
+    @abstractmethod
+    def _entry(self, in_channels: int, channels: int) -> nn.Module:
+        """Sample -> first features."""
+
+    @abstractmethod
+    def _residual(self, in_channels: int, channels: int) -> nn.Module:
+        """``(features, time embedding) -> features``, ending in a zeroed layer."""
+
+    @abstractmethod
+    def _down(self, channels: int) -> nn.Module:
+        """To the next, coarser level."""
+
+    @abstractmethod
+    def _up(self, channels: int) -> nn.Module:
+        """Back to the finer level."""
+
+    @abstractmethod
+    def _projection(self, channels: int, out_channels: int) -> nn.Module:
+        """Features -> output."""
+
+    def _temporal(self, channels: int) -> nn.Module | None:
+        """A temporal block, or None where there is no time axis."""
+        return None
+
+    # ------------------------------------------------------------------ building
+
+    def _build(self) -> None:
+        config = self.config
+        self._check_config()
+        widths = [config.model_channels * mult for mult in config.channel_mult]
+        levels = range(len(widths))
+        self.time_embedding = TimeEmbedding(config.model_channels, self.time_embedding_dim)
+        self.conv_in = self._entry(config.in_channels, config.model_channels)
+
+        encoder, skip_widths, width = [], [config.model_channels], config.model_channels
+        for level in levels:
+            for _ in range(config.num_res_blocks[level]):
+                encoder.append(self._block(level, width, widths[level]))
+                width = widths[level]
+                skip_widths.append(width)
+            if level != levels[-1]:
+                encoder.append(Block(resample=self._down(width)))
+                skip_widths.append(width)
+        self.encoder = nn.ModuleList(encoder)
+
+        self.middle = nn.ModuleList(
+            [
+                self._plain_block(width, width, self._has_temporal[-1], attention=self._attention(width)),
+                self._plain_block(width, width, self._has_temporal[-1]),
+            ]
+        )
+
+        decoder = []
+        for level in reversed(levels):
+            for i in range(config.num_res_blocks[level] + 1):
+                last = i == config.num_res_blocks[level]
+                up = self._up(widths[level]) if last and level > 0 else None
+                decoder.append(self._block(level, width + skip_widths.pop(), widths[level], resample=up))
+                width = widths[level]
+        self.decoder = nn.ModuleList(decoder)
+        self.conv_out = self._head(width, zero_init(self._projection(width, config.out_channels)))
+        self.environment_encoder = self._environment_encoder() if config.alignment else None
+
+    @property
+    def time_embedding_dim(self) -> int:
+        return self.config.time_embedding_dim or 4 * self.config.model_channels
+
+    @property
+    def _has_temporal(self) -> list[bool]:
+        """Per level; never for a network without time axis."""
+        return [bool(self.config.get("temporal")) and flag for flag in self.config.get("with_temporal", [])] or [
+            False
+        ] * len(self.config.channel_mult)
+
+    def _block(self, level: int, in_width: int, width: int, resample: nn.Module | None = None) -> Block:
+        config = self.config
+        return self._plain_block(
+            in_width,
+            width,
+            self._has_temporal[level],
+            attention=self._attention(width) if config.with_attention[level] else None,
+            resample=resample,
+            alignment=self._alignment(width) if config.alignment and config.with_alignment[level] else None,
+        )
+
+    def _plain_block(self, in_width: int, width: int, temporal: bool, **parts: Any) -> Block:
+        return Block(
+            self._residual(in_width, width),
+            self._temporal(width) if temporal else None,
+            tokens_per_feature=self.tokens_per_feature,
+            **parts,
+        )
+
+    def _attention(self, width: int) -> SpatialTransformer:
+        config = self.config
+        return SpatialTransformer(
+            width,
+            config.cross_attention_dim,
+            config.num_attention_heads,
+            config.feed_forward_mult,
+            config.norm_num_groups,
+        )
+
+    def _alignment(self, width: int) -> SpatialTransformer:
+        config = self.config
+        return SpatialTransformer(
+            width,
+            config.environment_dim,
+            config.num_attention_heads,
+            config.alignment_feed_forward_mult,
+            config.norm_num_groups,
+            width=int(width * config.alignment_width_mult),
+        )
+
+    def _head(self, width: int, projection: nn.Module) -> Head:
+        return Head(width, projection, self.config.norm_num_groups, self.tokens_per_feature)
+
+    def _environment_encoder(self) -> nn.ModuleList:
+        config = self.config
+        entry_width = config.environment_channels[0] // 2
+        layers: list[nn.Module] = [self._entry(config.in_channels, entry_width)]
+        width = entry_width
+        for level, next_width in enumerate(config.environment_channels):
+            if level > 0:
+                layers.append(Block(resample=self._down(width)))
+            for _ in range(config.environment_num_res_blocks):
+                layers.append(self._plain_block(width, next_width, bool(config.get("temporal"))))
+                width = next_width
+        layers.append(self._head(width, self._projection(width, config.environment_dim)))
+        return nn.ModuleList(layers)
+
+    def _check_config(self) -> None:
+        config = self.config
+        num_levels = len(config.channel_mult)
+        for name in ("num_res_blocks", "with_attention", "with_temporal", "with_alignment"):
+            if len(config.get(name, config.channel_mult)) != num_levels:
+                raise ConfigurationError(
+                    f"{name}: {len(config[name])} values for the {num_levels} levels of channel_mult; give one per level"
+                )
+        if config.skip not in ("ordinary", "aliased"):
+            raise ConfigurationError(f"skip: {config.skip!r} is unknown, choose 'ordinary' or 'aliased'")
+        if config.environment_tokens != 1:
+            raise ConfigurationError(f"environment_tokens: {config.environment_tokens} asked, only 1 is supported")
+        widths = [config.model_channels * mult for mult in config.channel_mult]
+        for width in widths:
+            for name in ("norm_num_groups", "num_attention_heads"):
+                if width % config[name]:
+                    raise ConfigurationError(f"{name}: {config[name]} must divide every width; {width} is not divided")
+
+    # ------------------------------------------------------------------ running
+
+    def _fold(self, sample: Tensor) -> tuple[Tensor, int | None]:
+        """Sample -> (features with any frames in the batch axis, number of frames or None)."""
+        return sample, None
+
+    def forward(
+        self,
+        sample: Tensor,
+        timesteps: Tensor,
+        encoder_hidden_states: Tensor,
+        environment_hidden_states: Tensor | None = None,
+    ) -> Tensor:
+        """Predict the scheduler's target (noise, velocity or flow) from a noisy latent.
+
+        Args:
+            sample: image [B, C, H, W], video [B, C, F, H, W], audio [B, C, T, M] or text [B, D].
+            timesteps: [B], whole or fractional.
+            encoder_hidden_states: prompt tokens [B, N, cross_attention_dim].
+            environment_hidden_states: tokens [B, n, environment_dim] that the alignment sub-layers attend to; None
+                skips those sub-layers (one output modality).
+
+        Returns:
+            Tensor of the shape of ``sample``.
+        """
+        x, num_frames = self._fold(sample)
+        context = encoder_hidden_states.to(sample.dtype) * self.config.context_scale
+        per_sample = [self.time_embedding(timesteps, sample.dtype), context, environment_hidden_states]
+        if num_frames is not None:
+            per_sample = [None if t is None else t.repeat_interleave(num_frames, dim=0) for t in per_sample]
+        x = self._run(x, *per_sample, num_frames)
+        return x if num_frames is None else x.unflatten(0, (-1, num_frames)).transpose(1, 2)
+
+    def _run(self, x: Tensor, *states: Any) -> Tensor:
+        x = self.conv_in(x)
+        skips = [x]
+        for block in self.encoder:
+            x = block(x, *states)
+            skips.append(x)
+        for block in self.middle:
+            x = block(x, *states)
+        if self.config.skip == "aliased":
+            # The published networks decode cat(mid, mid) first: their list of skips is overwritten (SPEC §0.2).
+            skips[-1] = x
+        for block in self.decoder:
+            x = block(torch.cat([x, skips.pop()], dim=1), *states)
+        return self.conv_out(x)
+
+    def environment(self, sample: Tensor, timesteps: Tensor) -> Tensor:
+        """What the other modalities see of this noisy latent: L2-normalised tokens [B, 1, environment_dim] (SPEC §3).
+
+        Raises:
+            ConfigurationError: if the network was built with ``alignment=False``.
+        """
+        if self.environment_encoder is None:
+            raise ConfigurationError("alignment: this denoiser was built without it and cannot take part in joint runs")
+        x, num_frames = self._fold(sample)
+        time_embedding = self.time_embedding(timesteps, sample.dtype)
+        if num_frames is not None:
+            time_embedding = time_embedding.repeat_interleave(num_frames, dim=0)
+        first, *blocks, head = self.environment_encoder
+        x = first(x)
+        for block in blocks:
+            x = block(x, time_embedding, num_frames=num_frames)
+        x = head(x).unflatten(0, (sample.shape[0], -1))
+        # [B, frames, environment_dim, *positions] -> one vector per sample
+        pooled = x.transpose(1, 2).flatten(2).mean(dim=2)
+        return F.normalize(pooled, dim=-1)[:, None]
+
+    # ------------------------------------------------------------------ parts
+
+    def alignment_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """(name, parameter) of the alignment sub-layers and the environment encoder: what the alignment stage trains."""
+        return ((name, p) for name, p in self.named_parameters() if is_alignment(name))
+
+    def temporal_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """(name, parameter) of the temporal blocks between input and output: what makes the image network a video one."""
+        return ((name, p) for name, p in self.named_parameters() if is_temporal(name))
+
+    def extended(self, **changes: Any) -> Self:
+        """A new network with config values changed and every weight of this one kept.
+
+        ``unet.extended(temporal=True)`` is the video network that starts as this image network;
+        ``unet.extended(alignment=True)`` the joint one. What is new starts as an identity.
+
+        Raises:
+            ConfigurationError: if a change alters anything but temporal and alignment parts.
+        """
+        config = {name: value for name, value in self.config.items() if not name.startswith("_")}
+        unknown = sorted(set(changes) - set(config))
+        if unknown:
+            raise ConfigurationError(f"{unknown[0]}: not a config value of {type(self).__name__}")
+        extended = type(self)(**{**config, **changes}).to(self.device, self.dtype)
+        ours, theirs = self.state_dict(), extended.state_dict()
+        for name in sorted(set(theirs) ^ set(ours)):
+            if not (name in theirs and (is_alignment(name) or is_temporal(name))):
+                raise ConfigurationError(f"{', '.join(changes)}: would add or drop {name}; only parts can be added")
+        for name, tensor in ours.items():
+            if theirs[name].shape != tensor.shape:
+                raise ConfigurationError(f"{', '.join(changes)}: would change the shape of {name}")
+        extended.load_state_dict(ours, strict=False)
+        return extended.train(self.training)
+
+
+def is_alignment(name: str) -> bool:
+    """Whether a parameter belongs to the alignment sub-layers or the environment encoder."""
+    return name.startswith("environment_encoder.") or ".alignment." in name
+
+
+def is_temporal(name: str) -> bool:
+    """Whether a parameter belongs to a temporal block of the denoising path (those of the encoder are alignment's)."""
+    return ".temporal." in name and not is_alignment(name)

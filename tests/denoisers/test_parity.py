@@ -1,0 +1,63 @@
+"""Our networks give what the reference gives (stored outputs of the reference, README of the goldens: 1e-4)."""
+
+import pytest
+import torch
+
+from opencodi.denoisers import environment_tokens, joint_forward
+from opencodi.modality import Modality
+from tests.denoisers.reference import cases, close, denoisers, descriptions, network
+
+SINGLE_OR_JOINT = [name for name, case in descriptions().items() if isinstance(case, dict) and "conditions" in case]
+
+
+def mixed_context(case: dict) -> torch.Tensor:
+    weights = torch.tensor([case.get("mix_weight", {}).get(kind, 1.0) for kind in case["condition_types"]])
+    contexts = torch.stack([cases()[f"input.{name}"] for name in case["conditions"]])
+    return torch.einsum("k,kbnd->bnd", weights / weights.sum(), contexts)
+
+
+def inputs(modalities: list[str]) -> tuple[dict, dict]:
+    latents = {Modality(name): cases()[f"input.{name}"] for name in modalities}
+    return latents, dict.fromkeys(latents, cases()["input.t"])
+
+
+@pytest.mark.parametrize("name", SINGLE_OR_JOINT)
+def test_a_stored_case_of_the_reference_is_reproduced(name):
+    case = descriptions()[name]
+    latents, timesteps = inputs(case["xtype"])
+    exchange = "others" if name.startswith("crossed_") else "self"
+    out = joint_forward(denoisers(case["xtype"]), latents, timesteps, mixed_context(case), exchange)
+    assert list(out) == list(latents)
+    for modality, prediction in out.items():
+        close(prediction, cases()[f"{name}.out.{modality}"])
+
+
+@pytest.mark.parametrize("name", [name for name in SINGLE_OR_JOINT if name.startswith("joint_")])
+def test_environment_tokens_are_the_references(name):
+    latents, timesteps = inputs(descriptions()[name]["xtype"])
+    for modality, tokens in environment_tokens(denoisers([*latents]), latents, timesteps).items():
+        close(tokens, cases()[f"{name}.env.{modality}"])
+
+
+@pytest.mark.parametrize("name", ["image", "audio", "text"])
+def test_ordinary_skips_match_the_references_own_forward(name):
+    sample, timesteps, context = (cases()[f"input.{key}"] for key in (name, "t", "context_a"))
+    close(network(name, skip="ordinary")(sample, timesteps, context), cases()[f"std_skip_{name}.out"])
+
+
+def test_a_video_of_one_frame_is_not_an_image():
+    sample, timesteps, context = (cases()[f"input.{key}"] for key in ("video", "t", "context_a"))
+    expected = cases()["video_single_frame.out.video"]
+    close(network("image")(sample[:, :, :1], timesteps, context), expected)
+    assert (network("image")(sample[:, :, 0], timesteps, context) - expected[:, :, 0]).abs().max() > 1e-2
+
+
+def test_stored_weights_and_hash_weights_agree():
+    net = network("image")
+    close(
+        net.middle[0].temporal.attention.position_embedding.flatten()[:16],
+        cases()["check.unet_image.middle_block.0.1.temporal_attn.pos_embeds"],
+        0,
+    )
+    close(net.conv_in.weight.flatten()[:16], cases()["check.unet_image.input_blocks.0.0.weight"], 0)
+    close(network("audio").conv_out.proj.weight.flatten()[:16], cases()["check.unet_audio.out.2.weight"], 0)
