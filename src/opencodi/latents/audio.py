@@ -7,8 +7,12 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL, ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from diffusers.utils.accelerate_utils import apply_forward_hook
+from torch import nn
 
-from .mel import MelSpectrogram
+from ..errors import ArgumentError
+from ..media import Audio, resample
+from .mel import MelSpectrogram, prepare_waveform
 from .normalisation import denormalise, normalise
 
 
@@ -40,6 +44,7 @@ class AudioAutoencoder(ModelMixin, ConfigMixin):
         scaling_factor: latents are multiplied by this.
         latents_mean: per-channel mean of the raw latents, or None.
         latents_std: per-channel standard deviation of the raw latents, or None.
+        sample_seconds: length of sounds made by default.
     """
 
     @register_to_config
@@ -64,6 +69,7 @@ class AudioAutoencoder(ModelMixin, ConfigMixin):
         scaling_factor: float = 1.0,
         latents_mean: Sequence[float] | None = None,
         latents_std: Sequence[float] | None = None,
+        sample_seconds: float = 2.048,
     ):
         super().__init__()
         self.mel_spectrogram = MelSpectrogram(sample_rate, n_fft, win_length, hop_length, num_mel_bins, f_min, f_max)
@@ -99,11 +105,13 @@ class AudioAutoencoder(ModelMixin, ConfigMixin):
         unit = F.pixel_shuffle(self.vae.decode(raw).sample, self.config.patch_size)
         return unit * self.config.mel_std + self.config.mel_mean
 
+    @apply_forward_hook
     def encode(self, mel: torch.Tensor, generator: torch.Generator | None = None, sample: bool = False) -> torch.Tensor:
         """Log-mel [B, 1, T, M] → normalised latents [B, C, t, m]; the posterior mean unless ``sample``."""
         posterior = self.posterior(mel)
         return normalise(posterior.sample(generator) if sample else posterior.mode(), self.config)
 
+    @apply_forward_hook
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Normalised latents [B, C, t, m] → log-mel [B, 1, T, M]."""
         return self.reconstruct(denormalise(latents, self.config))
@@ -111,3 +119,62 @@ class AudioAutoencoder(ModelMixin, ConfigMixin):
     def forward(self, mel: torch.Tensor) -> torch.Tensor:
         """Log-mel [B, 1, T, M] through the autoencoder and back, from the posterior mean."""
         return self.decode(self.encode(mel))
+
+
+class AudioCodec:
+    """``Audio`` objects ↔ latents [B, C, t, m].
+
+    Every sound is brought to the autoencoder's sample rate, to one loudness (``mel.prepare_waveform``) and to one
+    length; what comes back has that length too, trailing silence included.
+
+    Args:
+        autoencoder: turns log-mel spectrograms into latents and back.
+        vocoder: turns log-mel [B, T, M] into a waveform, such as ``Vocoder`` or transformers' ``SpeechT5HifiGan``;
+            without one the Griffin-Lim algorithm does, roughly.
+    """
+
+    def __init__(self, autoencoder: AudioAutoencoder, vocoder: nn.Module | None = None):
+        self.autoencoder = autoencoder
+        self.vocoder = vocoder
+        self.defaults = {"seconds": autoencoder.config.sample_seconds}
+
+    def latent_shape(self, batch_size: int, seconds: float | None = None, **_: object) -> tuple[int, ...]:
+        """[B, C, t, m] for sounds of ``seconds``, rounded to whole latent positions.
+
+        Raises:
+            ArgumentError: if ``seconds`` is not positive.
+        """
+        factor = self.autoencoder.downsampling
+        frames, bins = self._num_frames(seconds), self.autoencoder.config.num_mel_bins
+        return batch_size, self.autoencoder.config.latent_channels, frames // factor, bins // factor
+
+    def waveform(self, audios: Sequence[Audio], seconds: float | None = None) -> torch.Tensor:
+        """Sounds of any rate, loudness and length → [B, S] as the autoencoder's ``mel`` wants it."""
+        config = self.autoencoder.config
+        num_samples = self._num_frames(seconds) * config.hop_length
+        samples = [torch.from_numpy(resample(audio, config.sample_rate).samples) for audio in audios]
+        return torch.stack([prepare_waveform(item, config.waveform_peak, num_samples) for item in samples])
+
+    def encode(self, audios: Sequence[Audio], seconds: float | None = None, **_: object) -> torch.Tensor:
+        """Sounds, cut or padded with silence to ``seconds`` → latents [B, C, t, m]."""
+        waveform = self.waveform(audios, seconds).to(self.autoencoder.device)
+        return self.autoencoder.encode(self.autoencoder.mel(waveform))
+
+    def decode(self, latents: torch.Tensor) -> list[Audio]:
+        """Latents [B, C, t, m] → sounds."""
+        config = self.autoencoder.config
+        mel = self.autoencoder.decode(latents.to(self.autoencoder.dtype)).squeeze(1)
+        if self.vocoder is None:
+            waveform = self.autoencoder.mel_spectrogram.griffin_lim(mel)
+        else:
+            waveform = self.vocoder(mel.to(self.vocoder.dtype))
+        # A HiFi-GAN adds a few samples of its own (32 in the published one).
+        waveform = waveform[:, : mel.shape[1] * config.hop_length].float().clamp(-1, 1)
+        return [Audio(samples, config.sample_rate) for samples in waveform.cpu().numpy()]
+
+    def _num_frames(self, seconds: float | None) -> int:
+        seconds = self.defaults["seconds"] if seconds is None else seconds
+        if not seconds > 0:
+            raise ArgumentError(f"seconds: must be positive, not {seconds}")
+        config, factor = self.autoencoder.config, self.autoencoder.downsampling
+        return max(1, round(seconds * config.sample_rate / config.hop_length / factor)) * factor

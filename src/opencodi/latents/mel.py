@@ -104,12 +104,12 @@ class MelSpectrogram:
         """Log-mel [B, T, M] → waveform [B, T * hop_length] without a network (Griffin & Lim 1984; Perraudin 2013).
 
         The baseline a trained vocoder is compared with. Magnitudes come from the filter bank's pseudo-inverse, the
-        first phases from ``generator`` (zeros without one).
+        first phases from ``generator`` (without one, each frame starts as a pulse at its centre).
         """
         with torch.autocast(log_mel.device.type, enabled=False):
             inverse = torch.linalg.pinv(self.filters(log_mel.device))
             magnitude = (log_mel.float().exp() @ inverse).clamp_min(0.0)
-            phase = torch.zeros_like(magnitude)
+            phase = torch.pi * (torch.arange(magnitude.shape[-1], device=magnitude.device) % 2).expand_as(magnitude)
             if generator is not None:
                 noise = torch.rand(magnitude.shape, generator=generator, device=generator.device)
                 phase = (2 * torch.pi * noise).to(magnitude.device)

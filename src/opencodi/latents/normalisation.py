@@ -1,7 +1,7 @@
 """Latent normalisation. Statistics live in each autoencoder's config and nowhere else (DESIGN §3).
 
-normalised = (raw - latents_mean) / latents_std * scaling_factor. New models record per-channel statistics; published ones
-only have a scaling factor (SPEC §1).
+normalised = (raw - latents_mean) / latents_std * scaling_factor. New models record per-channel statistics; published
+ones only have a scaling factor (SPEC §1).
 """
 
 from collections.abc import Mapping

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch import nn
 from transformers import BertConfig, BertModel, DynamicCache, GPT2Config, GPT2Model, PreTrainedTokenizerFast
@@ -84,6 +85,7 @@ class TextAutoencoder(ModelMixin, ConfigMixin):
         scaling_factor: latents are multiplied by this.
         latents_mean: per-dimension mean of the raw latents, or None.
         latents_std: per-dimension standard deviation of the raw latents, or None.
+        sample_length: most tokens of a sentence that is read or written, ``<bos>`` and ``<eos>`` included.
     """
 
     @register_to_config
@@ -111,6 +113,7 @@ class TextAutoencoder(ModelMixin, ConfigMixin):
         scaling_factor: float = 1.0,
         latents_mean: Sequence[float] | None = None,
         latents_std: Sequence[float] | None = None,
+        sample_length: int = 32,
     ):
         super().__init__()
         self.encoder = BertModel(
@@ -158,6 +161,7 @@ class TextAutoencoder(ModelMixin, ConfigMixin):
         mean, log_variance = self.to_moments(pooled).chunk(2, dim=-1)
         return mean, log_variance
 
+    @apply_forward_hook
     def encode(
         self,
         input_ids: torch.Tensor,
@@ -186,10 +190,11 @@ class TextAutoencoder(ModelMixin, ConfigMixin):
         return self.reconstruct_logits(denormalise(latents, self.config), input_ids)
 
     @torch.no_grad()
+    @apply_forward_hook
     def generate(
         self,
         latents: torch.Tensor,
-        max_length: int = 32,
+        max_length: int | None = None,
         do_sample: bool = False,
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
@@ -198,14 +203,14 @@ class TextAutoencoder(ModelMixin, ConfigMixin):
 
         Args:
             latents: what the text diffuser makes.
-            max_length: most tokens, ``<bos>`` and ``<eos>`` included; at most ``decoder_max_length - 1``.
+            max_length: most tokens, ``<bos>`` and ``<eos>`` included; the config's ``sample_length`` by default.
             do_sample: draw each token from its distribution; otherwise take the likeliest, so that a sentence does not
                 depend on the others of its batch.
             temperature: divides the logits before drawing.
             generator: source of the draws.
         """
         raw = denormalise(latents, self.config)
-        max_length = min(max_length, self.config.decoder_max_length - 1)
+        max_length = min(max_length or self.config.sample_length, self.config.decoder_max_length - 1)
         ids = torch.full((raw.shape[0], 1), self.config.bos_token_id, dtype=torch.long, device=raw.device)
         ended = torch.zeros_like(ids, dtype=torch.bool)
         cache = self._memory(raw)
@@ -259,3 +264,42 @@ class TextAutoencoder(ModelMixin, ConfigMixin):
             use_cache=True,
         ).last_hidden_state
         return F.linear(hidden, self.decoder.wte.weight), cache
+
+
+class TextCodec:
+    """Sentences ↔ latents [B, D].
+
+    Args:
+        autoencoder: turns token ids into latents and back.
+        tokenizer: turns sentences into token ids and back, both for the encoder and the decoder.
+    """
+
+    def __init__(self, autoencoder: TextAutoencoder, tokenizer: PreTrainedTokenizerFast):
+        self.autoencoder = autoencoder
+        self.tokenizer = tokenizer
+        self.defaults: dict[str, int] = {}
+
+    def latent_shape(self, batch_size: int, **_: object) -> tuple[int, ...]:
+        """[B, D], whatever the length of the sentence."""
+        return batch_size, self.autoencoder.config.latent_dim
+
+    def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
+        """Sentences → ``input_ids`` and ``attention_mask`` [B, L], padded to the longest, cut to ``sample_length``."""
+        tokens = self.tokenizer(
+            list(texts),
+            padding=True,
+            truncation=True,
+            max_length=self.autoencoder.config.sample_length,
+            return_tensors="pt",
+            return_token_type_ids=False,
+        )
+        return dict(tokens.to(self.autoencoder.device))
+
+    def encode(self, texts: Sequence[str], **_: object) -> torch.Tensor:
+        """Sentences → latents [B, D]."""
+        return self.autoencoder.encode(**self.tokenize(texts))
+
+    def decode(self, latents: torch.Tensor) -> list[str]:
+        """Latents [B, D] → sentences, the likeliest word at each step."""
+        ids = self.autoencoder.generate(latents.to(self.autoencoder.dtype))
+        return [text.strip() for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]

@@ -45,8 +45,8 @@ class Vocoder(ModelMixin, ConfigMixin):
     """A small neural vocoder, called like transformers' ``SpeechT5HifiGan``: log-mel [B, T, M] → waveform [B, T * hop].
 
     It works at the mel frame rate and predicts, for each frame, the magnitude and phase of its spectrum; the inverse
-    STFT does the rest. Magnitudes start from the mel values spread over the frequencies by the filter bank (a linear layer
-    initialised so), so that an untrained vocoder has the right loudness and colour and silence stays silence.
+    STFT does the rest. Magnitudes start from the mel values spread over the frequencies by the filter bank (a linear
+    layer initialised so), so that an untrained vocoder has the right loudness and colour and silence stays silence.
 
     Args:
         sample_rate: Hz.
@@ -101,7 +101,7 @@ class Vocoder(ModelMixin, ConfigMixin):
 
     @torch.no_grad()
     def _spread_mel_over_frequencies(self) -> None:
-        """Start ``mel_to_magnitude`` as an interpolation: a mel bin is the sum of filter x magnitude over frequencies."""
+        """Start ``mel_to_magnitude`` as an interpolation; a mel bin is the sum of filter x magnitude."""
         filters = self.mel_spectrogram.filters()
         gain = filters.sum(0).log()
         covered = filters.sum(1) > 0
