@@ -1,0 +1,21 @@
+"""Prompts: any modality → one shared space (paper §3.1), and the mixing of several conditions (SPEC §1.2).
+
+Every encoder has one interface: ``preprocess(list of media) → dict of tensors``, ``forward(**tensors) → Condition``,
+``encode(list of media) → Condition`` and ``unconditional(batch_size) → Condition``.
+"""
+
+from .audio import AudioPromptEncoder
+from .condition import Condition
+from .image import ImagePromptEncoder
+from .mixing import mix
+from .text import TextPromptEncoder
+from .video import VideoPromptEncoder
+
+__all__ = [
+    "AudioPromptEncoder",
+    "Condition",
+    "ImagePromptEncoder",
+    "TextPromptEncoder",
+    "VideoPromptEncoder",
+    "mix",
+]

@@ -1,0 +1,56 @@
+"""What a prompt encoder returns."""
+
+from dataclasses import dataclass
+
+import torch
+
+from ..errors import ArgumentError
+
+UNCONDITIONAL_CHOICES = ("zeros", "empty")
+
+
+@dataclass(frozen=True, eq=False)
+class Condition:
+    """A batch of prompts in the shared space.
+
+    Attributes:
+        tokens: [B, N, D]. ``tokens[:, 0]`` is the aligned, L2-normalised embedding (zeros where unconditional).
+        mask: bool [B, N], True where a token counts.
+
+    Raises:
+        ArgumentError: if the shapes disagree or the mask is not boolean.
+    """
+
+    tokens: torch.Tensor
+    mask: torch.Tensor
+
+    def __post_init__(self) -> None:
+        if self.tokens.ndim != 3:
+            raise ArgumentError(f"Condition.tokens: must be [batch, tokens, width], not {list(self.tokens.shape)}")
+        if self.mask.dtype != torch.bool or self.mask.shape != self.tokens.shape[:2]:
+            expected, found = list(self.tokens.shape[:2]), list(self.mask.shape)
+            raise ArgumentError(f"Condition.mask: must be bool {expected}, not {self.mask.dtype} {found}")
+
+    @classmethod
+    def from_embedding(cls, embedding: torch.Tensor) -> "Condition":
+        """One token per prompt: embedding [B, D] → tokens [B, 1, D], divided by their L2 norm (SPEC §1.1)."""
+        tokens = torch.nn.functional.normalize(embedding, dim=-1).unsqueeze(1)
+        return cls(tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device))
+
+    @classmethod
+    def zeros(cls, batch_size: int, width: int, like: torch.Tensor) -> "Condition":
+        """No prompt at all: a zero token [B, 1, D] with the device and dtype of ``like``."""
+        return cls(
+            like.new_zeros(batch_size, 1, width), torch.ones(batch_size, 1, dtype=torch.bool, device=like.device)
+        )
+
+    def to(self, *args, **kwargs) -> "Condition":
+        """Move or cast the tokens as ``Tensor.to`` does; the mask follows to the same device."""
+        tokens = self.tokens.to(*args, **kwargs)
+        return Condition(tokens, self.mask.to(tokens.device))
+
+
+def check_unconditional(choice: str) -> None:
+    """Raise ArgumentError unless a prompt encoder's ``unconditional`` is one of the known choices."""
+    if choice not in UNCONDITIONAL_CHOICES:
+        raise ArgumentError(f"unconditional: must be one of {', '.join(UNCONDITIONAL_CHOICES)}, not {choice!r}")

@@ -1,0 +1,54 @@
+import pytest
+import torch
+
+from opencodi.errors import ArgumentError
+from opencodi.prompts import Condition, mix
+
+
+def condition(tokens) -> Condition:
+    tokens = torch.tensor(tokens, dtype=torch.float32)
+    return Condition(tokens, torch.ones(tokens.shape[:2], dtype=torch.bool))
+
+
+A, B = condition([[[1.0, 0.0]]]), condition([[[0.0, 1.0]]])
+
+
+def test_only_the_proportions_of_weights_matter():
+    for scale in (1e-3, 1.0, 1e300):
+        torch.testing.assert_close(mix([A, B], [3 * scale, scale]).tokens, torch.tensor([[[0.75, 0.25]]]))
+
+
+def test_a_mix_of_disagreeing_prompts_is_shorter_than_either():
+    assert mix([A, B], [1, 1]).tokens.norm() == pytest.approx(0.5**0.5)
+
+
+def test_one_prompt_alone_is_unchanged_by_its_weight():
+    assert torch.equal(mix([A], [0.3]).tokens, A.tokens)
+
+
+def test_a_shorter_condition_is_padded_and_masked_tokens_add_nothing():
+    long = Condition(torch.ones(1, 3, 2), torch.tensor([[True, True, False]]))
+    mixed = mix([A, long], [1, 1])
+    torch.testing.assert_close(mixed.tokens, torch.tensor([[[1.0, 0.5], [0.5, 0.5], [0.0, 0.0]]]))
+    assert mixed.mask.tolist() == [[True, True, False]]
+    assert mix([A, long], [1, 0]).mask.tolist() == [[True, False, False]]
+
+
+@pytest.mark.parametrize("weights", [[-1, 2], [0, 0], [float("nan"), 1], [float("inf"), 1], [1]])
+def test_impossible_weights_are_refused(weights):
+    with pytest.raises(ArgumentError, match="weights"):
+        mix([A, B], weights)
+
+
+def test_conditions_of_other_widths_or_batch_sizes_are_refused():
+    with pytest.raises(ArgumentError, match="widths"):
+        mix([A, condition([[[1.0, 0.0, 0.0]]])], [1, 1])
+    with pytest.raises(ArgumentError, match="batch"):
+        mix([A, condition([[[1.0, 0.0]], [[1.0, 0.0]]])], [1, 1])
+
+
+def test_a_condition_needs_three_axes_and_a_boolean_mask():
+    with pytest.raises(ArgumentError, match="tokens"):
+        Condition(torch.zeros(2, 3), torch.ones(2, 3, dtype=torch.bool))
+    with pytest.raises(ArgumentError, match="mask"):
+        Condition(torch.zeros(2, 1, 3), torch.ones(2, 1))
