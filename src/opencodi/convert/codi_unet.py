@@ -1,6 +1,6 @@
-"""Published CoDi networks -> ours: every parameter of the three diffusion networks has exactly one place (SPEC §2, §3).
+"""Published CoDi networks -> ours: every parameter of the three networks has exactly one place (SPEC §2, §3).
 
-Reference keys are relative to one network: without ``model.diffusion_model.unet_image.`` (``unet_audio.``, ``unet_text.``).
+Reference keys are relative to one network: they do not begin with ``model.diffusion_model.unet_image.`` and the like.
 """
 
 from collections.abc import Iterator, Mapping

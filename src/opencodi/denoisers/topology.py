@@ -160,7 +160,7 @@ class Denoiser(ModelMixin, ConfigMixin):
         for name in ("num_res_blocks", "with_attention", "with_temporal", "with_alignment"):
             if len(config.get(name, config.channel_mult)) != num_levels:
                 raise ConfigurationError(
-                    f"{name}: {len(config[name])} values for the {num_levels} levels of channel_mult; give one per level"
+                    f"{name}: {len(config[name])} values for {num_levels} levels of channel_mult; give one per level"
                 )
         if config.skip not in ("ordinary", "aliased"):
             raise ConfigurationError(f"skip: {config.skip!r} is unknown, choose 'ordinary' or 'aliased'")
@@ -244,11 +244,11 @@ class Denoiser(ModelMixin, ConfigMixin):
     # ------------------------------------------------------------------ parts
 
     def alignment_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """(name, parameter) of the alignment sub-layers and the environment encoder: what the alignment stage trains."""
+        """(name, parameter) of alignment sub-layers and environment encoder: what the alignment stage trains."""
         return ((name, p) for name, p in self.named_parameters() if is_alignment(name))
 
     def temporal_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """(name, parameter) of the temporal blocks between input and output: what makes the image network a video one."""
+        """(name, parameter) of the temporal blocks between input and output: what a video has beyond an image."""
         return ((name, p) for name, p in self.named_parameters() if is_temporal(name))
 
     def extended(self, **changes: Any) -> Self:

@@ -1,0 +1,127 @@
+"""Denoise several modalities together, each with its own scheduler, steps and guidance (CoDi §3.3)."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..denoisers.alignment import Exchange, exchanged
+from ..errors import ArgumentError
+from ..modality import Modality
+from ..prompts import Condition
+from .guidance import guided_prediction
+
+Latents = dict[Modality, Tensor]
+StepCallback = Callable[[int, dict[Modality, Tensor], Latents], Latents | None]
+
+
+def due_steps(num_timesteps: Mapping[Modality, int]) -> list[list[Modality]]:
+    """Which modalities step at each tick of the longest schedule.
+
+    A schedule of ``n`` steps is spread evenly over the ``N`` ticks of the longest: its step ``k`` is due at tick
+    ``ceil(k * N / n)``, so that all are about equally noisy at any time.
+    """
+    ticks = max(num_timesteps.values())
+    due: list[list[Modality]] = [[] for _ in range(ticks)]
+    for modality, steps in num_timesteps.items():
+        for k in range(steps):
+            due[-(-k * ticks // steps)].append(modality)
+    return due
+
+
+@torch.no_grad()
+def sample(
+    denoisers: Mapping[Modality, Any],
+    schedulers: Mapping[Modality, Any],
+    latents: Mapping[Modality, Tensor],
+    condition: Condition,
+    unconditional: Condition | None = None,
+    *,
+    num_inference_steps: Mapping[Modality, int],
+    guidance_scale: Mapping[Modality, float],
+    exchange: Exchange = "others",
+    generator: torch.Generator | list[torch.Generator] | None = None,
+    callback: StepCallback | None = None,
+) -> Latents:
+    """Turn noise into latents.
+
+    Modalities with fewer steps than the longest schedule wait between their steps; meanwhile the others see, through
+    the environment, their latest latent at the timestep it has reached (0 once finished).
+
+    Args:
+        denoisers: a network per modality; image and video may be the same object.
+        schedulers: a diffusers scheduler per modality; copies are used, so one object may serve several.
+        latents: unit Gaussian noise [B, ...] per modality to generate.
+        condition: the mixed prompt, tokens [B, N, D].
+        unconditional: the negative or empty prompt; needed unless every guidance scale is 1.
+        num_inference_steps: steps per modality.
+        guidance_scale: classifier-free guidance per modality; 1 turns it off and halves the cost.
+        exchange: what joint generation attends to, see ``opencodi.denoisers.exchanged``.
+        generator: source of the noise that stochastic schedulers add.
+        callback: called after each tick with (tick, timesteps of the modalities that stepped, all latents); what it
+            returns, if anything, replaces the latents of the modalities it names.
+
+    Returns:
+        Denoised latents per modality, shapes as given.
+
+    Raises:
+        ArgumentError: if guidance is asked for without ``unconditional``, or ``latents`` is empty.
+    """
+    if not latents:
+        raise ArgumentError("latents: give noise for at least one modality")
+    if unconditional is None and any(guidance_scale[modality] != 1 for modality in latents):
+        raise ArgumentError("unconditional: classifier-free guidance needs it; give it, or guidance_scale=1")
+    schedulers = {modality: deepcopy(schedulers[modality]) for modality in latents}
+    for modality, x in latents.items():
+        schedulers[modality].set_timesteps(num_inference_steps[modality], device=x.device)
+    timesteps = {modality: scheduler.timesteps for modality, scheduler in schedulers.items()}
+    latents = {modality: x * schedulers[modality].init_noise_sigma for modality, x in latents.items()}
+    steps_done = dict.fromkeys(latents, 0)
+    environments: dict[Modality, Tensor] = {}
+
+    def current(modality: Modality) -> tuple[Tensor, Tensor]:
+        """What a network sees of a latent: (scaled input [B, ...], timesteps [B])."""
+        x, step = latents[modality], steps_done[modality]
+        if step == len(timesteps[modality]):
+            return x, torch.zeros(x.shape[0], dtype=timesteps[modality].dtype, device=x.device)
+        t = timesteps[modality][step]
+        return schedulers[modality].scale_model_input(x, t), t.expand(x.shape[0])
+
+    for tick, due in enumerate(due_steps({modality: len(t) for modality, t in timesteps.items()})):
+        if len(latents) > 1:
+            for modality in latents:  # only those whose latent changed since the last tick
+                if modality not in environments:
+                    environments[modality] = denoisers[modality].environment(*current(modality))
+        seen = exchanged(environments, exchange)
+        predictions = {
+            modality: guided_prediction(
+                denoisers[modality],
+                *current(modality),
+                condition.tokens,
+                None if unconditional is None else unconditional.tokens,
+                guidance_scale[modality],
+                seen.get(modality),
+            )
+            for modality in due
+        }
+        stepped = {modality: timesteps[modality][steps_done[modality]] for modality in due}
+        for modality, prediction in predictions.items():
+            latents[modality] = _step(schedulers[modality], prediction, stepped[modality], latents[modality], generator)
+            steps_done[modality] += 1
+            environments.pop(modality, None)
+        if callback is not None:
+            changed = callback(tick, stepped, dict(latents)) or {}
+            latents.update(changed)
+            for modality in changed:
+                environments.pop(modality, None)
+    return latents
+
+
+def _step(scheduler: Any, prediction: Tensor, timestep: Tensor, sample: Tensor, generator: Any) -> Tensor:
+    """One scheduler step; deterministic schedulers take no generator."""
+    takes_generator = "generator" in inspect.signature(scheduler.step).parameters
+    options = {"generator": generator} if takes_generator else {}
+    return scheduler.step(prediction, timestep, sample, return_dict=False, **options)[0].to(sample.dtype)
