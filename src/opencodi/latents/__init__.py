@@ -1,8 +1,8 @@
 """Media ↔ latents: an autoencoder per modality, and codecs that hide what they need around it.
 
 ``codecs(components)[modality]`` has, for every modality, ``latent_shape(batch_size, **size)``,
-``encode(media, **size)``, ``decode(latents)`` and ``defaults``; ``size`` is any of height, width (pixels), num_frames and
-seconds, of which each takes what it needs. Latents are normalised: what the denoisers see.
+``encode(media, **size)``, ``decode(latents)`` and ``defaults``; ``size`` is any of height, width (pixels), num_frames
+and seconds, of which each takes what it needs. Latents are normalised: what the denoisers see.
 """
 
 from collections.abc import Mapping, Sequence

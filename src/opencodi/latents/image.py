@@ -138,7 +138,7 @@ class ImageCodec:
 
 def to_pixel_values(image: Image.Image | np.ndarray) -> torch.Tensor:
     """An RGB image or uint8 array [..., H, W, 3] → float32 pixel values [..., 3, H, W] in [-1, 1]."""
-    return torch.from_numpy(np.asarray(image)).movedim(-1, -3) / 127.5 - 1
+    return torch.from_numpy(np.array(image)).movedim(-1, -3) / 127.5 - 1
 
 
 def to_uint8(pixel_values: torch.Tensor) -> np.ndarray:
