@@ -187,7 +187,7 @@ class SoundWriter:
     def __init__(self, file: BinaryIO, request: dict):
         self.file, self.request = file, request
         self.resampler = None
-        self.start = 0.0
+        self.start, self.gain = 0.0, 1.0
         self.rate = self.count = 0
 
     def write(self, frame) -> None:
@@ -197,13 +197,15 @@ class SoundWriter:
             self.rate = self.request["sample_rate"] or frame.sample_rate
             self.resampler = av.AudioResampler(format="flt", layout="mono", rate=self.rate)
             self.start = frame.time or 0.0
+            # FFmpeg adds left and right at 0.71 each when it works in floats; at half each nothing gets louder.
+            self.gain = 1.0 if frame.layout.nb_channels == 1 else 0.5**0.5
         frame.pts = None  # the resampler counts by itself; gaps in damaged time stamps are no reason to fail
         self._store(self.resampler.resample(frame))
 
     def _store(self, frames) -> None:
         for frame in frames:
-            samples = frame.to_ndarray()[0]
-            self.file.write(np.ascontiguousarray(samples, dtype=np.float32))
+            samples = frame.to_ndarray()[0] * np.float32(self.gain)
+            self.file.write(samples)
             self.count += len(samples)
         if self.count > self.request["max_seconds"] * self.rate:
             raise Refusal("OverLimit", f"its sound lasts longer than the limit of {self.request['max_seconds']:g} s")

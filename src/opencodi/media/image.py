@@ -30,8 +30,10 @@ def read_image(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> Image.Image
     """
     path, kind = require_kind(path, limits, _KINDS, "an image")
     try:
-        with warnings.catch_warnings(), Image.open(path, formats=[kind]) as image:
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is checked instead
+            image = Image.open(path, formats=[kind])
+        with image:
             if image.width * image.height > limits.max_pixels:
                 size = f"{image.width} x {image.height} = {image.width * image.height:,}"
                 raise OverLimit(f"{path}: has {size} pixels, the limit is {limits.max_pixels:,}")

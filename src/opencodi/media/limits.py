@@ -19,7 +19,7 @@ class Limits:
             all frames of a clip are held in memory, and no model here sees more than 256.
         max_decoded_bytes: of all frames of a clip, or all samples of a sound, in memory.
         max_decoder_bytes: address space of the process that decodes a clip.
-        timeout_seconds: for decoding one clip or compressed sound.
+        timeout_seconds: for decoding one clip or compressed sound; generous, since a busy machine is no damage.
     """
 
     max_bytes: int = 256 * 2**20
@@ -30,7 +30,7 @@ class Limits:
     max_frame_side: int = 512
     max_decoded_bytes: int = 2 * 2**30
     max_decoder_bytes: int = 4 * 2**30
-    timeout_seconds: float = 60.0
+    timeout_seconds: float = 120.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
