@@ -4,6 +4,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ..latents.mel import prepare_waveform
+
 
 def over_white(rgba: np.ndarray) -> torch.Tensor:
     """uint8 RGBA [..., H, W, 4] → float32 RGB [..., 3, H, W] in [-1, 1], transparent parts white."""
@@ -31,22 +33,18 @@ def random_affine(
 
 
 def audio_batch(
-    samples: np.ndarray, rng: np.random.Generator | None = None, speed: float = 0.15, gain: float = 6.0
+    samples: np.ndarray, rng: np.random.Generator | None = None, speed: float = 0.15, peak: float = 0.9
 ) -> torch.Tensor:
-    """int16 [B, S] → float32 waveforms [B, S] in [-1, 1].
+    """int16 [B, S] → float32 waveforms [B, S] of one loudness (``latents.mel.prepare_waveform``).
 
-    With ``rng`` each item is played at its own speed (±``speed``, pitch follows), ``gain`` (± decibels, never clipping) and
-    start (up to 0.1 s later).
+    With ``rng`` each item is played at its own speed (±``speed``, pitch follows) and starts up to 0.1 s later.
     """
     waveforms = torch.from_numpy(samples.astype(np.float32) / 32768)
-    if rng is None:
-        return waveforms
     length = waveforms.shape[1]
-    for index, waveform in enumerate(waveforms):
-        faster = rng.uniform(1 - speed, 1 + speed)
-        resized = F.interpolate(waveform[None, None], size=max(1, round(length / faster)), mode="linear")[0, 0]
-        start = int(rng.integers(0, 1600))
-        moved = F.pad(resized, (start, max(0, length - start - resized.shape[0])))[:length]
-        peak = float(moved.abs().max().clamp(min=1e-4))
-        waveforms[index] = moved * min(10 ** (rng.uniform(-gain, gain) / 20), 0.99 / peak)
-    return waveforms
+    if rng is not None:
+        for index, waveform in enumerate(waveforms):
+            faster = rng.uniform(1 - speed, 1 + speed)
+            resized = F.interpolate(waveform[None, None], size=max(1, round(length / faster)), mode="linear")[0, 0]
+            start = int(rng.integers(0, 1600))
+            waveforms[index] = F.pad(resized, (start, max(0, length - start - resized.shape[0])))[:length]
+    return prepare_waveform(waveforms, peak)

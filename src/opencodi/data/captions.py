@@ -1,7 +1,12 @@
 """What an item may be called. Every caption of a record is enumerable, so that text embeddings can be computed once."""
 
+import json
+import tarfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from .shards import load_concepts
 
 STYLE_NAMES = {
     "noto": "noto",
@@ -58,3 +63,35 @@ def keyword_captions(concept: Mapping[str, Any], most: int = 4) -> list[str]:
     name = concept.get("name", "")
     words = [word for word in concept.get("keywords", ()) if word.lower() not in name.lower()]
     return words[:most]
+
+
+CAPTIONS = {
+    "images": image_captions,
+    "images-skin-tones": image_captions,
+    "photos": image_captions,
+    "videos": video_captions,
+    "videos-skin-tones": video_captions,
+    "sounds": audio_captions,
+    "speech": audio_captions,
+}
+"""Which captions the items of each shard have."""
+
+
+def captions_of(record: Mapping[str, Any], concepts: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Every caption of one record (which knows its ``shard``), the plain name first."""
+    return CAPTIONS[record["shard"]](record, concepts.get(record.get("concept") or "", {}))
+
+
+def every_caption(folder: Path) -> list[str]:
+    """All captions of all shards in ``folder``, sorted, each once. Only the records are read, no media."""
+    concepts = load_concepts(folder)
+    found: set[str] = set()
+    for shard in CAPTIONS:
+        path = folder / f"{shard}.tar.gz"
+        if not path.is_file():
+            continue
+        with tarfile.open(path) as archive:
+            for member in archive:
+                if member.name.endswith(".json") and (file := archive.extractfile(member)):
+                    found.update(captions_of({**json.load(file), "shard": shard}, concepts))
+    return sorted(found)

@@ -1,0 +1,42 @@
+"""Contrastive losses: matched pairs together, the rest of the batch apart (InfoNCE; paper §3.1 and §3.3)."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+def info_nce(
+    first: torch.Tensor, second: torch.Tensor, scale: torch.Tensor | float, affinity: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Symmetric InfoNCE, in both directions at once.
+
+    Args:
+        first, second: L2-normalised [B, D]; row i of one belongs to row i of the other.
+        scale: inverse temperature.
+        affinity: non-negative [B, B], symmetric: how much item j also answers query i; each row is divided by its sum to
+            give soft targets. None: only i answers i.
+
+    Returns:
+        the mean of both cross entropies.
+    """
+    logits = scale * first.float() @ second.float().T
+    if affinity is None:
+        targets = torch.arange(len(logits), device=logits.device)
+    else:
+        targets = affinity / affinity.sum(dim=1, keepdim=True)
+    return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
+
+
+class Temperature(nn.Module):
+    """A learned temperature, stored as the logarithm of its inverse and kept above ``minimum`` as CLIP does."""
+
+    def __init__(self, initial: float = 0.07, minimum: float = 0.01):
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor(-math.log(initial)))
+        self.largest = -math.log(minimum)
+
+    def forward(self) -> torch.Tensor:
+        """The factor on cosine similarities, 1 / temperature."""
+        return self.log_scale.clamp(max=self.largest).exp()

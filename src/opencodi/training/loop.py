@@ -1,0 +1,167 @@
+"""The one training loop: resume → batch → losses → step → report, validate, checkpoint → export.
+
+Every random choice of a step is drawn from (seed, step), so a resumed run sees the same batches and the same noise as one
+that was never interrupted, and nothing random needs to be stored.
+"""
+
+import dataclasses
+import json
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from diffusers.optimization import get_scheduler
+from diffusers.training_utils import EMAModel
+
+from ..errors import TrainingError
+from .checkpoint import load_checkpoint, save_checkpoint
+from .progress import Report
+from .recipe import Recipe
+from .task import Task
+
+
+def train(
+    task: Task,
+    recipe: Recipe,
+    run_folder: Path,
+    *,
+    resume: bool = False,
+    minutes: float | None = None,
+    accelerator: Accelerator,
+) -> dict[str, float]:
+    """Train ``task`` as ``recipe`` says and export its components into ``recipe.model_folder``.
+
+    Args:
+        task: the stage; parameters with ``requires_grad`` learn.
+        recipe: the run's values.
+        run_folder: logs, sample pictures and the checkpoint go here.
+        resume: continue from the checkpoint in ``run_folder``.
+        minutes: stop after this long (a checkpoint and an export are written then, too).
+        accelerator: device, precision and gradient accumulation.
+
+    Returns:
+        the last validation's measures.
+
+    Raises:
+        TrainingError: if a loss is not finite, or the checkpoint belongs to another run.
+    """
+    parameters = task.trained_parameters()
+    if not parameters:
+        raise TrainingError(f"{recipe.task}: nothing is left to train; check the recipe's settings")
+    device = accelerator.device
+    task.to(device)
+    optimizer = torch.optim.AdamW(
+        parameters.values(),
+        lr=recipe.learning_rate,
+        betas=recipe.adam_betas,
+        weight_decay=recipe.weight_decay,
+        fused=device.type in ("cpu", "cuda"),
+    )
+    ema = EMAModel(parameters.values(), decay=recipe.ema_decay, use_ema_warmup=True, power=0.75)
+    averaged = dict(zip(parameters, ema.shadow_params))
+    state = {"step": 0, "seconds": 0.0, "recipe": dataclasses.asdict(recipe)}
+    checkpoint = run_folder / "checkpoint"
+    if resume:
+        state = {**load_checkpoint(checkpoint, parameters, averaged, optimizer), "recipe": state["recipe"]}
+        ema.optimization_step = state["step"]
+    schedule = get_scheduler(
+        recipe.learning_rate_schedule,
+        optimizer,
+        num_warmup_steps=recipe.warmup_steps,
+        num_training_steps=recipe.steps,
+    )
+    for _ in range(state["step"]):
+        schedule.step()
+    network, optimizer = accelerator.prepare(task, optimizer)
+
+    started, seconds_before, last_checkpoint = time.monotonic(), state["seconds"], time.monotonic()
+    measures: dict[str, float] = {}
+    report = Report(recipe, run_folder, state["step"], quiet=not accelerator.is_main_process)
+
+    def checkpoint_now() -> None:
+        state["seconds"] = seconds_before + time.monotonic() - started
+        save_checkpoint(checkpoint, parameters, averaged, optimizer, state)
+
+    def validate_now() -> dict[str, float]:
+        ema.store(parameters.values())
+        ema.copy_to(parameters.values())
+        task.eval()
+        with torch.no_grad(), accelerator.autocast():
+            found = task.validate(_generator(recipe.seed, 2**31 - 1, device))
+            task.sample(
+                run_folder / "samples" / f"step-{state['step']:06d}.png", _generator(recipe.seed, 2**31 - 1, device)
+            )
+        task.train()
+        ema.restore(parameters.values())
+        report.validation(state["step"], found)
+        return found
+
+    (run_folder / "samples").mkdir(parents=True, exist_ok=True)
+    task.train()
+    with report:
+        while state["step"] < recipe.steps:
+            out_of_time = minutes is not None and time.monotonic() - started > 60 * minutes
+            if out_of_time:
+                break
+            losses = _step(network, optimizer, parameters, recipe, state["step"], accelerator)
+            schedule.step()
+            ema.step(parameters.values())
+            state["step"] += 1
+            report.step(state["step"], losses, recipe.batch_size * recipe.gradient_accumulation_steps)
+            if state["step"] % recipe.validate_every == 0 and state["step"] < recipe.steps:
+                measures = validate_now()
+            if accelerator.is_main_process and time.monotonic() - last_checkpoint > 60 * recipe.checkpoint_minutes:
+                checkpoint_now()
+                last_checkpoint = time.monotonic()
+        if accelerator.is_main_process:
+            checkpoint_now()
+            measures = validate_now() or measures
+            ema.copy_to(parameters.values())
+            task.eval()
+            with torch.no_grad():
+                task.finish()
+            task.export(Path(recipe.model_folder))
+            summary = {"step": state["step"], "seconds": round(state["seconds"]), **measures}
+            (run_folder / "summary.json").write_text(json.dumps({**summary, "recipe": state["recipe"]}, indent=1))
+    return measures
+
+
+def _step(
+    network: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    parameters: dict[str, torch.nn.Parameter],
+    recipe: Recipe,
+    step: int,
+    accelerator: Accelerator,
+) -> dict[str, float]:
+    """One optimiser step over ``gradient_accumulation_steps`` batches; returns the mean losses."""
+    task = accelerator.unwrap_model(network)
+    total: dict[str, float] = {}
+    parts = recipe.gradient_accumulation_steps
+    for part in range(parts):
+        seed = (recipe.seed, step, part, accelerator.process_index)
+        batch = task.sample_batch(np.random.default_rng(seed), recipe.batch_size)
+        batch = {name: value.to(accelerator.device, non_blocking=True) for name, value in batch.items()}
+        with accelerator.autocast():
+            losses = network(batch, _generator(*seed, accelerator.device))
+        if not math.isfinite(losses["loss"].item()):
+            raise TrainingError(
+                f"{recipe.task}: the loss is {losses['loss'].item()} at step {step}; "
+                "the last checkpoint is whole, lower learning_rate and --resume"
+            )
+        accelerator.backward(losses["loss"] / parts)
+        for name, value in losses.items():
+            total[name] = total.get(name, 0.0) + value.item() / parts
+    total["gradient_norm"] = float(accelerator.clip_grad_norm_(parameters.values(), recipe.max_gradient_norm))
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return total
+
+
+def _generator(*seed_and_device) -> torch.Generator:
+    *seed, device = seed_and_device
+    mixed = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> np.uint64(1)
+    return torch.Generator(device).manual_seed(int(mixed))

@@ -1,0 +1,37 @@
+"""What a denoiser is asked to predict, as its scheduler's config says: the noise, the velocity or the flow."""
+
+from typing import Any
+
+import torch
+
+
+def draw_timesteps(scheduler: Any, count: int, generator: torch.Generator, device: torch.device) -> torch.Tensor:
+    """Uniform timesteps [count]: whole ones of a diffusion scheduler, fractional ones of a flow-matching scheduler."""
+    total = scheduler.config.num_train_timesteps
+    if is_flow(scheduler):
+        return torch.rand(count, generator=generator, device=device) * total
+    return torch.randint(0, total, (count,), generator=generator, device=device)
+
+
+def noised(
+    scheduler: Any, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Noisy latents and the target to predict from them, both of the shape of ``latents`` [B, ...]; timesteps [B].
+
+    Rectified flow (Liu et al. 2022) mixes linearly and predicts ``noise - latents``; the others follow the scheduler's
+    ``add_noise`` and its ``prediction_type``: epsilon (the published model, SPEC §5), v_prediction or sample.
+    """
+    if is_flow(scheduler):
+        sigma = (timesteps / scheduler.config.num_train_timesteps).view(-1, *[1] * (latents.ndim - 1)).to(latents.dtype)
+        return (1 - sigma) * latents + sigma * noise, noise - latents
+    targets = {
+        "epsilon": lambda: noise,
+        "sample": lambda: latents,
+        "v_prediction": lambda: scheduler.get_velocity(latents, noise, timesteps),
+    }
+    return scheduler.add_noise(latents, noise, timesteps), targets[scheduler.config.prediction_type]()
+
+
+def is_flow(scheduler: Any) -> bool:
+    """Whether a scheduler integrates a flow from noise to data rather than reversing a diffusion."""
+    return type(scheduler).__name__.startswith("FlowMatch")

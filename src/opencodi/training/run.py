@@ -1,0 +1,79 @@
+"""From a recipe file to a finished run: data, task, accelerator, loop."""
+
+import json
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+
+from ..data.shards import find_data
+from ..device import pick_device
+from ..errors import TrainingError
+from .loop import train
+from .recipe import from_mapping, load_recipe
+from .stages import find_task
+
+
+def run_recipe(
+    path: str | Path,
+    *,
+    minutes: float | None = None,
+    resume: bool = False,
+    output: str | Path | None = None,
+    data: str | Path | None = None,
+    device: str | None = None,
+) -> dict[str, float]:
+    """Train as a recipe says.
+
+    The trained components land in the recipe's ``model_folder``; logs, sample pictures and the checkpoint in
+    ``<model_folder>/training/<recipe name>``.
+
+    Args:
+        path: the YAML file.
+        minutes: stop after this long; the run can be resumed.
+        resume: continue the same run from its checkpoint.
+        output: model folder to use instead of the recipe's.
+        data: folder of shards; by default ``OPENCODI_DATA``.
+        device: cuda, mps or cpu; by default the best there is.
+
+    Returns:
+        the last validation's measures.
+
+    Raises:
+        ConfigurationError: for a wrong recipe.
+        TrainingError: if data or earlier components are missing, or the run cannot go on.
+    """
+    import dataclasses
+
+    recipe = load_recipe(path)
+    if output is not None:
+        recipe = dataclasses.replace(recipe, model_folder=str(output))
+    kind = find_task(recipe.task)
+    settings = from_mapping(kind.Settings, recipe.settings, f"{path}: settings")
+    folder = find_data(data)
+    model_folder = Path(recipe.model_folder)
+    run_folder = model_folder / "training" / Path(path).stem
+    if (run_folder / "checkpoint").exists() and not resume:
+        raise TrainingError(f"{run_folder} already holds a run: --resume continues it, --output starts one elsewhere")
+
+    picked = pick_device(device)
+    precision = _precision(picked) if recipe.mixed_precision == "auto" else recipe.mixed_precision
+    accelerator = Accelerator(mixed_precision=precision, cpu=picked.type == "cpu")
+    set_seed(recipe.seed)  # initial weights; everything later has its own generator
+    task = kind(settings, folder, model_folder)
+    if accelerator.is_main_process:
+        count = sum(parameter.numel() for parameter in task.trained_parameters().values())
+        print(f"{recipe.task}: {count / 1e6:.2f} M parameters to train on {accelerator.device}, precision {precision}")
+        run_folder.mkdir(parents=True, exist_ok=True)
+        (run_folder / "recipe.json").write_text(json.dumps(dataclasses.asdict(recipe), indent=1))
+    return train(task, recipe, run_folder, resume=resume, minutes=minutes, accelerator=accelerator)
+
+
+def _precision(device: torch.device) -> str:
+    """bf16 where it is multiplied natively: elsewhere a CPU emulates it, many times slower than float32."""
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    if device.type == "cpu":
+        return "bf16" if torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported() else "no"
+    return "no"

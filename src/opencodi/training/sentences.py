@@ -1,0 +1,122 @@
+"""Captions as sentence embeddings. The sentence encoder is frozen, so each caption goes through it once, for all stages."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from ..errors import TrainingError
+from ..prompts.text import TextPromptEncoder
+
+BATCH_SIZE = 256
+CACHE_FILE = "sentences.safetensors"
+
+
+def embed_captions(
+    encoder: TextPromptEncoder, captions: Iterable[str], cache: Path | None = None
+) -> tuple[dict[str, int], torch.Tensor]:
+    """Sentence embeddings of all distinct captions.
+
+    Args:
+        encoder: its frozen part is used, on whatever device it is.
+        captions: any number, with repeats.
+        cache: a file to look them up in and to add new ones to. One made with other weights is replaced.
+
+    Returns:
+        ({caption: row}, float32 [rows, E] on the CPU).
+    """
+    known, embeddings = _read(cache, _fingerprint(encoder))
+    # Long and short captions in one batch would pad the short ones; sorting keeps batches even.
+    new = sorted(set(captions) - known.keys(), key=lambda caption: (len(caption), caption))
+    if new:
+        parts = [embeddings] if len(known) else []
+        with torch.no_grad():
+            for start in range(0, len(new), BATCH_SIZE):
+                inputs = encoder.preprocess(new[start : start + BATCH_SIZE])
+                inputs = {name: value.to(encoder.device) for name, value in inputs.items()}
+                # Rounded as the cache rounds, so that a run with a cache equals the run that made it.
+                parts.append(encoder.embed_sentences(**inputs).half().float().cpu())
+        embeddings = torch.cat(parts)
+        known.update({caption: len(known) + row for row, caption in enumerate(new)})
+        _write(cache, _fingerprint(encoder), known, embeddings)
+    return known, embeddings
+
+
+class CaptionTable:
+    """The captions of every item of a data set, drawn as rows of one table of sentence embeddings.
+
+    Args:
+        encoder: see ``embed_captions``.
+        captions: for each item, all it may be called; the first is its name.
+        cache: see ``embed_captions``.
+        name_share: chance that ``draw`` takes the name without looking at the others.
+
+    Attributes:
+        embeddings: float32 [rows, E].
+
+    Raises:
+        TrainingError: if an item has no caption.
+    """
+
+    def __init__(
+        self,
+        encoder: TextPromptEncoder,
+        captions: Sequence[Sequence[str]],
+        cache: Path | None = None,
+        name_share: float = 0.0,
+    ):
+        if any(len(choices) == 0 for choices in captions):
+            raise TrainingError("an item of the training data has no caption")
+        known, self.embeddings = embed_captions(encoder, (text for choices in captions for text in choices), cache)
+        self._rows = np.array([known[text] for choices in captions for text in choices], dtype=np.int64)
+        self._counts = np.array([len(choices) for choices in captions], dtype=np.int64)
+        self._starts = np.cumsum(self._counts) - self._counts
+        self._name_share = name_share
+
+    def draw(self, items: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """One caption of each item, at random: rows of ``embeddings``, int64 like ``items``."""
+        choice = rng.integers(0, self._counts[items])
+        return self._rows[self._starts[items] + np.where(rng.random(len(items)) < self._name_share, 0, choice)]
+
+    def names(self, items: np.ndarray) -> np.ndarray:
+        """The first caption of each item: rows of ``embeddings``, int64 like ``items``."""
+        return self._rows[self._starts[items]]
+
+
+def _fingerprint(encoder: TextPromptEncoder) -> str:
+    """Tells sentence encoders apart, whatever precision they were stored in."""
+    digest = hashlib.sha256()
+    for name, value in sorted(encoder.sentence_encoder.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().half().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _read(cache: Path | None, fingerprint: str) -> tuple[dict[str, int], torch.Tensor]:
+    if cache is None or not cache.is_file():
+        return {}, torch.zeros(0)
+    stored = load_file(cache)
+    if bytes(stored["fingerprint"].tolist()).decode() != fingerprint:
+        return {}, torch.zeros(0)
+    texts = stored["captions"].numpy().tobytes().decode("utf-8").split("\0")
+    return {text: row for row, text in enumerate(texts)}, stored["embeddings"].float()
+
+
+def _write(cache: Path | None, fingerprint: str, known: dict[str, int], embeddings: torch.Tensor) -> None:
+    if cache is None:
+        return
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    temporary = cache.with_name(cache.name + ".partial")
+    texts = "\0".join(sorted(known, key=known.__getitem__)).encode("utf-8")
+    save_file(
+        {
+            "fingerprint": torch.tensor(list(fingerprint.encode()), dtype=torch.uint8),
+            "captions": torch.frombuffer(bytearray(texts), dtype=torch.uint8),
+            "embeddings": embeddings.half(),
+        },
+        temporary,
+    )
+    temporary.replace(cache)

@@ -1,0 +1,188 @@
+"""Stage 1: the autoencoders of pictures and of mel spectrograms (paper §3.2, latent diffusion)."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ...data.augment import audio_batch, over_white, random_affine
+from ...data.shards import load_audio, load_images, load_videos
+from ...data.splits import split
+from ...latents.image import ImageAutoencoder
+from ..pictures import save_grid
+from ..task import Task
+
+
+def reconstruction_losses(predicted: torch.Tensor, target: torch.Tensor, edge_weight: float) -> dict[str, torch.Tensor]:
+    """Absolute and squared error, and the absolute error of horizontal and vertical differences: edges stay sharp.
+
+    predicted, target: [B, C, H, W]. ``reconstruction`` is their sum.
+    """
+    error = predicted.float() - target
+    edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+    absolute, squared = error.abs().mean(), error.square().mean()
+    return {"reconstruction": absolute + squared + edge_weight * edges, "squared_error": squared}
+
+
+@torch.no_grad()
+def channel_statistics(raw: torch.Tensor) -> tuple[list[float], list[float]]:
+    """Per-channel mean and standard deviation of raw latents [B, C, ...]."""
+    flat = raw.float().transpose(0, 1).flatten(1)
+    return [round(x, 5) for x in flat.mean(1).tolist()], [round(max(x, 1e-4), 5) for x in flat.std(1).tolist()]
+
+
+class ImageAutoencoderTask(Task):
+    """Learn pictures ↔ latents from every picture of the shards and single frames of the clips."""
+
+    @dataclass(frozen=True)
+    class Settings:
+        """Network widths (see ``ImageAutoencoder``), shards and loss weights."""
+
+        patch_size: int
+        latent_channels: int
+        block_out_channels: tuple[int, ...]
+        layers_per_block: int
+        norm_num_groups: int
+        mid_block_add_attention: bool
+        image_shards: tuple[str, ...]
+        video_shards: tuple[str, ...]
+        frames_per_clip: int
+        kl_weight: float
+        edge_weight: float
+
+    def __init__(self, settings: Settings, data: Path, model_folder: Path):
+        super().__init__()
+        values = asdict(settings)
+        self.settings = settings
+        self.autoencoder = ImageAutoencoder(**{k: values[k] for k in list(values)[:6]})
+        images, held = split(load_images(data, settings.image_shards))
+        pixels, held_pixels = [images.media], [held.media]
+        if settings.video_shards:
+            clips, _ = split(load_videos(data, settings.video_shards))
+            step = clips.media.shape[1] // settings.frames_per_clip
+            pixels.append(clips.media[:, ::step].reshape(-1, *clips.media.shape[2:]))
+        self.pixels, self.held = np.concatenate(pixels), np.concatenate(held_pixels)
+
+    def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
+        """pixel_values [B, 3, H, W] in [-1, 1]."""
+        chosen = over_white(self.pixels[rng.integers(0, len(self.pixels), batch_size)])
+        flip = torch.from_numpy(rng.random(batch_size) < 0.5)[:, None, None, None]
+        return {"pixel_values": random_affine(torch.where(flip, chosen.flip(-1), chosen), rng)}
+
+    def forward(self, batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """Reconstruction of a sampled latent plus a light Kullback–Leibler term."""
+        pixel_values = batch["pixel_values"]
+        posterior = self.autoencoder.posterior(pixel_values)
+        predicted = self.autoencoder.reconstruct(posterior.sample(generator))
+        losses = reconstruction_losses(predicted, pixel_values, self.settings.edge_weight)
+        kl = posterior.kl().mean() / posterior.mean[0].numel()
+        return {"loss": losses["reconstruction"] + self.settings.kl_weight * kl, **losses, "kl": kl}
+
+    def validate(self, generator: torch.Generator) -> dict[str, float]:
+        """Mean PSNR in decibels over the validation pictures."""
+        errors = []
+        for start in range(0, min(len(self.held), 512), 64):
+            pixel_values = over_white(self.held[start : start + 64]).to(self.device)
+            difference = (self.autoencoder(pixel_values) - pixel_values) / 2
+            errors.append(difference.square().flatten(1).mean(1))
+        return {"psnr": float((-10 * torch.log10(torch.cat(errors))).mean())}
+
+    def sample(self, path: Path, generator: torch.Generator) -> None:
+        """Rows of validation pictures, each above its reconstruction."""
+        pixel_values = over_white(self.held[:: max(1, len(self.held) // 32)][:32]).to(self.device)
+        rows = [row for pair in zip(pixel_values.split(16), self.autoencoder(pixel_values).split(16)) for row in pair]
+        save_grid(torch.cat(rows), path, columns=16)
+
+    def finish(self) -> None:
+        """Record the latents' per-channel statistics."""
+        latents = [
+            self.autoencoder.posterior(over_white(part).to(self.device)).mode()
+            for part in np.array_split(self.pixels[:: max(1, len(self.pixels) // 2048)], 32)
+        ]
+        mean, std = channel_statistics(torch.cat(latents))
+        self.autoencoder.register_to_config(latents_mean=mean, latents_std=std)
+
+    def components(self) -> dict[str, torch.nn.Module]:
+        """The image autoencoder."""
+        return {"image_autoencoder": self.autoencoder}
+
+
+class AudioAutoencoderTask(Task):
+    """Learn log-mel spectrograms ↔ latents from sounds and speech."""
+
+    @dataclass(frozen=True)
+    class Settings:
+        """Network widths (see ``AudioAutoencoder``), shards and loss weights."""
+
+        patch_size: int
+        latent_channels: int
+        block_out_channels: tuple[int, ...]
+        layers_per_block: int
+        shards: tuple[str, ...]
+        sound_share: float
+        kl_weight: float
+        edge_weight: float
+
+    def __init__(self, settings: Settings, data: Path, model_folder: Path):
+        from ...latents.audio import AudioAutoencoder
+
+        super().__init__()
+        values = asdict(settings)
+        self.settings = settings
+        self.autoencoder = AudioAutoencoder(**{k: values[k] for k in list(values)[:4]})
+        self.items, self.held = split(load_audio(data, settings.shards))
+        self.is_sound = np.array([record["shard"] == "sounds" for record in self.items.records])
+        with torch.no_grad():
+            mel = self.autoencoder.mel(audio_batch(self.items.media[:: max(1, len(self.items) // 512)]))
+        self.autoencoder.register_to_config(mel_mean=round(float(mel.mean()), 4), mel_std=round(float(mel.std()), 4))
+
+    def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
+        """waveform [B, samples] in [-1, 1]; real sounds are few, so ``sound_share`` of the batch is drawn from them."""
+        chosen = draw_balanced(rng, self.is_sound, self.settings.sound_share, batch_size)
+        return {"waveform": audio_batch(self.items.media[chosen], rng)}
+
+    def forward(self, batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """Reconstruction of the normalised log-mel from a sampled latent, plus a light Kullback–Leibler term."""
+        with torch.no_grad():
+            mel = self.autoencoder.mel(batch["waveform"])
+        posterior = self.autoencoder.posterior(mel)
+        predicted = self.autoencoder.reconstruct(posterior.sample(generator))
+        scale = self.autoencoder.config.mel_std
+        losses = reconstruction_losses(predicted / scale, mel / scale, self.settings.edge_weight)
+        kl = posterior.kl().mean() / posterior.mean[0].numel()
+        return {"loss": losses["reconstruction"] + self.settings.kl_weight * kl, **losses, "kl": kl}
+
+    def validate(self, generator: torch.Generator) -> dict[str, float]:
+        """Mean absolute error of the log-mel (natural logarithm) on held-out recordings."""
+        mel = self.autoencoder.mel(audio_batch(self.held.media[:256]).to(self.device))
+        return {"log_mel_error": float((self.autoencoder.decode(self.autoencoder.encode(mel)) - mel).abs().mean())}
+
+    def sample(self, path: Path, generator: torch.Generator) -> None:
+        """Spectrograms, each above its reconstruction."""
+        waveform = audio_batch(self.held.media[:: max(1, len(self.held) // 16)][:16]).to(self.device)
+        mel = self.autoencoder.mel(waveform)
+        rows = torch.cat([mel, self.autoencoder.decode(self.autoencoder.encode(mel))]).transpose(-1, -2).flip(-2)
+        save_grid((rows + 5) / 6, path, columns=16)
+
+    def finish(self) -> None:
+        """Record the latents' per-channel statistics."""
+        waveform = audio_batch(self.items.media[:: max(1, len(self.items) // 1024)])
+        latents = [
+            self.autoencoder.posterior(self.autoencoder.mel(w.to(self.device))).mode() for w in waveform.split(64)
+        ]
+        mean, std = channel_statistics(torch.cat(latents))
+        self.autoencoder.register_to_config(latents_mean=mean, latents_std=std)
+
+    def components(self) -> dict[str, torch.nn.Module]:
+        """The audio autoencoder."""
+        return {"audio_autoencoder": self.autoencoder}
+
+
+def draw_balanced(rng: np.random.Generator, flags: np.ndarray, share: float, count: int) -> np.ndarray:
+    """``count`` indices, each from the flagged items with probability ``share``, else from the others."""
+    flagged, others = np.flatnonzero(flags), np.flatnonzero(~flags)
+    if not len(flagged) or not len(others):
+        return rng.integers(0, len(flags), count)
+    pick = rng.random(count) < share
+    return np.where(pick, flagged[rng.integers(0, len(flagged), count)], others[rng.integers(0, len(others), count)])

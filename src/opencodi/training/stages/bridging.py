@@ -1,0 +1,235 @@
+"""Stage 2: bridging alignment. Every modality learns to be found by text, and through text they find each other.
+
+Pairs are text–image, text–audio and text–video only, one run each (paper §3.1). The text projection learns together with
+the images; after that it stays as it is, and sounds and clips are aligned to it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...data.captions import CAPTIONS, audio_captions
+from ...data.shards import Items, load_concepts
+from ...data.splits import split
+from ...errors import ConfigurationError, TrainingError
+from ...modality import INFO, Modality
+from ...prompts import TextPromptEncoder
+from ...prompts.text import find_minilm
+from ..conditions import load_component
+from ..contrastive import Temperature, info_nce
+from ..pictures import save_grid
+from ..retrieval import retrieval
+from ..sentences import CACHE_FILE, CaptionTable, embed_captions
+from ..task import Task
+from .bridging_pairs import PAIRS, build, group_of
+
+VALIDATION_CHUNK = 128
+
+
+class BridgingTask(Task):
+    """Contrastive alignment of one modality's prompt encoder with text.
+
+    Besides InfoNCE there is a small pull of each pair's cosine towards one. InfoNCE alone only orders the pairs, and leaves
+    the modalities in separate regions of the sphere (Liang et al. 2022); interpolating conditions, and prompting a diffuser
+    with a modality it was not trained on, both need one shared region.
+    """
+
+    @dataclass(frozen=True)
+    class Settings:
+        """One pair of modalities.
+
+        Attributes:
+            modality: ``image``, ``audio`` or ``video``.
+            shards: {shard: share of the batch}.
+            network: config values of the prompt encoder that learns.
+            text_network: config values of a new text prompt encoder, which learns too; empty: the model folder's is used,
+                frozen.
+            name_share: chance that an item's caption is its plain name.
+            temperature: of InfoNCE at the start; it is learned.
+            least_temperature: it never falls below this.
+            same_concept_weight: an item of the same concept counts as this much of a match (the own pair is 1): it shows
+                what was asked for, in another style or voice.
+            pull_weight: weight of 1 - cosine of matched pairs.
+            structure_weight: weight of keeping the cosines between captions as the sentence encoder has them. It teaches the
+                projection about sounds and spoken words before it has heard any, so that "the word drum", "the sound of a
+                drum" and "a drum" stay apart. Only with ``text_network``.
+        """
+
+        modality: str
+        shards: dict[str, float]
+        network: dict[str, Any]
+        text_network: dict[str, Any]
+        name_share: float
+        temperature: float
+        least_temperature: float
+        same_concept_weight: float
+        pull_weight: float
+        structure_weight: float
+
+    def __init__(self, settings: Settings, data: Path, model_folder: Path):
+        super().__init__()
+        check(settings)
+        self.settings = settings
+        modality = Modality(settings.modality)
+        self.pair = PAIRS[modality](settings.network, model_folder)
+        self.name = INFO[modality].prompt_encoder
+        # The module registers what the pair only refers to.
+        self.encoder = self.pair.encoder
+        self.text_encoder = (
+            build(TextPromptEncoder.from_sentence_transformer, settings.text_network, find_minilm())
+            if settings.text_network
+            else load_component(TextPromptEncoder, model_folder, INFO[Modality.TEXT].prompt_encoder)
+        )
+        self.temperature = Temperature(settings.temperature, settings.least_temperature)
+
+        items, held = split(self.pair.load(data, tuple(settings.shards)))
+        if not len(items) or not len(held):
+            raise TrainingError(
+                f"{data}: {', '.join(settings.shards)} hold {len(items)} items to train on, "
+                f"{len(held)} to validate with; both are needed"
+            )
+        concepts = load_concepts(data)
+        cache = model_folder / "training" / CACHE_FILE
+        self.captions, self.held_captions = (
+            CaptionTable(self.text_encoder, captions_of(part, concepts), cache, settings.name_share)
+            for part in (items, held)
+        )
+        self.groups, self.held_groups = number_groups(items, held)
+        self.members = [
+            (np.flatnonzero([record["shard"] == shard for record in items.records]), share)
+            for shard, share in settings.shards.items()
+        ]
+        self.unpaired = unpaired_sentences(self.text_encoder, concepts, cache) if settings.text_network else None
+        if hasattr(self.pair, "measure"):
+            self.pair.measure(items)
+        self.prepared = self.pair.prepare(items, torch.device("cpu"))
+        self.held = self.pair.prepare(held, torch.device("cpu"))
+
+    def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
+        """The encoder's inputs, ``sentences`` [B, E], ``captions`` int64 [B] and ``groups`` int64 [B]."""
+        chosen = self._draw(rng, batch_size)
+        captions = self.captions.draw(chosen, rng)
+        batch = {
+            "sentences": self.captions.embeddings[captions],
+            "captions": torch.from_numpy(captions),
+            "groups": self.groups[chosen],
+        }
+        if self.unpaired is not None:
+            batch["unpaired"] = self.unpaired[rng.integers(0, len(self.unpaired), batch_size)]
+        return batch | {f"input.{name}": value for name, value in self.pair.batch(self.prepared, chosen, rng).items()}
+
+    def forward(self, batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """InfoNCE, pull, and structure (if the text projection learns)."""
+        inputs = {name.removeprefix("input."): value for name, value in batch.items() if name.startswith("input.")}
+        texts = self.text_encoder.project(batch["sentences"]).tokens[:, 0].float()
+        items = self.pair.condition(inputs, generator).tokens[:, 0].float()
+        losses = self._losses(texts, items, batch["groups"], batch["captions"])
+        if "unpaired" in batch:
+            sentences = torch.cat([batch["sentences"], batch["unpaired"]])
+            projected = self.text_encoder.project(sentences).tokens[:, 0].float()
+            losses["structure"] = (projected @ projected.T - sentences @ sentences.T).square().mean()
+            losses["loss"] = losses["loss"] + self.settings.structure_weight * losses["structure"]
+        return losses
+
+    def _losses(self, texts, items, groups, captions) -> dict[str, torch.Tensor]:
+        same = (groups[:, None] == groups) | (captions[:, None] == captions)
+        affinity = self.settings.same_concept_weight * same.float()
+        scale = self.temperature()
+        contrastive = info_nce(texts, items, scale, affinity.fill_diagonal_(1.0))
+        pull = 1 - (texts * items).sum(1).mean()
+        loss = contrastive + self.settings.pull_weight * pull
+        return {"loss": loss, "contrastive": contrastive, "pull": pull, "temperature": 1 / scale.detach()}
+
+    def _draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        present = [(positions, share) for positions, share in self.members if len(positions)]
+        shares = np.array([share for _, share in present])
+        source = rng.choice(len(present), count, p=shares / shares.sum())
+        spot = rng.random(count)
+        return np.array([present[s][0][int(u * len(present[s][0]))] for s, u in zip(source, spot)])
+
+    @torch.no_grad()
+    def _embed_held(self) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
+        rows = self.held_captions.names(np.arange(len(self.held_groups)))
+        texts, items = [], []
+        for start in range(0, len(rows), VALIDATION_CHUNK):
+            part = np.arange(start, min(start + VALIDATION_CHUNK, len(rows)))
+            sentences = self.held_captions.embeddings[rows[part]].to(self.device)
+            inputs = {k: v.to(self.device) for k, v in self.pair.batch(self.held, part, None).items()}
+            texts.append(self.text_encoder.project(sentences).tokens[:, 0].float())
+            items.append(self.pair.condition(inputs, None).tokens[:, 0].float())
+        return torch.cat(texts), torch.cat(items), rows
+
+    def validate(self, generator: torch.Generator) -> dict[str, float]:
+        """Loss (in chunks of the same size every time), recall by concept and the gap, each item under its plain name."""
+        texts, items, rows = self._embed_held()
+        groups, captions = self.held_groups.to(self.device), torch.from_numpy(rows).to(self.device)
+        losses = [
+            self._losses(*parts)["loss"]
+            for parts in zip(*(t.split(VALIDATION_CHUNK) for t in (texts, items, groups, captions)))
+        ]
+        return {"loss": float(torch.stack(losses).mean()), **retrieval(texts, items, groups)}
+
+    def sample(self, path: Path, generator: torch.Generator) -> None:
+        """Rows of validation items: the one a caption belongs to, then the seven that the caption finds."""
+        texts, items, _ = self._embed_held()
+        asked = np.arange(0, len(texts), max(1, len(texts) // 12))[:12]
+        found = (texts[asked] @ items.T).topk(min(7, len(items)), dim=1).indices.cpu().numpy()
+        shown = np.concatenate([asked[:, None], found], axis=1)
+        pictures = self.pair.picture(self.held, shown.ravel())
+        if pictures is not None:
+            save_grid(pictures, path, columns=shown.shape[1])
+
+    def components(self) -> dict[str, torch.nn.Module]:
+        """The prompt encoder, and the text prompt encoder if it learned."""
+        text = {INFO[Modality.TEXT].prompt_encoder: self.text_encoder} if self.settings.text_network else {}
+        return {**text, self.name: self.encoder}
+
+
+def check(settings: BridgingTask.Settings) -> None:
+    """Raise ConfigurationError if no run can be made of these settings."""
+    if settings.modality not in PAIRS:
+        raise ConfigurationError(f"settings: modality: {settings.modality!r} is not one of {', '.join(PAIRS)}")
+    for shard, share in settings.shards.items():
+        if shard not in CAPTIONS:
+            raise ConfigurationError(f"settings: shards: {shard!r} is not one of {', '.join(CAPTIONS)}")
+        if not share > 0:
+            raise ConfigurationError(f"settings: shards: the share of {shard} is {share}, must be greater than zero")
+    if not settings.shards:
+        raise ConfigurationError("settings: shards: name at least one")
+    if not 0 < settings.least_temperature <= settings.temperature:
+        raise ConfigurationError("settings: temperature must be at least least_temperature, and both above zero")
+
+
+def captions_of(items: Items, concepts: dict[str, dict[str, Any]]) -> list[list[str]]:
+    """Everything each item may be called."""
+    return [CAPTIONS[record["shard"]](record, concepts.get(record.get("concept"), {})) for record in items.records]
+
+
+def number_groups(*parts: Items) -> list[torch.Tensor]:
+    """The group of every item as a number, the same group the same number in all parts: int64 [N] each."""
+    numbers: dict[Any, int] = {}
+    found = []
+    for part_number, part in enumerate(parts):
+        groups = [group_of(record, (part_number, position)) for position, record in enumerate(part.records)]
+        found.append(torch.tensor([numbers.setdefault(group, len(numbers)) for group in groups]))
+    return found
+
+
+def unpaired_sentences(
+    encoder: TextPromptEncoder, concepts: dict[str, dict[str, Any]], cache: Path | None
+) -> torch.Tensor:
+    """Sentence embeddings [N, E] of every concept as a sound and as a spoken word: text without its partner."""
+    sentences: Sequence[str] = sorted(
+        {
+            caption
+            for concept in concepts.values()
+            for shard in ("sounds", "speech")
+            for caption in audio_captions({"shard": shard, "name": concept["name"], "text": concept["name"]}, concept)
+        }
+    )
+    known, embeddings = embed_captions(encoder, sentences, cache)
+    return embeddings[[known[sentence] for sentence in sentences]]

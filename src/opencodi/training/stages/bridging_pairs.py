@@ -1,0 +1,176 @@
+"""What differs between the pairs text–image, text–audio and text–video: how items are loaded, varied and encoded."""
+
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from ...data.augment import audio_batch, over_white, random_affine
+from ...data.shards import Items, load_audio, load_images, load_videos
+from ...errors import ConfigurationError
+from ...modality import INFO, Modality
+from ...prompts import AudioPromptEncoder, Condition, ImagePromptEncoder, VideoPromptEncoder
+from ..conditions import load_component
+
+
+class Pair(Protocol):
+    """One modality beside text.
+
+    Attributes:
+        encoder: the prompt encoder that learns.
+    """
+
+    encoder: Any
+
+    def __init__(self, network: Mapping[str, Any], model_folder: Path): ...
+
+    def load(self, data: Path, shards: tuple[str, ...]) -> Items:
+        """Read the shards."""
+
+    def prepare(self, items: Items, device: torch.device) -> Any:
+        """What batches are made of; called once, before the first batch."""
+
+    def batch(self, prepared: Any, chosen: np.ndarray, rng: np.random.Generator | None) -> dict[str, torch.Tensor]:
+        """Inputs of the encoder for these items, varied at random if ``rng`` is given."""
+
+    def condition(self, inputs: dict[str, torch.Tensor], generator: torch.Generator | None) -> Condition:
+        """Encode them; with ``generator``, as in training."""
+
+    def picture(self, prepared: Any, chosen: np.ndarray) -> torch.Tensor | None:
+        """The items as pictures [B, 3, H, W] in [-1, 1], if they can be seen."""
+
+
+class ImagePair:
+    """Stickers and photographs over white, zoomed and shifted."""
+
+    def __init__(self, network: Mapping[str, Any], model_folder: Path):
+        self.encoder = build(ImagePromptEncoder, network)
+
+    def load(self, data: Path, shards: tuple[str, ...]) -> Items:
+        return load_images(data, shards)
+
+    def prepare(self, items: Items, device: torch.device) -> np.ndarray:
+        return items.media
+
+    def batch(self, prepared: np.ndarray, chosen: np.ndarray, rng: np.random.Generator | None):
+        pixel_values = over_white(prepared[chosen])
+        return {"pixel_values": pixel_values if rng is None else random_affine(pixel_values, rng)}
+
+    def condition(self, inputs: dict[str, torch.Tensor], generator: torch.Generator | None) -> Condition:
+        return self.encoder(**inputs)
+
+    def picture(self, prepared: np.ndarray, chosen: np.ndarray) -> torch.Tensor:
+        return over_white(prepared[chosen])
+
+
+class AudioPair:
+    """Sounds and spoken words at other speeds, with bands of the spectrogram hidden (Park et al. 2019, SpecAugment)."""
+
+    hidden_frames, hidden_bins = 16, 10
+
+    def __init__(self, network: Mapping[str, Any], model_folder: Path):
+        self.encoder = build(AudioPromptEncoder, network)
+
+    def load(self, data: Path, shards: tuple[str, ...]) -> Items:
+        return load_audio(data, shards)
+
+    @torch.no_grad()
+    def prepare(self, items: Items, device: torch.device) -> np.ndarray:
+        return items.media
+
+    @torch.no_grad()
+    def measure(self, items: Items) -> None:
+        """Record the mean and deviation of the log-mel values the first layer will see."""
+        mel = self.encoder.mel(audio_batch(items.media[:: max(1, len(items) // 512)]))
+        self.encoder.register_to_config(mel_mean=round(float(mel.mean()), 4), mel_std=round(float(mel.std()), 4))
+
+    def batch(self, prepared: np.ndarray, chosen: np.ndarray, rng: np.random.Generator | None):
+        return {"waveform": audio_batch(prepared[chosen], rng)}
+
+    def condition(self, inputs: dict[str, torch.Tensor], generator: torch.Generator | None) -> Condition:
+        mel = self.encoder.mel(inputs["waveform"])
+        if generator is not None:
+            mel = hide_bands(mel, self.hidden_frames, self.hidden_bins, self.encoder.config.mel_mean, generator)
+        return self.encoder(mel=mel)
+
+    def picture(self, prepared: np.ndarray, chosen: np.ndarray) -> None:
+        return None
+
+
+class VideoPair:
+    """Clips, which are loops and may start anywhere. The image network is frozen, so it sees each frame only once."""
+
+    def __init__(self, network: Mapping[str, Any], model_folder: Path):
+        image = load_component(ImagePromptEncoder, model_folder, INFO[Modality.IMAGE].prompt_encoder)
+        self.encoder = build(VideoPromptEncoder.from_image_prompt_encoder, network, image)
+        self.encoder.image.requires_grad_(False)
+
+    def load(self, data: Path, shards: tuple[str, ...]) -> Items:
+        return load_videos(data, shards, self.encoder.config.num_frames)
+
+    @torch.no_grad()
+    def prepare(self, items: Items, device: torch.device) -> tuple[torch.Tensor, np.ndarray]:
+        self.encoder.image.eval()
+        parts = [
+            self.encoder.frame_features(over_white(items.media[start : start + 32]).transpose(1, 2).to(device)).cpu()
+            for start in range(0, len(items), 32)
+        ]
+        return torch.cat(parts), items.media[:, items.media.shape[1] // 2]
+
+    def batch(self, prepared: tuple[torch.Tensor, np.ndarray], chosen: np.ndarray, rng: np.random.Generator | None):
+        features = prepared[0][chosen]
+        if rng is not None:
+            order = (
+                np.arange(features.shape[1]) + rng.integers(0, features.shape[1], (len(chosen), 1))
+            ) % features.shape[1]
+            features = features[torch.arange(len(chosen))[:, None], torch.from_numpy(order)]
+        return {"features": features}
+
+    def condition(self, inputs: dict[str, torch.Tensor], generator: torch.Generator | None) -> Condition:
+        return self.encoder(**inputs)
+
+    def picture(self, prepared: tuple[torch.Tensor, np.ndarray], chosen: np.ndarray) -> torch.Tensor:
+        return over_white(prepared[1][chosen])
+
+
+PAIRS: dict[Modality, type] = {
+    Modality.IMAGE: ImagePair,
+    Modality.AUDIO: AudioPair,
+    Modality.VIDEO: VideoPair,
+}
+
+
+def group_of(record: Mapping[str, Any], position: int) -> Hashable:
+    """What an item shows, for telling right from wrong answers: concept, skin tone, and sound or spoken word.
+
+    A photograph without a concept is a group of its own.
+    """
+    concept = record.get("concept") or f"item {record['shard']} {position}"
+    return concept, record.get("tone"), record["shard"] == "speech"
+
+
+def hide_bands(mel: torch.Tensor, frames: int, bins: int, value: float, generator: torch.Generator) -> torch.Tensor:
+    """Set up to ``frames`` consecutive frames and up to ``bins`` consecutive bins of each mel [B, 1, T, M] to ``value``."""
+    hidden = torch.zeros_like(mel, dtype=torch.bool)
+    for axis, most in ((2, frames), (3, bins)):
+        size = mel.shape[axis]
+        shape = (len(mel), 1, 1, 1)
+        length = torch.rand(shape, generator=generator, device=mel.device) * (most + 1)
+        start = torch.rand(shape, generator=generator, device=mel.device) * (size - length).clamp_min(0)
+        position = torch.arange(size, device=mel.device).view([-1 if i == axis else 1 for i in range(4)])
+        hidden |= (position >= start.floor()) & (position < (start + length).floor())
+    return mel.masked_fill(hidden, value)
+
+
+def build(make: Any, network: Mapping[str, Any], *positional: Any) -> Any:
+    """Make a network from the recipe's ``network`` values.
+
+    Raises:
+        ConfigurationError: if it takes no such value.
+    """
+    try:
+        return make(*positional, **network)
+    except TypeError as error:
+        raise ConfigurationError(f"settings: network: {error}") from error

@@ -1,0 +1,249 @@
+"""Stage 3: one diffuser per modality, each trained on its own (paper §3.2).
+
+Every item of a set has latents and, for each kind of prompt it is paired with, condition embeddings; a training batch draws
+one kind for each item. Pairs are text–x and x–x only (and x–text for text): image–audio never occurs.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import diffusers as library
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ...denoisers import FlatUNet, UNet
+from ...errors import ConfigurationError
+from ...modality import Modality
+from ...prompts import Condition
+from ...sampling.joint_sampler import sample
+from ..objective import draw_timesteps, noised
+from ..pictures import save_grid
+from ..task import Task
+from .pairs import PairedSet, audio_set, image_set, load_component, text_set, video_set
+
+SAMPLE_STEPS, SAMPLE_GUIDANCE = 20, 3.0
+
+
+def make_scheduler(values: dict[str, Any]) -> Any:
+    """A diffusers scheduler from ``{"class": name, …its config}``.
+
+    Raises:
+        ConfigurationError: if diffusers has no scheduler of that name.
+    """
+    kind = getattr(library, str(values.get("class")), None)
+    if kind is None or not issubclass(kind, library.SchedulerMixin):
+        raise ConfigurationError(f"scheduler: diffusers has no scheduler {values.get('class')!r}")
+    return kind(**{key: value for key, value in values.items() if key != "class"})
+
+
+class DiffuserTask(Task):
+    """Train one denoiser on the latents of a frozen autoencoder.
+
+    Subclasses say which network, which set and how to show samples.
+    """
+
+    modality: Modality
+    component: str
+
+    @dataclass(frozen=True)
+    class Settings:
+        """What the network is and what it learns from.
+
+        Attributes:
+            network: config values of the denoiser (``UNet`` or ``FlatUNet``).
+            scheduler: class and config of the diffusers scheduler that defines noise and prediction.
+            shards: shards of the collection to learn from.
+            prompt_shares: {prompt modality: share of the items prompted by it}; the rest, up to 1, has no prompt, which
+                teaches the unconditional half of classifier-free guidance.
+            name_share: chance that a text prompt is the plain name.
+            condition_noise: standard deviation of noise on condition embeddings before they are normalised again. It
+                blurs the gap between modalities, so that prompts of a kind never trained work too.
+        """
+
+        network: dict[str, Any]
+        scheduler: dict[str, Any]
+        shards: tuple[str, ...]
+        prompt_shares: dict[str, float]
+        name_share: float
+        condition_noise: float
+
+    def __init__(self, settings: Settings, data: Path, model_folder: Path):
+        super().__init__()
+        self.settings, self.model_folder = settings, model_folder
+        if not 0 < sum(settings.prompt_shares.values()) <= 1:
+            raise ConfigurationError("prompt_shares: the shares must add up to more than 0 and at most 1")
+        self.scheduler = make_scheduler(settings.scheduler)
+        self.items, self.held = self.load_sets(data)
+        self.denoiser = self.build_network()
+
+    def load_sets(self, data: Path) -> tuple[PairedSet, PairedSet]:
+        """(training, validation) sets."""
+        raise TypeError(f"{type(self).__name__} has no set")
+
+    def build_network(self) -> torch.nn.Module:
+        """The denoiser to train, from scratch or from an earlier stage's weights."""
+        raise TypeError(f"{type(self).__name__} has no network")
+
+    def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
+        """latents [B, ...] and condition [B, D] (zeros: no prompt)."""
+        chosen = self.items.draw(rng, batch_size)
+        condition = self.items.draw_conditions(chosen, self.settings.prompt_shares, rng)
+        return {"latents": self.items.latents[chosen].float(), "condition": condition}
+
+    def forward(self, batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """Mean squared error of the prediction at uniform timesteps."""
+        latents, condition = batch["latents"], batch["condition"]
+        if self.training and self.settings.condition_noise:
+            prompted = condition.norm(dim=-1, keepdim=True) > 0
+            noise = torch.randn(condition.shape, generator=generator, device=condition.device)
+            condition = F.normalize(condition + self.settings.condition_noise * noise, dim=-1) * prompted
+        timesteps = draw_timesteps(self.scheduler, len(latents), generator, latents.device)
+        noise = torch.randn(latents.shape, generator=generator, device=latents.device)
+        noisy, target = noised(self.scheduler, latents, noise, timesteps)
+        return {"loss": F.mse_loss(self.denoiser(noisy, timesteps, condition[:, None]).float(), target)}
+
+    def validate(self, generator: torch.Generator) -> dict[str, float]:
+        """The loss on validation items, each prompted by its first caption, with the same noise every time."""
+        losses = []
+        for start in range(0, min(len(self.held), 256), 32):
+            items = np.arange(start, min(start + 32, len(self.held), 256))
+            batch = {"latents": self.held.latents[items].float(), "condition": self.held.first_condition(items)}
+            batch = {name: value.to(self.device) for name, value in batch.items()}
+            losses.append((self(batch, generator)["loss"].item(), len(items)))
+        return {"loss": float(np.average(*zip(*losses)))} if losses else {}
+
+    def generate(self, tokens: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Latents for condition embeddings [B, D]."""
+        shape = (len(tokens), *self.items.latents.shape[1:])
+        noise = torch.randn(shape, generator=generator, device=self.device)
+        condition = Condition.from_embedding(tokens.to(self.device))
+        return sample(
+            {self.modality: self.denoiser},
+            {self.modality: self.scheduler},
+            {self.modality: noise},
+            condition,
+            Condition.zeros(len(tokens), tokens.shape[1], like=condition.tokens),
+            num_inference_steps={self.modality: SAMPLE_STEPS},
+            guidance_scale={self.modality: SAMPLE_GUIDANCE},
+        )[self.modality]
+
+    def components(self) -> dict[str, Any]:
+        """The denoiser and the scheduler it was trained with."""
+        return {self.component: self.denoiser, "scheduler": self.scheduler}
+
+    def shown(self, count: int) -> np.ndarray:
+        """Items whose prompts the sample pictures show, the same every time: spread over the training set."""
+        return np.linspace(0, len(self.items) - 1, count).astype(int)
+
+
+class ImageDiffuserTask(DiffuserTask):
+    """Text or image → image."""
+
+    modality, component = Modality.IMAGE, "image_denoiser"
+
+    def load_sets(self, data: Path) -> tuple[PairedSet, PairedSet]:
+        """Pictures of the shards."""
+        return image_set(data, self.settings.shards, self.model_folder, self.settings.name_share)
+
+    def build_network(self) -> torch.nn.Module:
+        """An image network, without temporal and alignment parts."""
+        return UNet(**self.settings.network)
+
+    def sample(self, path: Path, generator: torch.Generator) -> None:
+        """32 pictures made from names, above the pictures they name."""
+        shown = self.shown(32)
+        made = self.generate(self.items.first_condition(shown), generator)
+        pixels = self.items.autoencoder.decode(torch.cat([made, self.items.latents[shown].float().to(self.device)]))
+        rows = [row for pair in zip(pixels[:32].split(16), pixels[32:].split(16)) for row in pair]
+        save_grid(torch.cat(rows), path, columns=16)
+
+
+class VideoDiffuserTask(DiffuserTask):
+    """Text, image or video → video: the image network plus temporal blocks."""
+
+    modality, component = Modality.VIDEO, "image_denoiser"
+
+    @dataclass(frozen=True)
+    class Settings(DiffuserTask.Settings):
+        """As for every diffuser; ``network`` holds what changes from the image network (``temporal: true`` and widths).
+
+        Attributes:
+            freeze_image: train the temporal blocks alone, so that pictures stay exactly as they were.
+        """
+
+        freeze_image: bool = True
+
+    def load_sets(self, data: Path) -> tuple[PairedSet, PairedSet]:
+        """Clips of the shards."""
+        return video_set(data, self.settings.shards, self.model_folder, self.settings.name_share)
+
+    def build_network(self) -> torch.nn.Module:
+        """The trained image network, extended by temporal blocks that start as identities."""
+        image_denoiser = load_component(UNet, self.model_folder, self.component)
+        denoiser = image_denoiser.extended(**self.settings.network).requires_grad_(not self.settings.freeze_image)
+        for _, parameter in denoiser.temporal_parameters():
+            parameter.requires_grad_(True)
+        return denoiser
+
+    def sample(self, path: Path, generator: torch.Generator) -> None:
+        """Four clips made from names, frame by frame, each above the clip it names."""
+        shown = self.shown(4)
+        made = self.generate(self.items.first_condition(shown), generator)
+        rows = torch.stack([made, self.items.latents[shown].float().to(self.device)], dim=1).flatten(0, 1)
+        frames = rows.transpose(1, 2).flatten(0, 1)
+        save_grid(self.items.autoencoder.decode(frames), path, columns=rows.shape[2])
+
+
+class AudioDiffuserTask(DiffuserTask):
+    """Text or audio → audio."""
+
+    modality, component = Modality.AUDIO, "audio_denoiser"
+
+    def load_sets(self, data: Path) -> tuple[PairedSet, PairedSet]:
+        """Sounds and speech of the shards."""
+        return audio_set(data, self.settings.shards, self.model_folder, self.settings.name_share)
+
+    def build_network(self) -> torch.nn.Module:
+        """An audio network."""
+        return UNet(**self.settings.network)
+
+    def sample(self, path: Path, generator: torch.Generator) -> None:
+        """Spectrograms made from captions, above those they describe."""
+        shown = self.shown(16)
+        made = self.generate(self.items.first_condition(shown), generator)
+        mel = self.items.autoencoder.decode(torch.cat([made, self.items.latents[shown].float().to(self.device)]))
+        save_grid((mel.transpose(-1, -2).flip(-2) + 5) / 6, path, columns=16)
+
+
+class TextDiffuserTask(DiffuserTask):
+    """Text, image, audio or video → text."""
+
+    modality, component = Modality.TEXT, "text_denoiser"
+
+    def load_sets(self, data: Path) -> tuple[PairedSet, PairedSet]:
+        """Names, each with every prompt it is paired with."""
+        return text_set(data, self.settings.shards, self.model_folder, self.settings.name_share)
+
+    def build_network(self) -> torch.nn.Module:
+        """A text network."""
+        return FlatUNet(**self.settings.network)
+
+    def validate(self, generator: torch.Generator) -> dict[str, float]:
+        """Also the share of exact names made from validation prompts of each kind."""
+        found = super().validate(generator)
+        for kind in self.settings.prompt_shares:
+            items = self.held.having(kind)
+            items = items[:: max(1, len(items) // 128)]
+            if len(items):
+                said = self.items.codec.decode(self.generate(self.held.first_condition(items, kind), generator))
+                found[f"exact_from_{kind}"] = float(np.mean([a == self.held.names[i] for a, i in zip(said, items)]))
+        return found
+
+    def sample(self, path: Path, generator: torch.Generator) -> None:
+        """A list of names beside what is said for them, as a text file."""
+        shown = self.shown(32)
+        said = self.items.codec.decode(self.generate(self.items.first_condition(shown), generator))
+        lines = [f"{self.items.names[i]}\t{text}" for i, text in zip(shown, said)]
+        path.with_suffix(".txt").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,266 @@
+"""What diffusers and alignment learn from: items with latents, and the prompts each is paired with, all computed once."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...data.augment import audio_batch, over_white
+from ...data.captions import captions_of, image_captions
+from ...data.shards import Items, load_audio, load_concepts, load_images, load_videos
+from ...data.splits import split
+from ...errors import TrainingError
+from ...latents import AudioAutoencoder, ImageAutoencoder, TextAutoencoder, TextCodec
+from ...prompts import AudioPromptEncoder, ImagePromptEncoder, TextPromptEncoder, VideoPromptEncoder
+from ..sentences import CACHE_FILE, embed_captions
+
+CHUNK = 64
+
+
+@dataclass
+class Prompts:
+    """Prompts of one kind: embeddings [K, D] in the shared space and, for each item, the rows that describe it."""
+
+    tokens: torch.Tensor
+    rows: Sequence[np.ndarray]
+
+
+@dataclass
+class PairedSet:
+    """Items of one modality.
+
+    Attributes:
+        latents: half precision [N, ...], normalised.
+        names: the N plain names.
+        concepts: the N concept codes, by which items of two sets are paired.
+        prompts: {kind: prompts}. The first row of kind ``text`` is the plain caption.
+        weights: chance of each item to be drawn (they sum to 1), or None for equal ones.
+        name_share: chance that a text prompt is the first caption.
+        autoencoder: frozen; shows latents.
+        codec: for text, turns latents into sentences.
+    """
+
+    latents: torch.Tensor
+    names: list[str]
+    concepts: list[str]
+    prompts: dict[str, Prompts]
+    name_share: float
+    weights: np.ndarray | None = None
+    autoencoder: Any = None
+    codec: Any = None
+    by_concept: dict[str, np.ndarray] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.by_concept = _positions(self.concepts)
+
+    def __len__(self) -> int:
+        return len(self.latents)
+
+    def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """``count`` item positions."""
+        return rng.choice(len(self), count, p=self.weights)
+
+    def draw_conditions(self, items: np.ndarray, shares: Mapping[str, float], rng: np.random.Generator) -> torch.Tensor:
+        """Condition embeddings [B, D]: for each item one prompt of a kind drawn by ``shares``; zeros for the rest.
+
+        An item without prompts of the drawn kind is prompted by text.
+        """
+        kinds, edges = list(shares), np.cumsum(list(shares.values()))
+        tokens = torch.zeros(len(items), self.prompts["text"].tokens.shape[1])
+        for position, item in enumerate(items):
+            drawn = int(np.searchsorted(edges, rng.random(), side="right"))
+            if drawn < len(kinds):
+                tokens[position] = self._draw_one(kinds[drawn], item, rng)
+        return tokens
+
+    def _draw_one(self, kind: str, item: int, rng: np.random.Generator) -> torch.Tensor:
+        rows = self.prompts[kind].rows[item]
+        if not len(rows):
+            kind, rows = "text", self.prompts["text"].rows[item]
+        first = kind == "text" and rng.random() < self.name_share
+        return self.prompts[kind].tokens[rows[0] if first else rows[rng.integers(0, len(rows))]]
+
+    def having(self, kind: str) -> np.ndarray:
+        """Positions of the items with a prompt of this kind."""
+        return np.array([i for i, rows in enumerate(self.prompts[kind].rows) if len(rows)], dtype=int)
+
+    def first_condition(self, items: np.ndarray, kind: str = "text") -> torch.Tensor:
+        """Condition embeddings [B, D]: each item's first prompt of this kind."""
+        prompts = self.prompts[kind]
+        return prompts.tokens[[prompts.rows[i][0] for i in items]]
+
+
+def load_component(kind: type, model_folder: Path, name: str) -> Any:
+    """A component of an earlier stage, frozen, float32, in evaluation mode.
+
+    Raises:
+        TrainingError: if that stage has not been trained yet.
+    """
+    folder = model_folder / name
+    if not folder.is_dir():
+        raise TrainingError(f"{folder} is missing: first train the stage that makes it")
+    network = kind.from_pretrained(folder)
+    return network.float().requires_grad_(False).eval() if isinstance(network, torch.nn.Module) else network
+
+
+def image_set(data: Path, shards: Sequence[str], model_folder: Path, name_share: float) -> tuple[PairedSet, PairedSet]:
+    """(training, validation) pictures, prompted by text or by a picture of the same concept."""
+    autoencoder = load_component(ImageAutoencoder, model_folder, "image_autoencoder")
+    encoder = load_component(ImagePromptEncoder, model_folder, "image_prompt_encoder")
+
+    def build(items: Items) -> PairedSet:
+        pixels = items.media
+        return PairedSet(
+            latents=_each(lambda chunk: autoencoder.encode(over_white(chunk)), pixels).half(),
+            prompts={
+                "text": _captions(items, data, model_folder),
+                "image": _same_concept(_each(lambda chunk: encoder(over_white(chunk)).tokens[:, 0], pixels), items),
+            },
+            autoencoder=autoencoder,
+            **_facts(items, name_share),
+        )
+
+    return _both(build, load_images(data, shards))
+
+
+def video_set(data: Path, shards: Sequence[str], model_folder: Path, name_share: float) -> tuple[PairedSet, PairedSet]:
+    """(training, validation) clips, prompted by text, by one of their frames or by a clip of the same concept."""
+    autoencoder = load_component(ImageAutoencoder, model_folder, "image_autoencoder")
+    image_encoder = load_component(ImagePromptEncoder, model_folder, "image_prompt_encoder")
+    video_encoder = load_component(VideoPromptEncoder, model_folder, "video_prompt_encoder")
+
+    def latents(chunk: np.ndarray) -> torch.Tensor:
+        frames = autoencoder.encode(over_white(chunk).flatten(0, 1))
+        return frames.unflatten(0, chunk.shape[:2]).transpose(1, 2)
+
+    def build(items: Items) -> PairedSet:
+        clips = items.media
+        watched = _each(lambda c: video_encoder(over_white(c).transpose(1, 2)).tokens[:, 0], clips, size=8)
+        seen = _each(lambda c: image_encoder(over_white(c[:, 0])).tokens[:, 0], clips)
+        return PairedSet(
+            latents=_each(latents, clips, size=8).half(),
+            prompts={
+                "text": _captions(items, data, model_folder),
+                "image": Prompts(seen, [np.array([i]) for i in range(len(items))]),
+                "video": _same_concept(watched, items),
+            },
+            autoencoder=autoencoder,
+            **_facts(items, name_share),
+        )
+
+    return _both(build, load_videos(data, shards))
+
+
+def audio_set(data: Path, shards: Sequence[str], model_folder: Path, name_share: float) -> tuple[PairedSet, PairedSet]:
+    """(training, validation) recordings, prompted by text or by a recording of the same thing; half are real sounds."""
+    autoencoder = load_component(AudioAutoencoder, model_folder, "audio_autoencoder")
+    encoder = load_component(AudioPromptEncoder, model_folder, "audio_prompt_encoder")
+
+    def build(items: Items) -> PairedSet:
+        shard = np.array([record["shard"] for record in items.records])
+        counts = {name: int((shard == name).sum()) for name in set(shard)}
+        return PairedSet(
+            latents=_each(lambda c: autoencoder.encode(autoencoder.mel(audio_batch(c))), items.media).half(),
+            prompts={
+                "text": _captions(items, data, model_folder),
+                "audio": _same_concept(
+                    _each(lambda c: encoder(waveform=audio_batch(c)).tokens[:, 0], items.media), items
+                ),
+            },
+            weights=np.array([1 / counts[name] / len(counts) for name in shard]),
+            autoencoder=autoencoder,
+            **_facts(items, name_share),
+        )
+
+    return _both(build, load_audio(data, shards))
+
+
+def text_set(data: Path, shards: Sequence[str], model_folder: Path, name_share: float) -> tuple[PairedSet, PairedSet]:
+    """The concepts' names, prompted by their captions and by every picture, clip and recording of them.
+
+    Training and validation hold the same names; their pictures, clips and recordings differ.
+    """
+    codec = text_codec(model_folder)
+    concepts = load_concepts(data)
+    codes = list(concepts)
+    names = [concepts[code]["name"] for code in codes]
+    latents = torch.cat([codec.encode(names[i : i + 256]) for i in range(0, len(names), 256)]).half()
+    texts = [image_captions({**concepts[c], "style": "noto"}, concepts[c]) for c in codes]
+    spoken = _embed_captions(texts, model_folder)
+    sets = {
+        "image": lambda: image_set(data, [s for s in shards if s.startswith("images")], model_folder, name_share),
+        "video": lambda: video_set(data, [s for s in shards if s.startswith("videos")], model_folder, name_share),
+        "audio": lambda: audio_set(data, [s for s in shards if s in ("sounds", "speech")], model_folder, name_share),
+    }
+    media = {kind: load() for kind, load in sets.items()}
+
+    def build(side: int) -> PairedSet:
+        prompts = {"text": spoken}
+        for kind, both in media.items():
+            part = both[side]
+            rows = [part.by_concept.get(code, np.array([], int)) for code in codes]
+            prompts[kind] = Prompts(part.prompts[kind].tokens, rows)
+        return PairedSet(latents, names, codes, prompts, name_share, codec=codec, autoencoder=codec.autoencoder)
+
+    return build(0), build(1)
+
+
+def text_codec(model_folder: Path) -> TextCodec:
+    """The trained text autoencoder with its tokenizer."""
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = load_component(PreTrainedTokenizerFast, model_folder, "text_tokenizer")
+    return TextCodec(load_component(TextAutoencoder, model_folder, "text_autoencoder"), tokenizer)
+
+
+def _both(build: Callable[[Items], PairedSet], items: Items) -> tuple[PairedSet, PairedSet]:
+    training, validation = split(items)
+    return build(training), build(validation)
+
+
+@torch.no_grad()
+def _each(function: Callable[[np.ndarray], torch.Tensor], media: np.ndarray, size: int = CHUNK) -> torch.Tensor:
+    """``function`` over chunks of ``media``, concatenated."""
+    return torch.cat([function(media[start : start + size]) for start in range(0, len(media), size)])
+
+
+def _facts(items: Items, name_share: float) -> dict[str, Any]:
+    return {
+        "names": [str(record["name"]) for record in items.records],
+        "concepts": [str(record["concept"]) for record in items.records],
+        "name_share": name_share,
+    }
+
+
+def _captions(items: Items, data: Path, model_folder: Path) -> Prompts:
+    concepts = load_concepts(data)
+    return _embed_captions([captions_of(record, concepts) for record in items.records], model_folder)
+
+
+@torch.no_grad()
+def _embed_captions(captions: Sequence[Sequence[str]], model_folder: Path) -> Prompts:
+    encoder = load_component(TextPromptEncoder, model_folder, "text_prompt_encoder")
+    every = [caption for choices in captions for caption in choices]
+    known, embeddings = embed_captions(encoder, every, model_folder / "training" / CACHE_FILE)
+    used = sorted({known[caption] for caption in every})
+    place = {row: position for position, row in enumerate(used)}
+    tokens = encoder.project(embeddings[used]).tokens[:, 0]
+    return Prompts(tokens, [np.array([place[known[caption]] for caption in choices]) for choices in captions])
+
+
+def _same_concept(tokens: torch.Tensor, items: Items) -> Prompts:
+    """Every item may be prompted by itself or by any other of its concept (speech by speech, sound by sound)."""
+    keys = [f"{record['concept']}/{record['shard'] if 'voice' in record else ''}" for record in items.records]
+    groups = _positions(keys)
+    return Prompts(tokens, [np.concatenate([[i], groups[key]]) for i, key in enumerate(keys)])
+
+
+def _positions(keys: Iterable[str]) -> dict[str, np.ndarray]:
+    found: dict[str, list[int]] = defaultdict(list)
+    for position, key in enumerate(keys):
+        found[key].append(position)
+    return {key: np.array(positions) for key, positions in found.items()}

@@ -1,0 +1,74 @@
+"""What a training stage is: a module whose forward pass maps a batch to losses. The loop owns everything else."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+
+class Task(nn.Module):
+    """Base of every stage.
+
+    A task holds the networks it needs as submodules. Whatever has ``requires_grad`` is trained, averaged and checkpointed by
+    the loop; the rest is frozen. Constructed as ``Task(settings, data, model_folder)``.
+
+    Attributes:
+        Settings: dataclass of the values a recipe may give under ``settings``.
+    """
+
+    Settings: type
+
+    def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
+        """Draw a training batch on the CPU. All choices come from ``rng``, so a step's batch depends only on its number."""
+        raise TypeError(f"{type(self).__name__} draws no batches")
+
+    def forward(self, batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """Losses of a batch; ``loss`` is what is minimised, the others are reported. Noise comes from ``generator``."""
+        raise TypeError(f"{type(self).__name__} computes no losses")
+
+    def validate(self, generator: torch.Generator) -> dict[str, float]:
+        """Losses and measures on the validation split, with the averaged weights in place."""
+        return {}
+
+    def sample(self, path: Path, generator: torch.Generator) -> None:
+        """Write a picture (PNG) at ``path`` that shows what the networks can do by now, if there is something to see."""
+
+    def finish(self) -> None:
+        """Called once before ``export``, with the averaged weights in place: measure what goes into the configs."""
+
+    def export(self, folder: Path) -> None:
+        """Write the trained components into ``folder``, one sub-folder each, with the averaged weights in place."""
+        for name, network in self.components().items():
+            save_component(network, folder / name)
+
+    def components(self) -> dict[str, Any]:
+        """The components this stage trains: {name in the pipeline: network}."""
+        return {}
+
+    def trained_parameters(self) -> dict[str, nn.Parameter]:
+        """{name: parameter} of everything that learns."""
+        return {name: value for name, value in self.named_parameters() if value.requires_grad}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return next(self.parameters()).device
+
+
+def save_component(network: Any, folder: Path) -> None:
+    """Save one component in half precision under a temporary name, then put it in place of the old one.
+
+    Master weights stay in the run's checkpoint; the folder is what is loaded for generation (SPEC-free: fp16 on disk).
+    """
+    import copy
+    import shutil
+
+    temporary = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    half = copy.deepcopy(network)
+    half = half.half() if isinstance(half, nn.Module) else half
+    half.save_pretrained(temporary)
+    shutil.rmtree(folder, ignore_errors=True)
+    temporary.rename(folder)
