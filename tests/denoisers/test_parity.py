@@ -5,15 +5,16 @@ import torch
 
 from opencodi.denoisers import environment_tokens, joint_forward
 from opencodi.modality import Modality
+from opencodi.prompts import Condition, mix
 from tests.denoisers.reference import cases, close, denoisers, descriptions, network
 
 SINGLE_OR_JOINT = [name for name, case in descriptions().items() if isinstance(case, dict) and "conditions" in case]
 
 
 def mixed_context(case: dict) -> torch.Tensor:
-    weights = torch.tensor([case.get("mix_weight", {}).get(kind, 1.0) for kind in case["condition_types"]])
-    contexts = torch.stack([cases()[f"input.{name}"] for name in case["conditions"]])
-    return torch.einsum("k,kbnd->bnd", weights / weights.sum(), contexts)
+    weights = [case.get("mix_weight", {}).get(kind, 1.0) for kind in case["condition_types"]]
+    contexts = [cases()[f"input.{name}"] for name in case["conditions"]]
+    return mix([Condition(c, torch.ones(c.shape[:2], dtype=torch.bool)) for c in contexts], weights).tokens
 
 
 def inputs(modalities: list[str]) -> tuple[dict, dict]:

@@ -78,7 +78,8 @@ def sample(
     for modality, x in latents.items():
         schedulers[modality].set_timesteps(num_inference_steps[modality], device=x.device)
     timesteps = {modality: scheduler.timesteps for modality, scheduler in schedulers.items()}
-    latents = {modality: x * schedulers[modality].init_noise_sigma for modality, x in latents.items()}
+    # Flow matching schedulers have neither of these two: their noise has unit variance and goes in as it is.
+    latents = {m: x * getattr(schedulers[m], "init_noise_sigma", 1.0) for m, x in latents.items()}
     steps_done = dict.fromkeys(latents, 0)
     environments: dict[Modality, Tensor] = {}
 
@@ -87,8 +88,9 @@ def sample(
         x, step = latents[modality], steps_done[modality]
         if step == len(timesteps[modality]):
             return x, torch.zeros(x.shape[0], dtype=timesteps[modality].dtype, device=x.device)
-        t = timesteps[modality][step]
-        return schedulers[modality].scale_model_input(x, t), t.expand(x.shape[0])
+        t, scheduler = timesteps[modality][step], schedulers[modality]
+        scaled = scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
+        return scaled, t.expand(x.shape[0])
 
     for tick, due in enumerate(due_steps({modality: len(t) for modality, t in timesteps.items()})):
         if len(latents) > 1:

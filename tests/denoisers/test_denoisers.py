@@ -1,0 +1,163 @@
+"""What a denoiser promises whatever its weights: identities, independence, extension, round trips."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+
+from opencodi.denoisers import FlatUNet, UNet
+from opencodi.errors import ConfigurationError
+from opencodi.modality import Modality
+from tests.denoisers.tiny_nets import audio_net, image_net, joint_nets, noise, prompt, randomise, text_net
+
+BUILDERS = {Modality.TEXT: text_net, Modality.IMAGE: image_net, Modality.AUDIO: audio_net}
+ALL = list(Modality)
+
+
+def timesteps(batch_size: int = 2) -> torch.Tensor:
+    return torch.linspace(10, 900, batch_size)
+
+
+@pytest.mark.parametrize("modality", ALL)
+@torch.no_grad()
+def test_one_prompt_in_a_batch_of_four_gives_what_it_gives_alone(modality):
+    net, x, t, context = joint_nets()[modality], noise(modality, batch_size=4)[modality], timesteps(4), prompt(4)
+    environment = net.environment(x, t)
+    together, alone = net(x, t, context, environment), net(x[2:3], t[2:3], context[2:3], environment[2:3])
+    torch.testing.assert_close(together[2:3], alone, atol=1e-4, rtol=0)
+    torch.testing.assert_close(environment[2:3], net.environment(x[2:3], t[2:3]), atol=1e-4, rtol=0)
+
+
+@torch.no_grad()
+def test_a_video_network_given_an_image_equals_the_image_network():
+    image = randomise(image_net())
+    video = randomise(image.extended(temporal=True), 5)
+    video.load_state_dict(image.state_dict(), strict=False)
+    x = noise(Modality.IMAGE)[Modality.IMAGE]
+    assert torch.equal(video(x, timesteps(), prompt()), image(x, timesteps(), prompt()))
+
+
+@torch.no_grad()
+def test_an_untrained_video_network_gives_each_frame_what_the_image_network_gives():
+    image = randomise(image_net())
+    clip = noise(Modality.VIDEO)[Modality.VIDEO]
+    out = image.extended(temporal=True)(clip, timesteps(), prompt())
+    for frame in range(clip.shape[2]):
+        expected = image(clip[:, :, frame], timesteps(), prompt())
+        torch.testing.assert_close(out[:, :, frame], expected, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_a_trained_video_network_lets_frames_see_one_another():
+    net = joint_nets()[Modality.VIDEO]
+    clip = noise(Modality.VIDEO)[Modality.VIDEO]
+    changed = clip.clone()
+    changed[:, :, 0] += 1
+    difference = net(changed, timesteps(), prompt()) - net(clip, timesteps(), prompt())
+    assert difference[:, :, 3].abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("modality", list(BUILDERS))
+@torch.no_grad()
+def test_untrained_alignment_changes_nothing(modality):
+    net = randomise(BUILDERS[modality]())
+    joint, x = net.extended(alignment=True), noise(modality)[modality]
+    environment = torch.nn.functional.normalize(
+        torch.randn(2, 2, 10, generator=torch.Generator().manual_seed(0)), dim=-1
+    )
+    assert torch.equal(joint(x, timesteps(), prompt(), environment), net(x, timesteps(), prompt()))
+
+
+@pytest.mark.parametrize("modality", ALL)
+def test_one_prompt_token_equals_attending_to_it(modality):
+    """Two copies of a token are really attended to; one token takes the constant path. Gradients agree too."""
+    net, x = joint_nets()[modality], noise(modality)[modality]
+    outputs, gradients = [], []
+    for context in (prompt(), prompt().repeat(1, 2, 1)):
+        out = net(x, timesteps(), context)
+        outputs.append(out)
+        parameters = [p for name, p in net.named_parameters() if ".attn2.to_v" in name or ".attn2.to_out" in name]
+        parameters = [p for p in parameters if p.requires_grad]
+        gradients.append(torch.autograd.grad(out.square().sum(), parameters, allow_unused=True))
+    torch.testing.assert_close(*outputs, atol=1e-4, rtol=1e-4)
+    assert any(g is not None for g in gradients[0])
+    torch.testing.assert_close(*[[g for g in grads if g is not None] for grads in gradients], atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("modality", list(BUILDERS))
+def test_without_alignment_nothing_of_it_is_in_memory(modality):
+    net = BUILDERS[modality]()
+    assert not [*net.alignment_parameters()]
+    with pytest.raises(ConfigurationError, match="alignment"):
+        net.environment(noise(modality)[modality], timesteps())
+
+
+def test_parts_are_found_by_name_and_do_not_overlap():
+    net = image_net(temporal=True, alignment=True)
+    alignment, temporal = (dict(parts()) for parts in (net.alignment_parameters, net.temporal_parameters))
+    base = dict(image_net().named_parameters())
+    assert alignment and temporal and not set(alignment) & set(temporal)
+    assert set(alignment) | set(temporal) | set(base) == set(dict(net.named_parameters()))
+    assert not (set(alignment) | set(temporal)) & set(base)
+
+
+def test_every_parameter_learns_but_the_queries_and_keys_of_one_token():
+    net = randomise(image_net(temporal=True, alignment=True)).train()
+    x, t = noise(Modality.VIDEO)[Modality.VIDEO], timesteps()
+    net(x, t, prompt(), net.environment(x, t)).square().mean().backward()
+    idle = {name for name, p in net.named_parameters() if p.grad is None}
+    unused = [
+        f".{part}.{layer}" for part in ("attention", "alignment") for layer in ("attn2.to_q", "attn2.to_k", "norm2")
+    ]
+    assert idle == {name for name, _ in net.named_parameters() if any(layer in name for layer in unused)}
+
+
+def test_extending_refuses_to_change_what_was_learned():
+    with pytest.raises(ConfigurationError, match="model_channels"):
+        image_net().extended(model_channels=32)
+    with pytest.raises(ConfigurationError, match="num_res_blocks"):
+        image_net().extended(num_res_blocks=(2, 2))
+    with pytest.raises(ConfigurationError, match="colour"):
+        image_net().extended(colour=1)
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        ({"num_res_blocks": (1,)}, "num_res_blocks"),
+        ({"skip": "sideways"}, "skip"),
+        ({"norm_num_groups": 5}, "norm_num_groups"),
+        ({"environment_tokens": 3}, "environment_tokens"),
+    ],
+)
+def test_an_impossible_config_is_named(config, named):
+    with pytest.raises(ConfigurationError, match=named):
+        image_net(**config)
+
+
+@pytest.mark.parametrize("modality", [Modality.TEXT, Modality.VIDEO])
+@torch.no_grad()
+def test_saving_and_loading_gives_the_same_network(modality, tmp_path):
+    net, x = joint_nets()[modality], noise(modality)[modality]
+    net.save_pretrained(tmp_path)
+    loaded = {Modality.TEXT: FlatUNet, Modality.VIDEO: UNet}[modality].from_pretrained(tmp_path)
+    t = timesteps()
+    assert torch.equal(loaded(x, t, prompt(), loaded.environment(x, t)), net(x, t, prompt(), net.environment(x, t)))
+
+
+@pytest.mark.parametrize("modality", ALL)
+@torch.no_grad()
+def test_half_precision_weights_stay_in_half_precision(modality):
+    net, x, t = joint_nets()[modality], noise(modality)[modality], timesteps()
+    expected = net(x, t, prompt(), net.environment(x, t))
+    half, x = deepcopy(net).to(torch.bfloat16), x.bfloat16()
+    out = half(x, t, prompt(), half.environment(x, t))
+    assert out.dtype == torch.bfloat16
+    assert (out.float() - expected).abs().mean() < 0.1 * expected.abs().mean()
+
+
+@torch.no_grad()
+def test_context_scale_multiplies_the_prompt():
+    plain, scaled = randomise(image_net()), randomise(image_net(context_scale=4.0))
+    x = noise(Modality.IMAGE)[Modality.IMAGE]
+    assert torch.equal(scaled(x, timesteps(), prompt()), plain(x, timesteps(), 4 * prompt()))
