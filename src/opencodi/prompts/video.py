@@ -11,6 +11,7 @@ from einops import rearrange
 from PIL import Image
 from torch import nn
 
+from ..errors import ArgumentError
 from ..media.objects import Video
 from .condition import Condition, check_unconditional
 from .image import ImagePromptEncoder, to_pixel_values
@@ -99,15 +100,21 @@ class VideoPromptEncoder(ModelMixin, ConfigMixin):
             clips.append(frames[torch.from_numpy(order)].transpose(0, 1))
         return {"pixel_values": torch.stack(clips)}
 
-    def forward(self, pixel_values: torch.Tensor) -> Condition:
-        """``pixel_values`` [B, 3, F, size, size] in [-1, 1] → Condition [B, 1, D]."""
-        batch_size = pixel_values.shape[0]
+    def frame_features(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """The frozen part: ``pixel_values`` [B, 3, F, size, size] in [-1, 1] → features of each frame [B, F, width]."""
         frames = rearrange(pixel_values.to(self.dtype), "b c f h w -> (b f) c h w")
-        features = self.image.tower(frames)
+        return rearrange(self.image.tower(frames), "(b f) d -> b f d", b=pixel_values.shape[0])
+
+    def forward(self, pixel_values: torch.Tensor | None = None, features: torch.Tensor | None = None) -> Condition:
+        """``pixel_values`` [B, 3, F, size, size] in [-1, 1], or their ``frame_features`` → Condition [B, 1, D].
+
+        Raises:
+            ArgumentError: if not exactly one of the two is given.
+        """
+        if (pixel_values is None) == (features is None):
+            raise ArgumentError("VideoPromptEncoder: give either pixel_values or features")
+        features = self.frame_features(pixel_values) if features is None else features
         embeddings = torch.nn.functional.normalize(self.image.projection(features), dim=-1)
-        features, embeddings = (
-            rearrange(tensor, "(b f) d -> b f d", b=batch_size) for tensor in (features, embeddings)
-        )
         return Condition.from_embedding(embeddings.mean(1) + self.temporal(features))
 
     @torch.no_grad()

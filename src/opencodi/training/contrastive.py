@@ -15,8 +15,8 @@ def info_nce(
     Args:
         first, second: L2-normalised [B, D]; row i of one belongs to row i of the other.
         scale: inverse temperature.
-        affinity: non-negative [B, B], symmetric: how much item j also answers query i; each row is divided by its sum to
-            give soft targets. None: only i answers i.
+        affinity: non-negative [B, B], symmetric: how much item j also answers query i; each row is divided by its sum
+            to give soft targets. None: only i answers i.
 
     Returns:
         the mean of both cross entropies.

@@ -1,4 +1,4 @@
-"""Captions as sentence embeddings. The sentence encoder is frozen, so each caption goes through it once, for all stages."""
+"""Captions as sentence embeddings. The sentence encoder is frozen: each caption goes through it once, for all stages."""
 
 import hashlib
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,7 @@
 """Stage 2: bridging alignment. Every modality learns to be found by text, and through text they find each other.
 
-Pairs are text–image, text–audio and text–video only, one run each (paper §3.1). The text projection learns together with
-the images; after that it stays as it is, and sounds and clips are aligned to it.
+Pairs are text–image, text–audio and text–video only, one run each (paper §3.1). The text projection learns together
+with the images; after that it stays as it is, and sounds and clips are aligned to it.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from ...errors import ConfigurationError, TrainingError
 from ...modality import INFO, Modality
 from ...prompts import TextPromptEncoder
 from ...prompts.text import find_minilm
-from ..conditions import load_component
+from ..components import load_component
 from ..contrastive import Temperature, info_nce
 from ..pictures import save_grid
 from ..retrieval import retrieval
@@ -33,9 +33,9 @@ VALIDATION_CHUNK = 128
 class BridgingTask(Task):
     """Contrastive alignment of one modality's prompt encoder with text.
 
-    Besides InfoNCE there is a small pull of each pair's cosine towards one. InfoNCE alone only orders the pairs, and leaves
-    the modalities in separate regions of the sphere (Liang et al. 2022); interpolating conditions, and prompting a diffuser
-    with a modality it was not trained on, both need one shared region.
+    Besides InfoNCE there is a small pull of each pair's cosine towards one. InfoNCE alone only orders the pairs, and
+    leaves the modalities in separate regions of the sphere (Liang et al. 2022); interpolating conditions, and prompting
+    a diffuser with a modality it was not trained on, both need one shared region.
     """
 
     @dataclass(frozen=True)
@@ -46,22 +46,24 @@ class BridgingTask(Task):
             modality: ``image``, ``audio`` or ``video``.
             shards: {shard: share of the batch}.
             network: config values of the prompt encoder that learns.
-            text_network: config values of a new text prompt encoder, which learns too; empty: the model folder's is used,
-                frozen.
+            sentence_encoder: ``minilm``, or a folder of another sentence-transformers BERT: a new text prompt encoder
+                is made from it and its projection learns, too. ``trained``: the model folder's is used, frozen.
+            text_network: config values of the new text prompt encoder.
             name_share: chance that an item's caption is its plain name.
             temperature: of InfoNCE at the start; it is learned.
             least_temperature: it never falls below this.
-            same_concept_weight: an item of the same concept counts as this much of a match (the own pair is 1): it shows
-                what was asked for, in another style or voice.
+            same_concept_weight: an item of the same concept counts as this much of a match (the own pair is 1): it
+                shows what was asked for, in another style or voice.
             pull_weight: weight of 1 - cosine of matched pairs.
-            structure_weight: weight of keeping the cosines between captions as the sentence encoder has them. It teaches the
-                projection about sounds and spoken words before it has heard any, so that "the word drum", "the sound of a
-                drum" and "a drum" stay apart. Only with ``text_network``.
+            structure_weight: weight of keeping the cosines between captions as the sentence encoder has them. It
+                teaches the projection about sounds and spoken words before it has heard any, so that "the word drum",
+                "the sound of a drum" and "a drum" stay apart. Only while the projection learns.
         """
 
         modality: str
         shards: dict[str, float]
         network: dict[str, Any]
+        sentence_encoder: str
         text_network: dict[str, Any]
         name_share: float
         temperature: float
@@ -79,19 +81,17 @@ class BridgingTask(Task):
         self.name = INFO[modality].prompt_encoder
         # The module registers what the pair only refers to.
         self.encoder = self.pair.encoder
-        self.text_encoder = (
-            build(TextPromptEncoder.from_sentence_transformer, settings.text_network, find_minilm())
-            if settings.text_network
-            else load_component(TextPromptEncoder, model_folder, INFO[Modality.TEXT].prompt_encoder)
-        )
+        self.text_learns = settings.sentence_encoder != "trained"
+        if self.text_learns:
+            source = find_minilm() if settings.sentence_encoder == "minilm" else Path(settings.sentence_encoder)
+            self.text_encoder = build(TextPromptEncoder.from_sentence_transformer, settings.text_network, source)
+        else:
+            self.text_encoder = load_component(TextPromptEncoder, model_folder, INFO[Modality.TEXT].prompt_encoder)
         self.temperature = Temperature(settings.temperature, settings.least_temperature)
 
         items, held = split(self.pair.load(data, tuple(settings.shards)))
-        if not len(items) or not len(held):
-            raise TrainingError(
-                f"{data}: {', '.join(settings.shards)} hold {len(items)} items to train on, "
-                f"{len(held)} to validate with; both are needed"
-            )
+        if not len(items):
+            raise TrainingError(f"{data}: {', '.join(settings.shards)} hold nothing to train on")
         concepts = load_concepts(data)
         cache = model_folder / "training" / CACHE_FILE
         self.captions, self.held_captions = (
@@ -103,11 +103,9 @@ class BridgingTask(Task):
             (np.flatnonzero([record["shard"] == shard for record in items.records]), share)
             for shard, share in settings.shards.items()
         ]
-        self.unpaired = unpaired_sentences(self.text_encoder, concepts, cache) if settings.text_network else None
-        if hasattr(self.pair, "measure"):
-            self.pair.measure(items)
-        self.prepared = self.pair.prepare(items, torch.device("cpu"))
-        self.held = self.pair.prepare(held, torch.device("cpu"))
+        self.unpaired = unpaired_sentences(self.text_encoder, concepts, cache) if self.text_learns else None
+        self.prepared = self.pair.prepare(items)
+        self.held = self.pair.prepare(held) if len(held) else None
 
     def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
         """The encoder's inputs, ``sentences`` [B, E], ``captions`` int64 [B] and ``groups`` int64 [B]."""
@@ -164,7 +162,9 @@ class BridgingTask(Task):
         return torch.cat(texts), torch.cat(items), rows
 
     def validate(self, generator: torch.Generator) -> dict[str, float]:
-        """Loss (in chunks of the same size every time), recall by concept and the gap, each item under its plain name."""
+        """Loss, recall by concept and modality gap on the validation items, each under its plain name."""
+        if self.held is None:
+            return {}
         texts, items, rows = self._embed_held()
         groups, captions = self.held_groups.to(self.device), torch.from_numpy(rows).to(self.device)
         losses = [
@@ -175,6 +175,8 @@ class BridgingTask(Task):
 
     def sample(self, path: Path, generator: torch.Generator) -> None:
         """Rows of validation items: the one a caption belongs to, then the seven that the caption finds."""
+        if self.held is None:
+            return
         texts, items, _ = self._embed_held()
         asked = np.arange(0, len(texts), max(1, len(texts) // 12))[:12]
         found = (texts[asked] @ items.T).topk(min(7, len(items)), dim=1).indices.cpu().numpy()
@@ -185,7 +187,7 @@ class BridgingTask(Task):
 
     def components(self) -> dict[str, torch.nn.Module]:
         """The prompt encoder, and the text prompt encoder if it learned."""
-        text = {INFO[Modality.TEXT].prompt_encoder: self.text_encoder} if self.settings.text_network else {}
+        text = {INFO[Modality.TEXT].prompt_encoder: self.text_encoder} if self.text_learns else {}
         return {**text, self.name: self.encoder}
 
 

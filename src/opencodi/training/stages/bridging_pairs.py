@@ -12,7 +12,7 @@ from ...data.shards import Items, load_audio, load_images, load_videos
 from ...errors import ConfigurationError
 from ...modality import INFO, Modality
 from ...prompts import AudioPromptEncoder, Condition, ImagePromptEncoder, VideoPromptEncoder
-from ..conditions import load_component
+from ..components import load_component
 
 
 class Pair(Protocol):
@@ -29,7 +29,7 @@ class Pair(Protocol):
     def load(self, data: Path, shards: tuple[str, ...]) -> Items:
         """Read the shards."""
 
-    def prepare(self, items: Items, device: torch.device) -> Any:
+    def prepare(self, items: Items) -> Any:
         """What batches are made of; called once, before the first batch."""
 
     def batch(self, prepared: Any, chosen: np.ndarray, rng: np.random.Generator | None) -> dict[str, torch.Tensor]:
@@ -51,7 +51,7 @@ class ImagePair:
     def load(self, data: Path, shards: tuple[str, ...]) -> Items:
         return load_images(data, shards)
 
-    def prepare(self, items: Items, device: torch.device) -> np.ndarray:
+    def prepare(self, items: Items) -> np.ndarray:
         return items.media
 
     def batch(self, prepared: np.ndarray, chosen: np.ndarray, rng: np.random.Generator | None):
@@ -74,17 +74,14 @@ class AudioPair:
         self.encoder = build(AudioPromptEncoder, network)
 
     def load(self, data: Path, shards: tuple[str, ...]) -> Items:
-        return load_audio(data, shards)
-
-    @torch.no_grad()
-    def prepare(self, items: Items, device: torch.device) -> np.ndarray:
-        return items.media
-
-    @torch.no_grad()
-    def measure(self, items: Items) -> None:
-        """Record the mean and deviation of the log-mel values the first layer will see."""
+        """Also records the mean and deviation of the log-mel values that the first layer will see."""
+        items = load_audio(data, shards)
         mel = self.encoder.mel(audio_batch(items.media[:: max(1, len(items) // 512)]))
         self.encoder.register_to_config(mel_mean=round(float(mel.mean()), 4), mel_std=round(float(mel.std()), 4))
+        return items
+
+    def prepare(self, items: Items) -> np.ndarray:
+        return items.media
 
     def batch(self, prepared: np.ndarray, chosen: np.ndarray, rng: np.random.Generator | None):
         return {"waveform": audio_batch(prepared[chosen], rng)}
@@ -111,10 +108,10 @@ class VideoPair:
         return load_videos(data, shards, self.encoder.config.num_frames)
 
     @torch.no_grad()
-    def prepare(self, items: Items, device: torch.device) -> tuple[torch.Tensor, np.ndarray]:
+    def prepare(self, items: Items) -> tuple[torch.Tensor, np.ndarray]:
         self.encoder.image.eval()
         parts = [
-            self.encoder.frame_features(over_white(items.media[start : start + 32]).transpose(1, 2).to(device)).cpu()
+            self.encoder.frame_features(over_white(items.media[start : start + 32]).transpose(1, 2))
             for start in range(0, len(items), 32)
         ]
         return torch.cat(parts), items.media[:, items.media.shape[1] // 2]
@@ -152,15 +149,15 @@ def group_of(record: Mapping[str, Any], position: int) -> Hashable:
 
 
 def hide_bands(mel: torch.Tensor, frames: int, bins: int, value: float, generator: torch.Generator) -> torch.Tensor:
-    """Set up to ``frames`` consecutive frames and up to ``bins`` consecutive bins of each mel [B, 1, T, M] to ``value``."""
+    """Set up to ``frames`` frames in a row and up to ``bins`` bins in a row of each mel [B, 1, T, M] to ``value``."""
     hidden = torch.zeros_like(mel, dtype=torch.bool)
     for axis, most in ((2, frames), (3, bins)):
         size = mel.shape[axis]
         shape = (len(mel), 1, 1, 1)
-        length = torch.rand(shape, generator=generator, device=mel.device) * (most + 1)
-        start = torch.rand(shape, generator=generator, device=mel.device) * (size - length).clamp_min(0)
+        length = (torch.rand(shape, generator=generator, device=mel.device) * (most + 1)).floor()
+        start = (torch.rand(shape, generator=generator, device=mel.device) * (size - length + 1)).floor()
         position = torch.arange(size, device=mel.device).view([-1 if i == axis else 1 for i in range(4)])
-        hidden |= (position >= start.floor()) & (position < (start + length).floor())
+        hidden |= (position >= start) & (position < start + length)
     return mel.masked_fill(hidden, value)
 
 
