@@ -1,0 +1,74 @@
+"""What the pipeline returns: lists per modality, and files people can open."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from .errors import ArgumentError
+from .media import MEDIA_TYPES, write
+from .modality import INFO, Modality
+
+
+@dataclass
+class AnyToAnyOutput:
+    """Results per modality; ``None`` where a modality was not asked for.
+
+    Each list is ordered by prompt, then by output of that prompt. With ``output_type="latent"`` each is the batch of
+    denoised latents instead, ``[batch, ...]`` as the modality's codec decodes them.
+
+    Attributes:
+        text: sentences, ``list[str]``.
+        image: RGB pictures, ``list[PIL.Image.Image]``.
+        video: clips, ``list[Video]``; a clip made together with audio carries it as its sound track.
+        audio: sounds, ``list[Audio]``.
+        seconds: how long each phase of the call took: ``encode``, ``denoise`` and ``decode``.
+    """
+
+    text: Any = None
+    image: Any = None
+    video: Any = None
+    audio: Any = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def from_media(cls, media: Mapping[Modality, list[Any]], seconds: dict[str, float]) -> "AnyToAnyOutput":
+        """Collect decoded media; clips made together with sounds get them as sound tracks."""
+        output = cls(**media, seconds=seconds)
+        if output.video is not None and output.audio is not None:
+            output.video = [replace(clip, audio=sound) for clip, sound in zip(output.video, output.audio)]
+        return output
+
+    def __getitem__(self, modality: str) -> Any:
+        """``output["image"]`` is ``output.image``."""
+        return getattr(self, Modality(modality))
+
+    def to_tuple(self) -> tuple[Any, ...]:
+        """The four lists (or ``None``) in the fixed order: text, image, video, audio."""
+        return tuple(self[modality] for modality in Modality)
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write every result as ``text-0.txt``, ``image-0.png``, ``video-0.mp4``, ``audio-0.wav`` and so on.
+
+        Args:
+            folder: where to; made if missing. Files of the same names are replaced.
+
+        Returns:
+            The files written, in the order of the modalities.
+
+        Raises:
+            ArgumentError: if the results are latents.
+            MediaError: if a file cannot be written.
+        """
+        made = {modality: self[modality] for modality in Modality if self[modality] is not None}
+        for modality, items in made.items():
+            if not all(isinstance(item, MEDIA_TYPES[modality]) for item in items):
+                raise ArgumentError(f"{modality}: latents cannot be saved as files; call with output_type='pil'")
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        files = []
+        for modality, items in made.items():
+            for number, item in enumerate(items):
+                files.append(folder / f"{modality}-{number}{INFO[modality].write_suffix}")
+                write(modality, item, files[-1])
+        return files

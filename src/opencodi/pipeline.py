@@ -1,0 +1,336 @@
+"""Any inputs → encode → mix → denoise together → decode → any outputs (paper Figure 2)."""
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import Any, ClassVar
+
+import torch
+from diffusers import DiffusionPipeline, ModelMixin
+
+from . import arguments
+from .errors import ArgumentError, ConfigurationError
+from .latents import codecs
+from .media import MEDIA_TYPES
+from .modality import INFO, Modality, parse_modalities
+from .models import read_index, resolve
+from .output import AnyToAnyOutput
+from .prompts import Condition, mix
+from .sampling import sample
+from .sampling.noise import Generators, initial_noise, sample_seeds, streams
+
+DEFAULT_STEPS = 20
+DEFAULT_GUIDANCE = 3.0
+
+PROMPT_ENCODERS = [INFO[modality].prompt_encoder for modality in Modality]
+AUTOENCODERS = ["text_autoencoder", "image_autoencoder", "audio_autoencoder", "audio_vocoder"]
+DENOISERS = list(dict.fromkeys(INFO[modality].denoiser for modality in Modality))
+
+
+class AnyToAnyPipeline(DiffusionPipeline):
+    """Generates any combination of text, image, video and audio from any combination of them.
+
+    Every component may be ``None``; what is missing only narrows what the pipeline can read or make.
+
+    Args:
+        text_prompt_encoder, image_prompt_encoder, video_prompt_encoder, audio_prompt_encoder: turn inputs into
+            conditions in one shared space.
+        text_autoencoder, text_tokenizer, image_autoencoder, audio_autoencoder, audio_vocoder: turn latents into media.
+            Video uses the image autoencoder, frame by frame.
+        text_denoiser, image_denoiser, audio_denoiser: turn noise into latents. Video uses the image denoiser.
+        scheduler: any diffusers scheduler; each output modality works with its own copy.
+        exchange: ``"others"``: while they are denoised together, each modality attends to the others; ``"self"``: to
+            itself, as the published code does (SPEC §0.1).
+
+    Example:
+        >>> pipe = AnyToAnyPipeline.from_pretrained("stickers")
+        >>> out = pipe(text="a rooster", outputs=["image", "audio"], generator=torch.Generator().manual_seed(0))
+        >>> out.save("rooster")
+    """
+
+    model_cpu_offload_seq = "->".join([*PROMPT_ENCODERS, *DENOISERS, *AUTOENCODERS])
+    # All denoisers take turns at every step, so they stay on the device together.
+    _exclude_from_cpu_offload = DENOISERS
+    _optional_components: ClassVar = [*PROMPT_ENCODERS, *AUTOENCODERS, "text_tokenizer", *DENOISERS, "scheduler"]
+    _callback_tensor_inputs: ClassVar = ["latents"]
+
+    def __init__(
+        self,
+        text_prompt_encoder: Any = None,
+        image_prompt_encoder: Any = None,
+        video_prompt_encoder: Any = None,
+        audio_prompt_encoder: Any = None,
+        text_autoencoder: Any = None,
+        text_tokenizer: Any = None,
+        image_autoencoder: Any = None,
+        audio_autoencoder: Any = None,
+        audio_vocoder: Any = None,
+        text_denoiser: Any = None,
+        image_denoiser: Any = None,
+        audio_denoiser: Any = None,
+        scheduler: Any = None,
+        exchange: str = "others",
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            text_prompt_encoder=text_prompt_encoder,
+            image_prompt_encoder=image_prompt_encoder,
+            video_prompt_encoder=video_prompt_encoder,
+            audio_prompt_encoder=audio_prompt_encoder,
+            text_autoencoder=text_autoencoder,
+            text_tokenizer=text_tokenizer,
+            image_autoencoder=image_autoencoder,
+            audio_autoencoder=audio_autoencoder,
+            audio_vocoder=audio_vocoder,
+            text_denoiser=text_denoiser,
+            image_denoiser=image_denoiser,
+            audio_denoiser=audio_denoiser,
+            scheduler=scheduler,
+        )
+        self.register_to_config(exchange=exchange)
+
+    @classmethod
+    def from_pretrained(cls, name_or_folder: str | Path, **kwargs: Any) -> "AnyToAnyPipeline":
+        """Load an installed model by name, or a model folder.
+
+        Args:
+            name_or_folder: ``"stickers"``, or a folder with a ``model_index.json``.
+            **kwargs: as for diffusers. ``torch_dtype`` is float32 unless given, whatever the files hold (half precision
+                is slow on CPUs). A component passed as ``None`` is not loaded.
+
+        Raises:
+            ConfigurationError: if there is no such model, or a part of it is missing or damaged.
+        """
+        folder = resolve(name_or_folder)
+        if not {"torch_dtype", "dtype"} & kwargs.keys():
+            kwargs["torch_dtype"] = torch.float32
+        _import_component_modules(folder)
+        try:
+            pipeline = super().from_pretrained(str(folder), use_safetensors=True, local_files_only=True, **kwargs)
+        except (OSError, ValueError, KeyError, AttributeError, RuntimeError) as error:
+            raise ConfigurationError(f"model {folder} cannot be loaded: {error}") from error
+        # Saved again, a model must not carry the path it was loaded from.
+        pipeline.register_to_config(_name_or_path=folder.name)
+        for name, component in pipeline.components.items():
+            if isinstance(component, ModelMixin):
+                component.register_to_config(_name_or_path=f"{folder.name}/{name}")
+        return pipeline
+
+    @property
+    def prompt_encoders(self) -> dict[Modality, Any]:
+        """What this model can read: input modality → prompt encoder."""
+        return self._present({modality: info.prompt_encoder for modality, info in INFO.items()})
+
+    @property
+    def denoisers(self) -> dict[Modality, Any]:
+        """What this model can make: output modality → denoiser. Image and video share one."""
+        return self._present({modality: info.denoiser for modality, info in INFO.items()})
+
+    def _present(self, names: Mapping[Modality, str]) -> dict[Modality, Any]:
+        components = {modality: getattr(self, name) for modality, name in names.items()}
+        return {modality: component for modality, component in components.items() if component is not None}
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        text: Any = None,
+        image: Any = None,
+        video: Any = None,
+        audio: Any = None,
+        outputs: str | Sequence[str] = ("image",),
+        *,
+        weights: Mapping[str, float | Sequence[float]] | None = None,
+        negative_prompt: str | list[str] | None = None,
+        num_inference_steps: int | Mapping[str, int] = DEFAULT_STEPS,
+        guidance_scale: float | Mapping[str, float] = DEFAULT_GUIDANCE,
+        num_outputs_per_prompt: int = 1,
+        generator: Generators = None,
+        latents: Mapping[str, torch.Tensor] | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        num_frames: int | None = None,
+        seconds: float | None = None,
+        output_type: str = "pil",
+        return_dict: bool = True,
+        callback_on_step_end: Callable[..., dict[str, Any] | None] | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+    ) -> AnyToAnyOutput | tuple[Any, ...]:
+        """Generate.
+
+        Args:
+            text, image, video, audio: what to generate from: ``str``, ``PIL.Image.Image``, ``Video``, ``Audio``;
+                without any, the result is unconditional. An item is one prompt, a *list* is a batch of prompts, and a
+                *tuple* is several conditions of that modality for one prompt; a single item serves every prompt.
+            outputs: what to generate: names of modalities, ``"image,audio"`` or ``"all"``.
+            weights: how much each input counts, such as ``{"text": 1, "image": 0.5}``; 1 where not named. They are
+                normalised to add up to one. A number is shared equally by the conditions of its modality, a sequence
+                weighs each of them.
+            negative_prompt: text to steer away from, one for all prompts or one for each; it takes the place of the
+                unconditional half. Without effect where the guidance scale is 1.
+            num_inference_steps: denoising steps, for all outputs or such as ``{"image": 30, "text": 10}``.
+            guidance_scale: classifier-free guidance scale (w of w * conditional + (1 - w) * unconditional), for all
+                outputs or for each; 1 turns it off and halves the work.
+            num_outputs_per_prompt: results of every prompt, each from noise of its own.
+            generator: where all randomness comes from. From a list, each result (ordered by prompt) takes its own
+                generator; a single one gives each result in turn a seed of its own. Noise does not depend on the place
+                in the batch, on the device, or on which other outputs are made.
+            latents: initial noise instead of drawn noise, ``{output: [batch, ...]}`` of unit variance.
+            height, width: of images and clips, in pixels; the model's own size by default.
+            num_frames: of clips; the model's own number by default.
+            seconds: of sounds; the model's own length by default.
+            output_type: ``"pil"`` for media objects (pictures as ``PIL.Image.Image``), ``"latent"`` for latents.
+            return_dict: ``False`` returns the tuple ``(text, image, video, audio)``.
+            callback_on_step_end: called after each step as ``callback(pipeline, step, timesteps, tensors)``, where
+                ``tensors["latents"]`` is ``{output: latents}`` and ``timesteps`` is ``{output: timestep}`` of those
+                that stepped; a dictionary it returns, such as ``{"latents": {output: latents}}``, replaces them.
+            callback_on_step_end_tensor_inputs: which tensors the callback gets; only ``"latents"`` is offered.
+
+        Returns:
+            The results per modality, ``None`` where not asked for.
+
+        Raises:
+            ArgumentError: if an argument is unknown, contradictory or out of range, or this model lacks a part that an
+                input or output needs.
+        """
+        # Errors at the door
+        wanted = parse_modalities(outputs)
+        given = {Modality.TEXT: text, Modality.IMAGE: image, Modality.VIDEO: video, Modality.AUDIO: audio}
+        inputs, batch_size = arguments.collect_inputs(given, MEDIA_TYPES)
+        shares = arguments.collect_weights(weights, inputs)
+        negatives = arguments.collect_negatives(negative_prompt, batch_size)
+        steps = arguments.per_output(
+            "num_inference_steps", num_inference_steps, wanted, DEFAULT_STEPS, arguments.positive_integer
+        )
+        guidance = arguments.per_output(
+            "guidance_scale", guidance_scale, wanted, DEFAULT_GUIDANCE, arguments.finite_number
+        )
+        arguments.positive_integer("num_outputs_per_prompt", num_outputs_per_prompt)
+        arguments.one_of("output_type", output_type, ("pil", "latent"))
+        for name in callback_on_step_end_tensor_inputs:
+            arguments.one_of("callback_on_step_end_tensor_inputs", name, self._callback_tensor_inputs)
+        self._check_parts(inputs, wanted, negatives)
+        guided = any(scale != 1 for scale in guidance.values()) and bool(inputs or negatives)
+        clock: dict[str, float] = {}
+
+        # Draw noise of its own for every result and modality
+        codec = codecs(self.components)
+        size = {"height": height, "width": width, "num_frames": num_frames, "seconds": seconds}
+        num_samples = batch_size * num_outputs_per_prompt
+        shapes = {modality: codec[modality].latent_shape(num_samples, **size) for modality in wanted}
+        seeds = sample_seeds(generator, num_samples)
+        noise = {modality: initial_noise(shapes[modality], streams(seeds, modality)) for modality in wanted}
+        noise |= arguments.collect_latents(latents, shapes)
+        # Where and in which precision the denoisers run; asked once, since diffusers looks through every module for it
+        place = {"device": self._execution_device, "dtype": self.denoisers[wanted[0]].dtype}
+
+        # Encode every input into the shared space, and mix (paper §3.2)
+        with _timed(clock, "encode"):
+            condition = self.encode_prompts(inputs, shares, batch_size)
+            unconditional = self.encode_unconditional(inputs, shares, batch_size, negatives) if guided else condition
+
+        # Denoise all outputs together, each seeing the others (paper §3.4)
+        with _timed(clock, "denoise"), self.progress_bar(total=max(steps.values())) as bar:
+
+            def after_step(tick: int, timesteps: dict, current: dict) -> dict | None:
+                bar.update()
+                if callback_on_step_end is None:
+                    return None
+                offered = {"latents": current}
+                tensors = {name: offered[name] for name in callback_on_step_end_tensor_inputs}
+                return (callback_on_step_end(self, tick, timesteps, tensors) or {}).get("latents")
+
+            denoised = sample(
+                self.denoisers,
+                dict.fromkeys(wanted, self.scheduler),
+                {modality: x.to(**place) for modality, x in noise.items()},
+                _repeat(condition, num_outputs_per_prompt).to(**place),
+                _repeat(unconditional, num_outputs_per_prompt).to(**place),
+                num_inference_steps=steps,
+                guidance_scale=guidance if guided else dict.fromkeys(wanted, 1.0),
+                exchange=self.config.exchange,
+                generator=streams(seeds, "steps"),
+                callback=after_step,
+            )
+
+        # Decode into what people see, hear and read
+        if output_type == "latent":
+            result = AnyToAnyOutput(**denoised, seconds=clock)
+        else:
+            with _timed(clock, "decode"):
+                result = AnyToAnyOutput.from_media(
+                    {modality: codec[modality].decode(x) for modality, x in denoised.items()}, clock
+                )
+        self.maybe_free_model_hooks()
+        return result if return_dict else result.to_tuple()
+
+    def encode_prompts(self, inputs: arguments.Inputs, weights: Sequence[float], batch_size: int) -> Condition:
+        """Encode every condition and mix them, tokens [batch_size, N, D]; without any, the unconditional one."""
+        if not inputs:
+            return next(iter(self.prompt_encoders.values())).unconditional(batch_size)
+        encoded = [
+            self.prompt_encoders[modality].encode(items) for modality, listed in inputs.items() for items in listed
+        ]
+        return mix([_spread(condition, batch_size) for condition in encoded], weights)
+
+    def encode_unconditional(
+        self, inputs: arguments.Inputs, weights: Sequence[float], batch_size: int, negatives: list[str] | None
+    ) -> Condition:
+        """What guidance leads away from, tokens [batch_size, N, D]: the negative texts, or nothing in every modality.
+
+        Nothing is mixed with the weights of the inputs, as in the reference (SPEC §1.2).
+        """
+        if negatives:
+            return _spread(self.prompt_encoders[Modality.TEXT].encode(negatives), batch_size)
+        empty = [
+            self.prompt_encoders[modality].unconditional(batch_size) for modality in inputs for _ in inputs[modality]
+        ]
+        return mix(empty, weights)
+
+    def _check_parts(self, inputs: arguments.Inputs, outputs: list[Modality], negatives: list[str] | None) -> None:
+        """Refuse what this model lacks a part for."""
+        needed = {
+            **{INFO[modality].prompt_encoder: f"to read {modality}" for modality in inputs},
+            **({INFO[Modality.TEXT].prompt_encoder: "for negative_prompt"} if negatives else {}),
+            **{INFO[modality].denoiser: f"to make {modality}" for modality in outputs},
+            **{INFO[modality].autoencoder: f"to make {modality}" for modality in outputs},
+            **({"text_tokenizer": "to make text"} if Modality.TEXT in outputs else {}),
+            "scheduler": "to make anything",
+        }
+        for name, purpose in needed.items():
+            if getattr(self, name) is None:
+                raise ArgumentError(f"this model has no {name}, which it needs {purpose}")
+        if not self.prompt_encoders:
+            raise ArgumentError("this model has no prompt encoder; it needs one even without any input")
+
+
+def _import_component_modules(folder: Path) -> None:
+    """Make our own classes loadable by diffusers, whose ``from_pretrained`` knows those of its own libraries.
+
+    Other classes it takes only from modules that are already imported, and it finds out how to load them by looking
+    for its base class among the names of that module.
+    """
+    for entry in read_index(folder).values():
+        if isinstance(entry, list) and str(entry[0]).startswith(f"{__package__}."):
+            vars(importlib.import_module(entry[0])).setdefault("ModelMixin", ModelMixin)
+
+
+def _spread(condition: Condition, batch_size: int) -> Condition:
+    """One condition for every prompt of the batch; a batch of conditions stays as it is."""
+    tokens, mask = (
+        tensor.expand(batch_size, *(-1,) * (tensor.ndim - 1)) for tensor in (condition.tokens, condition.mask)
+    )
+    return Condition(tokens, mask)
+
+
+def _repeat(condition: Condition, times: int) -> Condition:
+    """Each prompt ``times`` times in a row."""
+    return Condition(condition.tokens.repeat_interleave(times, 0), condition.mask.repeat_interleave(times, 0))
+
+
+@contextmanager
+def _timed(clock: dict[str, float], phase: str) -> Iterator[None]:
+    started = perf_counter()
+    yield
+    clock[phase] = perf_counter() - started

@@ -1,0 +1,487 @@
+"""The whole way from inputs to outputs, on a tiny real model."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+from diffusers import (
+    DPMSolverMultistepScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    UniPCMultistepScheduler,
+)
+from PIL import Image
+
+from opencodi import AnyToAnyOutput, AnyToAnyPipeline, Audio, Modality, Video
+from opencodi.errors import ArgumentError, ConfigurationError
+
+from . import tiny
+
+SETS = [names for size in range(1, 5) for names in combinations([modality.value for modality in Modality], size)]
+TYPES = {"text": str, "image": Image.Image, "video": Video, "audio": Audio}
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    """One pipeline for all tests that do not change it."""
+    return tiny.pipeline()
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def latents(pipe, seed: int = 0, **call):
+    """One call with few steps; the latents by output."""
+    call = {"outputs": ["image"], "num_inference_steps": 2, "generator": seeded(seed), **call}
+    out = pipe(**call, output_type="latent")
+    return {modality: out[modality] for modality in Modality if out[modality] is not None}
+
+
+def differ(one, other, by: float = 1e-3) -> bool:
+    return (one - other).abs().max().item() > by
+
+
+@pytest.mark.parametrize("inputs", SETS, ids="+".join)
+def test_every_set_of_inputs_makes_every_set_of_outputs(pipe, inputs):
+    given = {name: item for name, item in tiny.media().items() if name in inputs}
+    for outputs in SETS:
+        out = pipe(**given, outputs=outputs, num_inference_steps=1, generator=seeded())
+        for modality in Modality:
+            if modality not in outputs:
+                assert out[modality] is None
+                continue
+            (item,) = out[modality]
+            assert isinstance(item, TYPES[modality])
+        if "image" in outputs:
+            assert out.image[0].size == (16, 16)
+        if "video" in outputs:
+            assert out.video[0].frames.shape == (3, 16, 16, 3)
+            assert out.video[0].audio is (out.audio[0] if "audio" in outputs else None)
+        if "audio" in outputs:
+            assert out.audio[0].samples.shape == (4096,)
+
+
+def test_results_follow_every_input(pipe):
+    """Another text, picture, clip or sound gives another result."""
+    for name in TYPES:
+        one = latents(pipe, **{name: tiny.media(0)[name]})["image"]
+        other = latents(pipe, **{name: tiny.media(1)[name]})["image"]
+        assert differ(one, other), name
+
+
+def test_without_any_input_the_result_is_unconditional(pipe):
+    out = pipe(outputs="all", num_inference_steps=2, generator=seeded())
+    assert all(len(items) == 1 for items in out.to_tuple())
+    # Nothing to be guided to, so guidance changes nothing.
+    assert torch.equal(latents(pipe)["image"], latents(pipe, guidance_scale=7.0)["image"])
+
+
+def test_the_same_seed_gives_the_same_result_and_another_another(pipe):
+    call = {"text": "a rooster", "outputs": ["image", "audio"]}
+    one, same, other = latents(pipe, 1, **call), latents(pipe, 1, **call), latents(pipe, 2, **call)
+    for modality in call["outputs"]:
+        assert torch.equal(one[modality], same[modality])
+        assert differ(one[modality], other[modality])
+
+
+def test_without_a_generator_results_differ(pipe):
+    one, other = (latents(pipe, text="a rooster", generator=None)["image"] for _ in range(2))
+    assert differ(one, other)
+
+
+def test_one_prompt_in_a_batch_of_four_gives_what_it_gives_alone(pipe):
+    batch = {name: [tiny.media(seed)[name] for seed in range(4)] for name in TYPES}
+    together = latents(pipe, **batch, outputs="all", generator=[seeded(seed) for seed in range(4)])
+    for place in range(4):
+        prompt = {name: items[place] for name, items in batch.items()}
+        alone = latents(pipe, **prompt, outputs="all", generator=seeded(place))
+        for modality, result in alone.items():
+            torch.testing.assert_close(together[modality][place : place + 1], result, atol=1e-4, rtol=0)
+
+
+def test_a_single_generator_gives_each_result_noise_of_its_own(pipe):
+    batch = latents(pipe, text=["a rooster"] * 3, generator=seeded(5))["image"]
+    first = latents(pipe, text="a rooster", generator=seeded(5))["image"]
+    torch.testing.assert_close(batch[:1], first, atol=1e-4, rtol=0)
+    assert differ(batch[0], batch[1]) and differ(batch[1], batch[2])
+
+
+def test_the_noise_of_an_output_does_not_depend_on_the_other_outputs():
+    pipe = tiny.pipeline()
+    alone = latents(pipe)["image"]
+    assert differ(alone, latents(pipe, outputs="all")["image"])
+    for block in (*pipe.image_denoiser.encoder, *pipe.image_denoiser.decoder):
+        if block.alignment is not None:  # what the others say no longer counts; what is left is the noise
+            block.alignment.proj_out.requires_grad_(False).weight.zero_()
+            block.alignment.proj_out.bias.zero_()
+    alone, joint = latents(pipe)["image"], latents(pipe, outputs="all")["image"]
+    torch.testing.assert_close(alone, joint, atol=1e-5, rtol=0)
+
+
+def test_given_latents_replace_the_noise(pipe):
+    noise = torch.randn(1, 4, 4, 4, generator=seeded(9))
+    one = latents(pipe, latents={"image": noise}, generator=seeded(1))["image"]
+    assert torch.equal(one, latents(pipe, latents={"image": noise}, generator=seeded(2))["image"])
+    assert differ(one, latents(pipe, generator=seeded(1))["image"])
+
+
+def test_joint_generation_listens_only_with_exchange_others():
+    loud = {"image": torch.full((1, 4, 4, 4), 2.0)}
+    for exchange, listens in (("others", True), ("self", False)):
+        pipe = tiny.pipeline(exchange=exchange)
+        plain = latents(pipe, outputs=["image", "audio"])["audio"]
+        other = latents(pipe, outputs=["image", "audio"], latents=loud)["audio"]
+        assert differ(plain, other, 1e-6) == listens, exchange
+
+
+# ------------------------------------------------------------------------------------------------- inputs
+
+
+def test_lists_are_batches_and_single_items_serve_every_prompt(pipe):
+    pictures = [tiny.media(0)["image"], tiny.media(1)["image"]]
+    out = pipe(text="a rooster", image=pictures, outputs=["text", "image"], num_inference_steps=1)
+    assert len(out.image) == len(out.text) == 2
+    noise = {"image": torch.zeros(2, 4, 4, 4)}
+    both = latents(pipe, text="a rooster", image=pictures, latents=noise)["image"]
+    for place, picture in enumerate(pictures):
+        one = latents(pipe, text=["a rooster"], image=[picture], latents={"image": noise["image"][:1]})["image"]
+        torch.testing.assert_close(both[place : place + 1], one, atol=1e-4, rtol=0)
+    assert differ(both[0], both[1])
+
+
+def test_a_tuple_is_several_conditions_of_one_prompt(pipe):
+    one, other = tiny.media(0)["image"], tiny.media(1)["image"]
+    mixed = latents(pipe, image=(one, other))["image"]
+    assert mixed.shape[0] == 1
+    assert torch.equal(mixed, latents(pipe, image=[(one, other)])["image"])
+    assert differ(mixed, latents(pipe, image=one)["image"])
+    torch.testing.assert_close(
+        latents(pipe, image=one)["image"], latents(pipe, image=(one, one))["image"], atol=1e-5, rtol=0
+    )
+    only_first = latents(pipe, image=(one, other), weights={"image": (1, 0)})["image"]
+    torch.testing.assert_close(only_first, latents(pipe, image=one)["image"], atol=1e-5, rtol=0)
+
+
+def test_weights_are_proportions_and_default_to_one(pipe):
+    media = {name: tiny.media()[name] for name in ("text", "image")}
+    even = latents(pipe, **media)["image"]
+    assert torch.equal(even, latents(pipe, **media, weights={"text": 1, "image": 1})["image"])
+    torch.testing.assert_close(
+        even, latents(pipe, **media, weights={"text": 5, "image": 5})["image"], atol=1e-5, rtol=0
+    )
+    assert differ(even, latents(pipe, **media, weights={"image": 0.1})["image"])
+    text_only = latents(pipe, **media, weights={"image": 0})["image"]
+    torch.testing.assert_close(text_only, latents(pipe, text=media["text"])["image"], atol=1e-5, rtol=0)
+
+
+def test_a_number_is_shared_by_the_conditions_of_its_modality(pipe):
+    one, other = tiny.media(0)["image"], tiny.media(1)["image"]
+    shared = latents(pipe, text="a rooster", image=(one, other), weights={"text": 1, "image": 1})["image"]
+    spelled = latents(pipe, text="a rooster", image=(one, other), weights={"text": 2, "image": (1, 1)})["image"]
+    torch.testing.assert_close(shared, spelled, atol=1e-5, rtol=0)
+
+
+# ------------------------------------------------------------------------------------------------- guidance and steps
+
+
+def test_guidance_of_one_runs_no_doubled_batch(pipe, monkeypatch):
+    sizes = []
+    forward = pipe.image_denoiser.forward
+
+    def watched(sample, *args, **kwargs):
+        sizes.append(sample.shape[0])
+        return forward(sample, *args, **kwargs)
+
+    monkeypatch.setattr(pipe.image_denoiser, "forward", watched)
+    latents(pipe, text="a rooster", guidance_scale=1)
+    assert sizes == [1, 1]
+    latents(pipe, text="a rooster", guidance_scale=2.0)
+    assert sizes == [1, 1, 2, 2]
+
+
+def test_guidance_changes_the_result_for_each_output_by_itself(pipe):
+    call = {"text": "a rooster", "outputs": ["image", "audio"]}
+    pipe = tiny.pipeline(
+        exchange="self", **{name: getattr(pipe, name) for name in ("image_denoiser", "audio_denoiser")}
+    )
+    plain = latents(pipe, **call, guidance_scale=1.0)
+    guided = latents(pipe, **call, guidance_scale={"image": 6.0, "audio": 1.0})
+    assert differ(plain["image"], guided["image"])
+    torch.testing.assert_close(plain["audio"], guided["audio"], atol=1e-5, rtol=0)
+
+
+def test_a_negative_prompt_takes_the_place_of_nothing(pipe):
+    plain = latents(pipe, text="a rooster")["image"]
+    negative = latents(pipe, text="a rooster", negative_prompt="a red apple")["image"]
+    assert differ(plain, negative)
+    assert torch.equal(negative, latents(pipe, text="a rooster", negative_prompt=["a red apple"])["image"])
+    # Led away from the prompt itself, guidance has nowhere to go.
+    nowhere = latents(pipe, text="a rooster", negative_prompt="a rooster")["image"]
+    unguided = latents(pipe, text="a rooster", guidance_scale=1)["image"]
+    torch.testing.assert_close(nowhere, unguided, atol=1e-5, rtol=0)
+    assert differ(latents(pipe)["image"], latents(pipe, negative_prompt="a rooster")["image"])
+
+
+def test_each_output_takes_its_own_number_of_steps(pipe):
+    stepped = []
+    latents(
+        pipe,
+        outputs=["text", "image"],
+        num_inference_steps={"image": 4, "text": 2},
+        callback_on_step_end=lambda pipe, step, timesteps, tensors: stepped.append(sorted(timesteps)),
+    )
+    assert len(stepped) == 4
+    assert sum("image" in names for names in stepped) == 4
+    assert sum("text" in names for names in stepped) == 2
+
+
+def test_outputs_not_named_keep_the_default_number_of_steps(pipe):
+    ticks = []
+    latents(
+        pipe,
+        outputs=["text", "image"],
+        num_inference_steps={"image": 1},
+        guidance_scale=1,
+        callback_on_step_end=lambda pipe, step, timesteps, tensors: ticks.append(step),
+    )
+    assert ticks == list(range(20))
+
+
+def test_the_callback_sees_and_replaces_latents(pipe):
+    seen = []
+
+    def silence(pipeline, step, timesteps, tensors):
+        assert pipeline is pipe
+        seen.append((step, {name: tensor.shape for name, tensor in tensors["latents"].items()}))
+        return {"latents": {"audio": torch.zeros_like(tensors["latents"]["audio"])}}
+
+    made = latents(pipe, outputs=["image", "audio"], callback_on_step_end=silence)
+    assert seen == [(step, {"image": (1, 4, 4, 4), "audio": (1, 4, 4, 4)}) for step in range(2)]
+    assert made["audio"].abs().max() == 0
+    assert made["image"].abs().max() > 0
+
+
+def test_several_outputs_per_prompt_follow_their_prompt(pipe):
+    out = latents(pipe, text=["a rooster", "a red apple"], num_outputs_per_prompt=2)["image"]
+    assert out.shape[0] == 4
+    noise = torch.zeros(4, 4, 4, 4)
+    same_noise = latents(pipe, text=["a rooster", "a red apple"], num_outputs_per_prompt=2, latents={"image": noise})[
+        "image"
+    ]
+    torch.testing.assert_close(same_noise[0], same_noise[1], atol=1e-5, rtol=0)
+    torch.testing.assert_close(same_noise[2], same_noise[3], atol=1e-5, rtol=0)
+    assert differ(same_noise[0], same_noise[2])
+
+
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        DPMSolverMultistepScheduler.from_config(tiny.scheduler().config),
+        UniPCMultistepScheduler.from_config(tiny.scheduler().config),
+        FlowMatchEulerDiscreteScheduler(),
+    ],
+    ids=lambda scheduler: type(scheduler).__name__,
+)
+def test_the_scheduler_can_be_swapped(scheduler):
+    pipe = tiny.pipeline()
+    before = latents(pipe, text="a rooster", outputs=["image", "audio"], num_inference_steps=4)
+    pipe.scheduler = scheduler
+    after = latents(pipe, text="a rooster", outputs=["image", "audio"], num_inference_steps=4)
+    for modality in before:
+        assert after[modality].isfinite().all()
+        assert differ(before[modality], after[modality])
+    again = latents(pipe, text="a rooster", outputs=["image", "audio"], num_inference_steps=4)
+    assert torch.equal(after["image"], again["image"])
+
+
+# ------------------------------------------------------------------------------------------------- outputs
+
+
+def test_saved_results_are_files_of_their_kind(pipe, tmp_path):
+    out = pipe(**tiny.media(), outputs="all", num_inference_steps=1, num_outputs_per_prompt=2, generator=seeded())
+    out.text = ["a rooster", "two roosters"]
+    files = out.save(tmp_path / "new" / "folder")
+    expected = [f"{name}-{n}" for name in ("text", "image", "video", "audio") for n in range(2)]
+    assert [file.stem for file in files] == expected
+    assert sorted(file.name for file in (tmp_path / "new/folder").iterdir()) == sorted(file.name for file in files)
+    assert files[0].read_text().strip() == "a rooster"
+    assert Image.open(files[2]).size == (16, 16)
+    from opencodi.media import read_video
+
+    assert read_video(files[4]).audio is not None
+
+
+def test_latents_are_no_files(pipe, tmp_path):
+    out = pipe(num_inference_steps=1, output_type="latent")
+    with pytest.raises(ArgumentError, match="output_type='pil'"):
+        out.save(tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_tuple_can_be_had_instead(pipe):
+    text, image, video, audio = pipe(outputs=["image"], num_inference_steps=1, return_dict=False)
+    assert (text, video, audio) == (None, None, None)
+    assert isinstance(image[0], Image.Image)
+    assert isinstance(pipe(num_inference_steps=1), AnyToAnyOutput)
+
+
+def test_sizes_can_be_chosen(pipe):
+    size = {"height": 8, "width": 24, "num_frames": 2, "seconds": 0.512}
+    out = pipe(outputs=["image", "video", "audio"], num_inference_steps=1, **size)
+    assert out.image[0].size == (24, 8)
+    assert out.video[0].frames.shape == (2, 8, 24, 3)
+    assert out.audio[0].samples.shape == (8192,)
+
+
+def test_the_phases_are_timed(pipe):
+    out = pipe(text="a rooster", num_inference_steps=1)
+    assert list(out.seconds) == ["encode", "denoise", "decode"]
+    assert all(value > 0 for value in out.seconds.values())
+
+
+# ------------------------------------------------------------------------------------------------- loading and saving
+
+
+@pytest.fixture(scope="module")
+def folder(pipe, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    pipe.save_pretrained(folder)
+    return folder
+
+
+def test_a_saved_pipeline_loads_again_and_gives_the_same(pipe, folder, tmp_path):
+    loaded = AnyToAnyPipeline.from_pretrained(folder)
+    assert not list(folder.rglob("*.bin"))
+    loaded.set_progress_bar_config(disable=True)
+    for name, part in pipe.components.items():
+        if isinstance(part, torch.nn.Module):
+            weights, again = part.state_dict(), getattr(loaded, name).state_dict()
+            assert weights.keys() == again.keys()
+            assert all(torch.equal(weights[key], again[key]) for key in weights), name
+    call = {**tiny.media(), "outputs": "all"}
+    for modality, result in latents(pipe, **call).items():
+        # Where the loader puts weights in memory may change the last bit.
+        torch.testing.assert_close(latents(loaded, **call)[modality], result, atol=1e-4, rtol=0)
+    assert loaded.config.exchange == "others"
+    # Saved once more, no file tells where the model was loaded from.
+    loaded.save_pretrained(tmp_path / "copy")
+    texts = [path.read_text() for path in (tmp_path / "copy").rglob("*.json")]
+    assert len(texts) > 10
+    assert not any(str(folder.parent) in text for text in texts)
+
+
+def test_exchange_is_saved(tmp_path):
+    parts = dict.fromkeys([name for name in tiny.components() if name != "image_denoiser"])
+    tiny.pipeline(**parts, exchange="self").save_pretrained(tmp_path)
+    loaded = AnyToAnyPipeline.from_pretrained(tmp_path)
+    assert loaded.config.exchange == "self"
+    assert loaded.audio_denoiser is None
+
+
+def test_half_precision_files_load_as_float32_unless_asked_otherwise(folder, tmp_path):
+    AnyToAnyPipeline.from_pretrained(folder, torch_dtype=torch.float16).save_pretrained(tmp_path)
+    assert AnyToAnyPipeline.from_pretrained(tmp_path).image_denoiser.dtype == torch.float32
+    kept = AnyToAnyPipeline.from_pretrained(tmp_path, torch_dtype=torch.float16)
+    assert {part.dtype for part in kept.components.values() if isinstance(part, torch.nn.Module)} == {torch.float16}
+
+
+def test_a_part_passed_as_none_is_not_loaded(folder):
+    loaded = AnyToAnyPipeline.from_pretrained(folder, text_denoiser=None)
+    assert loaded.text_denoiser is None
+    with pytest.raises(ArgumentError, match="no text_denoiser, which it needs to make text"):
+        loaded(outputs=["text"])
+
+
+def test_it_runs_in_bfloat16(folder):
+    pipe = AnyToAnyPipeline.from_pretrained(folder).to("cpu", torch.bfloat16)
+    pipe.set_progress_bar_config(disable=True)
+    out = pipe(**tiny.media(), outputs="all", num_inference_steps=1)
+    assert all(len(items) == 1 for items in out.to_tuple())
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated"])
+def test_a_damaged_model_is_named(folder, tmp_path, damage):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    (weights,) = (copy / "audio_denoiser").glob("*.safetensors")
+    if damage == "missing":
+        weights.unlink()
+    else:
+        weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ConfigurationError, match="copy cannot be loaded"):
+        AnyToAnyPipeline.from_pretrained(copy)
+
+
+def test_a_model_that_is_not_there_is_named():
+    with pytest.raises(ConfigurationError, match="'nowhere' is neither installed nor a folder"):
+        AnyToAnyPipeline.from_pretrained("nowhere")
+
+
+def test_the_offload_sequence_names_every_network(pipe):
+    networks = {name for name, part in pipe.components.items() if isinstance(part, torch.nn.Module)}
+    assert set(pipe.model_cpu_offload_seq.split("->")) == networks
+
+
+# ------------------------------------------------------------------------------------------------- errors at the door
+
+IMAGE = Image.new("RGB", (16, 16))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ({"outputs": ["picture"]}, "outputs: unknown modality 'picture'"),
+        ({"outputs": ["vidoe"]}, "did you mean 'video'"),
+        ({"outputs": []}, "outputs: name at least one"),
+        ({"text": 3}, "text: expected str items, got int"),
+        ({"image": "cat.png"}, "image: expected Image items, got str"),
+        ({"audio": np.zeros(10)}, "audio: expected Audio items, got ndarray"),
+        ({"text": []}, "text: the list is empty"),
+        ({"text": ["a", "b"], "image": [IMAGE] * 3}, r"the lists differ in length \(text 2, image 3\)"),
+        ({"text": ["a", ("b", "c")]}, "text: every prompt of a batch needs the same number of conditions"),
+        ({"text": "a", "weights": {"txet": 1}}, "weights: unknown modality 'txet'; did you mean 'text'"),
+        ({"text": "a", "weights": {"image": 1}}, "weights: names 'image', which is not among the inputs"),
+        ({"text": "a", "weights": {"text": (1, 2)}}, "text has 1 conditions but 2 weights"),
+        ({"text": "a", "weights": {"text": -1}}, "weights: none may be negative"),
+        ({"text": "a", "weights": {"text": "much"}}, "weights: text: must be a finite number"),
+        ({"text": "a", "weights": {"text": 0}}, "weights: at least one must be larger than 0"),
+        ({"num_inference_steps": 0}, "num_inference_steps: must be a whole number of at least 1"),
+        ({"num_inference_steps": -5}, "num_inference_steps: must be a whole number of at least 1"),
+        ({"num_inference_steps": 2.5}, "num_inference_steps: must be a whole number"),
+        ({"num_inference_steps": {"audio": 5}}, "num_inference_steps: names 'audio', which is not among the outputs"),
+        ({"guidance_scale": float("nan")}, "guidance_scale: must be a finite number"),
+        ({"guidance_scale": {"image": "high"}}, "guidance_scale: must be a finite number"),
+        ({"num_outputs_per_prompt": 0}, "num_outputs_per_prompt: must be a whole number of at least 1"),
+        ({"text": "a", "negative_prompt": 7}, "negative_prompt: expected text"),
+        ({"text": "a", "negative_prompt": ["b", "c"]}, "negative_prompt: 2 given for 1 prompts"),
+        ({"generator": [seeded(), seeded()]}, "generator: 2 given for 1 outputs"),
+        ({"latents": {"image": torch.zeros(1, 3, 3)}}, r"latents: image must be \[1, 4, 4, 4\], not \[1, 3, 3\]"),
+        ({"latents": {"audio": torch.zeros(1)}}, "latents: names 'audio', which is not among the outputs"),
+        ({"height": 13}, "height: must be a positive multiple of 4 pixels"),
+        ({"outputs": ["audio"], "seconds": -1}, "seconds: must be positive"),
+        ({"output_type": "numpy"}, "output_type: 'numpy' is not one of pil, latent"),
+        ({"callback_on_step_end_tensor_inputs": ["prompt"]}, "'prompt' is not one of latents"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else ",".join(value),
+)
+def test_bad_arguments_are_refused_in_one_sentence(pipe, call, message):
+    with pytest.raises(ArgumentError, match=message) as caught:
+        pipe(**{"num_inference_steps": 1, **call})
+    assert "\n" not in str(caught.value)
+
+
+def test_what_a_model_lacks_is_named():
+    parts = tiny.components()
+    bare = AnyToAnyPipeline(**{name: parts[name] for name in ("text_prompt_encoder", "image_denoiser", "scheduler")})
+    with pytest.raises(ArgumentError, match="no audio_prompt_encoder, which it needs to read audio"):
+        bare(audio=tiny.media()["audio"])
+    with pytest.raises(ArgumentError, match="no image_autoencoder, which it needs to make image"):
+        bare(text="a rooster")
+    with pytest.raises(ArgumentError, match="no audio_denoiser, which it needs to make audio"):
+        bare(text="a rooster", outputs=["audio"])
+    empty = AnyToAnyPipeline(**{name: parts[name] for name in ("image_autoencoder", "image_denoiser", "scheduler")})
+    with pytest.raises(ArgumentError, match="no prompt encoder"):
+        empty()
