@@ -12,6 +12,9 @@ from ..errors import TrainingError
 from ..prompts.text import TextPromptEncoder
 
 BATCH_SIZE = 256
+SAVE_EVERY = 8192
+"""Captions between two writes of the cache: on a slow machine an interrupted run keeps what it has."""
+
 CACHE_FILE = "sentences.safetensors"
 
 
@@ -28,21 +31,24 @@ def embed_captions(
     Returns:
         ({caption: row}, float32 [rows, E] on the CPU).
     """
-    known, embeddings = _read(cache, _fingerprint(encoder))
+    fingerprint = _fingerprint(encoder)
+    known, embeddings = _read(cache, fingerprint)
     # Long and short captions in one batch would pad the short ones; sorting keeps batches even.
     new = sorted(set(captions) - known.keys(), key=lambda caption: (len(caption), caption))
-    if new:
-        parts = [embeddings] if len(known) else []
-        with torch.no_grad():
-            for start in range(0, len(new), BATCH_SIZE):
-                inputs = encoder.preprocess(new[start : start + BATCH_SIZE])
-                inputs = {name: value.to(encoder.device) for name, value in inputs.items()}
-                # Rounded as the cache rounds, so that a run with a cache equals the run that made it.
-                parts.append(encoder.embed_sentences(**inputs).half().float().cpu())
-        embeddings = torch.cat(parts)
-        known.update({caption: len(known) + row for row, caption in enumerate(new)})
-        _write(cache, _fingerprint(encoder), known, embeddings)
+    for start in range(0, len(new), SAVE_EVERY):
+        chunk = new[start : start + SAVE_EVERY]
+        parts = [_embed(encoder, chunk[i : i + BATCH_SIZE]) for i in range(0, len(chunk), BATCH_SIZE)]
+        embeddings = torch.cat([embeddings, *parts] if known else parts)
+        known.update({caption: len(known) + row for row, caption in enumerate(chunk)})
+        _write(cache, fingerprint, known, embeddings)
     return known, embeddings
+
+
+@torch.no_grad()
+def _embed(encoder: TextPromptEncoder, captions: Sequence[str]) -> torch.Tensor:
+    inputs = {name: value.to(encoder.device) for name, value in encoder.preprocess(captions).items()}
+    # Rounded as the cache rounds, so that a run with a cache equals the run that made it.
+    return encoder.embed_sentences(**inputs).half().float().cpu()
 
 
 class CaptionTable:

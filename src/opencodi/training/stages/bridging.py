@@ -161,6 +161,7 @@ class BridgingTask(Task):
             items.append(self.pair.condition(inputs, None).tokens[:, 0].float())
         return torch.cat(texts), torch.cat(items), rows
 
+    @torch.no_grad()
     def validate(self, generator: torch.Generator) -> dict[str, float]:
         """Loss, recall by concept and modality gap on the validation items, each under its plain name."""
         if self.held is None:
