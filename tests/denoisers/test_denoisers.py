@@ -128,6 +128,9 @@ def test_extending_refuses_to_change_what_was_learned():
         ({"skip": "sideways"}, "skip"),
         ({"norm_num_groups": 5}, "norm_num_groups"),
         ({"environment_tokens": 3}, "environment_tokens"),
+        ({"alignment": True, "environment_channels": (8, 16)}, "norm_num_groups"),
+        ({"alignment": True, "alignment_width_mult": 0.8}, "num_attention_heads"),
+        ({"temporal": True, "temporal_num_heads": 5}, "temporal_num_heads"),
     ],
 )
 def test_an_impossible_config_is_named(config, named):

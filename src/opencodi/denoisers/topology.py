@@ -167,8 +167,14 @@ class Denoiser(ModelMixin, ConfigMixin):
         if config.environment_tokens != 1:
             raise ConfigurationError(f"environment_tokens: {config.environment_tokens} asked, only 1 is supported")
         widths = [config.model_channels * mult for mult in config.channel_mult]
-        for width in widths:
-            for name in ("norm_num_groups", "num_attention_heads"):
+        normed, attended = set(widths), set(widths)
+        if config.alignment:
+            environment = [config.environment_channels[0] // 2, *config.environment_channels]
+            normed.update(width * (self.tokens_per_feature or 1) for width in environment)
+            normed.add(environment[-1])  # the head's norm runs over channels alone
+            attended.update(int(width * config.alignment_width_mult) for width in widths)
+        for name, divided in (("norm_num_groups", normed), ("num_attention_heads", attended)):
+            for width in sorted(divided):
                 if width % config[name]:
                     raise ConfigurationError(f"{name}: {config[name]} must divide every width; {width} is not divided")
 

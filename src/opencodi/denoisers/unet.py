@@ -6,6 +6,7 @@ from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 
+from ..errors import ConfigurationError
 from .blocks import zero_init
 from .temporal import TemporalBlock
 from .topology import Denoiser
@@ -99,6 +100,12 @@ class UNet(Denoiser):
 
     def _temporal(self, channels: int) -> nn.Module:
         config = self.config
+        attention_width = int(channels * config.temporal_attention_mult)
+        if attention_width % config.temporal_num_heads:
+            raise ConfigurationError(
+                f"temporal_num_heads: {config.temporal_num_heads} must divide {attention_width}, the width of temporal "
+                f"attention at {channels} channels"
+            )
         return TemporalBlock(
             channels,
             num_heads=config.temporal_num_heads,
