@@ -99,6 +99,18 @@ def test_samples_that_are_not_numbers_are_damage(tmp_path):
         read_audio(tmp_path / "a.wav")
 
 
+@pytest.mark.parametrize("rate", [1, 999, 3_000_000_000])
+def test_an_absurd_rate_in_the_header_is_damage_and_costs_no_time(tmp_path, rate):
+    write_audio(tone(0.1), tmp_path / "a.wav")
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    content[24:28] = rate.to_bytes(4, "little")
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(DamagedFile, match=r"a\.wav"):
+        read_audio(tmp_path / "a.wav")
+    with pytest.raises(ArgumentError, match="sample_rate"):
+        resample(tone(0.1), rate)
+
+
 def test_a_header_without_samples_is_empty(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros(0, np.float32), 16_000)
     with pytest.raises(EmptyFile, match="no sample"):

@@ -19,7 +19,9 @@ def test_a_byte_order_mark_and_white_space_around_are_no_part_of_the_text(tmp_pa
     assert read_text(tmp_path / "a.txt") == "a dog"
 
 
-@pytest.mark.parametrize("content", [b"a dog \xff\xfe\x80", b"caf\xe9", b"a\0b", b"a dog \xf0\x9f"], ids=repr)
+@pytest.mark.parametrize(
+    "content", [b"a dog \xff\xfe\x80", b"caf\xe9", b"a\0b", "a dog".encode("utf-16"), b"a dog \xf0\x9f"], ids=repr
+)
 def test_bytes_that_are_not_utf8_text_are_of_the_wrong_kind(tmp_path, content):
     (tmp_path / "a.txt").write_bytes(content)
     with pytest.raises(WrongKind, match=r"a\.txt: is not UTF-8 text"):

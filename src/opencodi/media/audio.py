@@ -11,7 +11,7 @@ from ..errors import ArgumentError, DamagedFile, EmptyFile, OverLimit
 from .decoding import decode_in_child
 from .files import replacing, require_kind
 from .limits import DEFAULT_LIMITS, Limits
-from .objects import Audio
+from .objects import SAMPLE_RATES, Audio
 
 SAMPLE_RATE = 16_000
 WRITE_SUFFIXES = (".wav", ".flac", ".ogg")
@@ -63,9 +63,14 @@ def resample(audio: Audio, sample_rate: int) -> Audio:
     """The same sound at `sample_rate` hertz: FFmpeg's windowed-sinc filter, no delay, peaks clipped to [-1, 1].
 
     Its length is `num_samples * sample_rate / audio.sample_rate`, rounded up to at least one sample.
+
+    Raises:
+        ArgumentError: if `sample_rate` is not 1,000 to 768,000.
     """
     if audio.sample_rate == sample_rate:
         return audio
+    if sample_rate not in SAMPLE_RATES:
+        raise ArgumentError(f"resample: sample_rate must be 1,000 to 768,000 hertz, not {sample_rate!r}")
     resampler = av.AudioResampler(format="flt", layout="mono", rate=sample_rate)
     frame = av.AudioFrame.from_ndarray(audio.samples[None], format="flt", layout="mono")
     frame.sample_rate = audio.sample_rate
@@ -80,6 +85,8 @@ def _read_libsndfile(path: Path, limits: Limits) -> Audio:
     try:
         with soundfile.SoundFile(path) as file:
             rate, declared = file.samplerate, file.frames
+            if rate not in SAMPLE_RATES:
+                raise DamagedFile(f"{path}: declares an impossible rate of {rate:,} samples per second")
             if declared > limits.max_seconds * rate or declared * 4 > limits.max_decoded_bytes:
                 raise OverLimit(f"{path}: lasts {declared / rate:.1f} s, the limit is {limits.max_seconds:g} s")
             # In blocks, so that eight channels of silence, which compress to nothing, are never all in memory.

@@ -4,6 +4,7 @@ Names of files lie, and decoders forgive a missing end: libsndfile and FFmpeg re
 check below walks the container's own lengths (RIFF, ISO 14496-12, EBML, Ogg RFC 3533, GIF89a, PNG) and decodes nothing.
 """
 
+import re
 import struct
 from collections.abc import Callable
 from typing import BinaryIO
@@ -25,42 +26,28 @@ KINDS: dict[str, str] = {
     "gzip": "a gzip archive",
 }
 
-_MAGIC: tuple[tuple[int, bytes, str], ...] = (
-    (0, b"\x89PNG\r\n\x1a\n", "png"),
-    (0, b"\xff\xd8\xff", "jpeg"),
-    (0, b"GIF87a", "gif"),
-    (0, b"GIF89a", "gif"),
-    (8, b"WEBP", "webp"),
-    (8, b"WAVE", "wav"),
-    (0, b"fLaC", "flac"),
-    (0, b"OggS", "ogg"),
-    (0, b"\x1aE\xdf\xa3", "matroska"),
-    (0, b"ID3", "mp3"),
-    (8, b"heic", "heif"),
-    (8, b"heix", "heif"),
-    (8, b"mif1", "heif"),
-    (8, b"avif", "heif"),
-    (8, b"avis", "heif"),
-    (4, b"ftyp", "mp4"),
-    (4, b"moov", "mp4"),
-    (4, b"mdat", "mp4"),
-    (4, b"wide", "mp4"),
-    (0, b"%PDF-", "pdf"),
-    (0, b"PK\x03\x04", "zip"),
-    (0, b"\x1f\x8b", "gzip"),
+_MAGIC: tuple[tuple[bytes, str], ...] = (
+    (rb"\x89PNG\r\n\x1a\n", "png"),
+    (rb"\xff\xd8\xff", "jpeg"),
+    (rb"GIF8[79]a", "gif"),
+    (rb"RIFF....WEBP", "webp"),
+    (rb"(RIFF|RF64)....WAVE", "wav"),
+    (rb"fLaC", "flac"),
+    (rb"OggS", "ogg"),
+    (rb"\x1a\x45\xdf\xa3", "matroska"),
+    (rb"....ftyp(heic|heix|mif1|avif|avis)", "heif"),
+    (rb"....(ftyp|moov|mdat|wide)", "mp4"),
+    (rb"ID3|\xff[\xe2\xe3\xf2\xf3\xfa\xfb]", "mp3"),  # tags, or a frame: eleven bits of sync, a version, layer III
+    (rb"%PDF-", "pdf"),
+    (rb"PK\x03\x04", "zip"),
+    (rb"\x1f\x8b", "gzip"),
 )
 HEAD_BYTES = 16
 
 
 def kind_of(head: bytes) -> str | None:
     """The key of `KINDS` that the first `HEAD_BYTES` bytes announce, or None."""
-    for offset, magic, kind in _MAGIC:
-        if head[offset : offset + len(magic)] == magic:
-            return kind
-    # An MPEG audio frame: eleven bits of sync, a known version, and a layer (0 would be AAC).
-    if len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x18 != 0x08 and head[1] & 0x06:
-        return "mp3"
-    return None
+    return next((kind for magic, kind in _MAGIC if re.match(magic, head, re.DOTALL)), None)
 
 
 def missing_end(kind: str, file: BinaryIO, size: int) -> str | None:

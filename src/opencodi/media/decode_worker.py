@@ -194,6 +194,8 @@ class SoundWriter:
         import av
 
         if self.resampler is None:
+            if frame.sample_rate not in range(*self.request["sample_rates"]):
+                raise Refusal("DamagedFile", f"declares an impossible rate of {frame.sample_rate:,} samples per second")
             self.rate = self.request["sample_rate"] or frame.sample_rate
             self.resampler = av.AudioResampler(format="flt", layout="mono", rate=self.rate)
             self.start = frame.time or 0.0

@@ -13,7 +13,7 @@ import numpy as np
 from .. import errors
 from ..errors import DamagedFile, MediaError
 from .limits import Limits
-from .objects import Audio
+from .objects import SAMPLE_RATES, Audio
 
 _WORKER = Path(__file__).with_name("decode_worker.py")
 _CLASSES = {name: getattr(errors, name) for name in ("EmptyFile", "DamagedFile", "WrongKind", "OverLimit")}
@@ -52,6 +52,7 @@ def decode_in_child(path: Path, kind: str, limits: Limits, frames: bool, sample_
             "folder": folder,
             "frames": frames,
             "sample_rate": sample_rate,
+            "sample_rates": [SAMPLE_RATES.start, SAMPLE_RATES.stop],
         }
         answer = _ask(path, request, limits.timeout_seconds)
         pictures = np.fromfile(Path(folder, "frames"), np.uint8) if frames else None

@@ -7,6 +7,9 @@ import numpy as np
 
 from ..errors import ArgumentError
 
+# A damaged header may claim any rate, and the filter for an absurd one takes minutes and gigabytes to build.
+SAMPLE_RATES = range(1_000, 768_001)
+
 
 @dataclass(frozen=True, eq=False)
 class Audio:
@@ -14,7 +17,7 @@ class Audio:
 
     Attributes:
         samples: float32 ``[num_samples]`` in [-1, 1].
-        sample_rate: samples per second, in hertz.
+        sample_rate: samples per second, in hertz, 1,000 to 768,000.
 
     Raises:
         ArgumentError: if the samples are of another dtype or shape, empty, not finite or out of range.
@@ -30,8 +33,11 @@ class Audio:
         peak = float(np.abs(self.samples).max())
         if peak > 1.0:
             raise ArgumentError(f"Audio.samples: must lie in [-1, 1], found {peak:.4g}; clip or scale them first")
-        if not isinstance(self.sample_rate, (int, np.integer)) or self.sample_rate < 1:
-            raise ArgumentError(f"Audio.sample_rate: must be a positive whole number, not {self.sample_rate!r}")
+        if not isinstance(self.sample_rate, (int, np.integer)) or self.sample_rate not in SAMPLE_RATES:
+            allowed = f"{SAMPLE_RATES.start:,} to {SAMPLE_RATES.stop - 1:,}"
+            raise ArgumentError(
+                f"Audio.sample_rate: must be a whole number of {allowed} hertz, not {self.sample_rate!r}"
+            )
 
     @property
     def seconds(self) -> float:
