@@ -16,6 +16,7 @@ import soundfile
 from PIL import Image
 
 from ..errors import TrainingError
+from ..media import Audio, resample
 
 SAMPLE_RATE = 16_000
 AUDIO_SAMPLES = 32_768
@@ -106,12 +107,7 @@ def _decode_image(data: bytes) -> np.ndarray:
 
 def _decode_audio(data: bytes) -> np.ndarray:
     samples, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
-    mono = samples.mean(axis=1)
-    if rate != SAMPLE_RATE:
-        from scipy.signal import resample_poly
-
-        mono = resample_poly(mono, SAMPLE_RATE, rate)
-    mono = mono[:AUDIO_SAMPLES]
+    mono = resample(Audio(samples.mean(axis=1), rate), SAMPLE_RATE).samples[:AUDIO_SAMPLES]
     padded = np.zeros(AUDIO_SAMPLES, np.int16)
     padded[: len(mono)] = np.clip(mono * 32767, -32768, 32767)
     return padded

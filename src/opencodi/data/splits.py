@@ -15,11 +15,11 @@ def style_family(style: str) -> str:
     return "fluent" if style.startswith("fluent") else style
 
 
-def is_validation(record: dict[str, Any]) -> bool:
-    """Whether an item is kept for validation. Items that look or sound nearly alike fall on the same side.
+def position(record: dict[str, Any]) -> float:
+    """Where a record falls in [0, 1): a hash of its group. Items that look or sound nearly alike share a group.
 
     Drawings of one concept in one style family (all its tones), one voice saying one name and one source's sound of one
-    concept are each decided together, by a hash of what they share, so the split needs no file and never shifts.
+    concept are each a group, so the split needs no file and never shifts.
     """
     if "style" in record:
         group = f"{record['concept']}/{style_family(record['style'])}"
@@ -27,11 +27,11 @@ def is_validation(record: dict[str, Any]) -> bool:
         group = f"{record['concept']}/{record['voice']}"
     else:
         group = f"{record.get('concept')}/{record.get('source')}/{record.get('detail')}"
-    digest = hashlib.sha256(group.encode()).digest()
-    return int.from_bytes(digest[:4], "big") < VALIDATION_SHARE * 2**32
+    return int.from_bytes(hashlib.sha256(group.encode()).digest()[:4], "big") / 2**32
 
 
 def split(items: Items) -> tuple[Items, Items]:
-    """(training, validation) items."""
-    held = np.array([is_validation(record) for record in items.records], dtype=bool)
-    return items.subset(np.flatnonzero(~held)), items.subset(np.flatnonzero(held))
+    """(training, validation) items. Groups below ``VALIDATION_SHARE`` validate; in a small set, at least the lowest one."""
+    positions = np.array([position(record) for record in items.records])
+    limit = VALIDATION_SHARE if (positions < VALIDATION_SHARE).any() else np.nextafter(positions.min(), 1)
+    return items.subset(np.flatnonzero(positions >= limit)), items.subset(np.flatnonzero(positions < limit))

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from .components import save_component
+
 
 class Task(nn.Module):
     """Base of every stage.
@@ -55,20 +57,3 @@ class Task(nn.Module):
     def device(self) -> torch.device:
         """Where the networks are."""
         return next(self.parameters()).device
-
-
-def save_component(network: Any, folder: Path) -> None:
-    """Save one component in half precision under a temporary name, then put it in place of the old one.
-
-    Master weights stay in the run's checkpoint; the folder is what is loaded for generation (SPEC-free: fp16 on disk).
-    """
-    import copy
-    import shutil
-
-    temporary = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(temporary, ignore_errors=True)
-    half = copy.deepcopy(network)
-    half = half.half() if isinstance(half, nn.Module) else half
-    half.save_pretrained(temporary)
-    shutil.rmtree(folder, ignore_errors=True)
-    temporary.rename(folder)

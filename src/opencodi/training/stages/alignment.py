@@ -13,14 +13,16 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ...denoisers import Denoiser, FlatUNet, UNet
+from ...denoisers import FlatUNet, UNet
 from ...denoisers.alignment import environment_tokens, joint_forward
+from ...denoisers.topology import Denoiser
 from ...errors import ConfigurationError
 from ...modality import INFO, Modality, parse_modalities
+from ..components import load_component
 from ..objective import draw_timesteps, noised
 from ..task import Task
 from .diffusers import make_scheduler
-from .pairs import PairedSet, audio_set, image_set, load_component, text_set, video_set
+from .pairs import PairedSet, audio_set, image_set, text_set, video_set
 
 NETWORKS = {"text_denoiser": FlatUNet, "image_denoiser": UNet, "audio_denoiser": UNet}
 SETS = {Modality.TEXT: text_set, Modality.IMAGE: image_set, Modality.VIDEO: video_set, Modality.AUDIO: audio_set}

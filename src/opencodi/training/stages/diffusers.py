@@ -18,10 +18,11 @@ from ...errors import ConfigurationError
 from ...modality import Modality
 from ...prompts import Condition
 from ...sampling.joint_sampler import sample
+from ..components import load_component
 from ..objective import draw_timesteps, noised
 from ..pictures import save_grid
 from ..task import Task
-from .pairs import PairedSet, audio_set, image_set, load_component, text_set, video_set
+from .pairs import PairedSet, audio_set, image_set, text_set, video_set
 
 SAMPLE_STEPS, SAMPLE_GUIDANCE = 20, 3.0
 
@@ -106,13 +107,14 @@ class DiffuserTask(Task):
 
     def validate(self, generator: torch.Generator) -> dict[str, float]:
         """The loss on validation items, each prompted by its first caption, with the same noise every time."""
-        losses = []
+        losses, counts = [], []
         for start in range(0, min(len(self.held), 256), 32):
             items = np.arange(start, min(start + 32, len(self.held), 256))
             batch = {"latents": self.held.latents[items].float(), "condition": self.held.first_condition(items)}
             batch = {name: value.to(self.device) for name, value in batch.items()}
-            losses.append((self(batch, generator)["loss"].item(), len(items)))
-        return {"loss": float(np.average(*zip(*losses)))} if losses else {}
+            losses.append(self(batch, generator)["loss"].item())
+            counts.append(len(items))
+        return {"loss": float(np.average(losses, weights=counts))} if losses else {}
 
     def generate(self, tokens: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Latents for condition embeddings [B, D]."""

@@ -13,9 +13,9 @@ from ...data.augment import audio_batch, over_white
 from ...data.captions import captions_of, image_captions
 from ...data.shards import Items, load_audio, load_concepts, load_images, load_videos
 from ...data.splits import split
-from ...errors import TrainingError
 from ...latents import AudioAutoencoder, ImageAutoencoder, TextAutoencoder, TextCodec
 from ...prompts import AudioPromptEncoder, ImagePromptEncoder, TextPromptEncoder, VideoPromptEncoder
+from ..components import load_component
 from ..sentences import CACHE_FILE, embed_captions
 
 CHUNK = 64
@@ -92,19 +92,6 @@ class PairedSet:
         """Condition embeddings [B, D]: each item's first prompt of this kind."""
         prompts = self.prompts[kind]
         return prompts.tokens[[prompts.rows[i][0] for i in items]]
-
-
-def load_component(kind: type, model_folder: Path, name: str) -> Any:
-    """A component of an earlier stage, frozen, float32, in evaluation mode.
-
-    Raises:
-        TrainingError: if that stage has not been trained yet.
-    """
-    folder = model_folder / name
-    if not folder.is_dir():
-        raise TrainingError(f"{folder} is missing: first train the stage that makes it")
-    network = kind.from_pretrained(folder)
-    return network.float().requires_grad_(False).eval() if isinstance(network, torch.nn.Module) else network
 
 
 def image_set(data: Path, shards: Sequence[str], model_folder: Path, name_share: float) -> tuple[PairedSet, PairedSet]:
@@ -191,12 +178,16 @@ def text_set(data: Path, shards: Sequence[str], model_folder: Path, name_share: 
     latents = torch.cat([codec.encode(names[i : i + 256]) for i in range(0, len(names), 256)]).half()
     texts = [image_captions({**concepts[c], "style": "noto"}, concepts[c]) for c in codes]
     spoken = _embed_captions(texts, model_folder)
-    sets = {
-        "image": lambda: image_set(data, [s for s in shards if s.startswith("images")], model_folder, name_share),
-        "video": lambda: video_set(data, [s for s in shards if s.startswith("videos")], model_folder, name_share),
-        "audio": lambda: audio_set(data, [s for s in shards if s in ("sounds", "speech")], model_folder, name_share),
+    kinds = {
+        "image": (image_set, ("images", "images-skin-tones")),
+        "video": (video_set, ("videos", "videos-skin-tones")),
+        "audio": (audio_set, ("sounds", "speech")),
     }
-    media = {kind: load() for kind, load in sets.items()}
+    media = {}
+    for kind, (load, known) in kinds.items():
+        chosen = [shard for shard in shards if shard in known]
+        if chosen:
+            media[kind] = load(data, chosen, model_folder, name_share)
 
     def build(side: int) -> PairedSet:
         prompts = {"text": spoken}
