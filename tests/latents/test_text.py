@@ -50,6 +50,8 @@ def optimus() -> TextAutoencoder:
         pad_token_id=497,
         bos_token_id=1,
         eos_token_id=499,
+        encoder_pooling="first",
+        log_variance_offset=0.0,
     )
     state = {}
     for name, weight in load_file(GOLDENS / "weights.safetensors").items():
@@ -125,7 +127,7 @@ def test_sentences_come_back_after_a_short_training(tokenizer: PreTrainedTokeniz
     tokens = codec.tokenize(SENTENCES)
     targets = tokens["input_ids"][:, 1:].masked_fill(tokens["attention_mask"][:, 1:] == 0, -100)
     optimizer = torch.optim.AdamW(model.parameters(), 5e-3)
-    for _ in range(80):
+    for _ in range(50):
         mean, _ = model.moments(**tokens)
         logits = model.reconstruct_logits(mean, tokens["input_ids"][:, :-1])
         F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-100).backward()
@@ -167,4 +169,4 @@ def test_saved_weights_are_the_loaded_weights(tmp_path: Path):
     loaded = TextAutoencoder.from_pretrained(tmp_path, torch_dtype=torch.float32).eval()
     ids = torch.tensor([[1, 5, 6, 2]])
     with torch.no_grad():
-        torch.testing.assert_close(loaded(ids), model(ids), atol=1e-6, rtol=0)
+        torch.testing.assert_close(loaded(ids), model(ids), atol=1e-5, rtol=0)
