@@ -18,6 +18,9 @@ from typing import BinaryIO
 
 import numpy as np
 
+# Named, so that no other of FFmpeg's parsers gets to see a crafted file.
+_FFMPEG_PARSERS = {"mp4": "mov", "matroska": "matroska", "mp3": "mp3"}
+
 
 class Refusal(Exception):
     """An error with a name from opencodi.errors."""
@@ -112,19 +115,12 @@ def _decode_streams(request: dict) -> dict:
     import av
     from av.stream import Disposition
 
-    containers = {
-        "mp4": "mov",
-        "matroska": "matroska",
-        "mp3": "mp3",
-    }  # named, so that no other parser gets to see the file
     with contextlib.ExitStack() as stack:
-        container = stack.enter_context(
-            av.open(request["path"], format=containers[request["kind"]], metadata_errors="replace")
-        )
+        parser = _FFMPEG_PARSERS[request["kind"]]
+        container = stack.enter_context(av.open(request["path"], format=parser, metadata_errors="replace"))
         pictures = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
         sounds = list(container.streams.audio)
-        wanted = {"frames": pictures, "samples": sounds}["frames" if request["frames"] else "samples"]
-        if not wanted:
+        if not (pictures if request["frames"] else sounds):
             what = "picture track, give a clip" if request["frames"] else "sound track, give a sound"
             raise Refusal("WrongKind", f"has no {what}")
         video = pictures[0] if request["frames"] else None
