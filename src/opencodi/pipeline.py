@@ -97,15 +97,14 @@ class AnyToAnyPipeline(DiffusionPipeline):
 
         Args:
             name_or_folder: ``"stickers"``, or a folder with a ``model_index.json``.
-            **kwargs: as for diffusers. ``torch_dtype`` is float32 unless given, whatever the files hold (half precision
-                is slow on CPUs). A component passed as ``None`` is not loaded.
+            **kwargs: as for diffusers. ``dtype`` (or ``torch_dtype``) is float32 unless given, whatever the files hold:
+                half precision is slow on CPUs. A component passed as ``None`` is not loaded.
 
         Raises:
             ConfigurationError: if there is no such model, or a part of it is missing or damaged.
         """
         folder = resolve(name_or_folder)
-        if not {"torch_dtype", "dtype"} & kwargs.keys():
-            kwargs["torch_dtype"] = torch.float32
+        kwargs["dtype"] = kwargs.get("dtype") or kwargs.pop("torch_dtype", None) or torch.float32
         _import_component_modules(folder)
         try:
             pipeline = super().from_pretrained(str(folder), use_safetensors=True, local_files_only=True, **kwargs)

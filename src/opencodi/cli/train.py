@@ -1,0 +1,24 @@
+"""``opencodi train``: run one recipe."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A recipe, for example recipes/stickers/image_autoencoder.yaml.")],
+    minutes: Annotated[
+        float | None, typer.Option(help="Stop after this many minutes, with a checkpoint.", min=0.0)
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of the same run.")] = False,
+    output: Annotated[
+        Path | None, typer.Option(help="Model folder to train into; by default the recipe's own.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of the data shards; by default $OPENCODI_DATA.")] = None,
+    device: Annotated[str | None, typer.Option(help="cuda, mps or cpu; by default the best there is.")] = None,
+) -> None:
+    """Train one stage, as its recipe says: losses, time left, checkpoints and sample grids on the way."""
+    from ..training.run import run_recipe
+
+    run_recipe(recipe, minutes=minutes, resume=resume, output=output, data=data, device=device)
