@@ -12,7 +12,7 @@ def over_white(rgba: np.ndarray) -> torch.Tensor:
     pixels = torch.from_numpy(rgba).float() / 255
     alpha = pixels[..., 3:]
     rgb = pixels[..., :3] * alpha + (1 - alpha)
-    return rgb.movedim(-1, -3) * 2 - 1
+    return (rgb.movedim(-1, -3) * 2 - 1).contiguous()
 
 
 def random_affine(

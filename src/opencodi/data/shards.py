@@ -107,7 +107,8 @@ def _decode_image(data: bytes) -> np.ndarray:
 
 def _decode_audio(data: bytes) -> np.ndarray:
     samples, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
-    mono = resample(Audio(samples.mean(axis=1), rate), SAMPLE_RATE).samples[:AUDIO_SAMPLES]
+    mono = samples.mean(axis=1).clip(-1, 1)  # lossy codecs overshoot
+    mono = resample(Audio(mono, rate), SAMPLE_RATE).samples[:AUDIO_SAMPLES]
     padded = np.zeros(AUDIO_SAMPLES, np.int16)
     padded[: len(mono)] = np.clip(mono * 32767, -32768, 32767)
     return padded

@@ -212,7 +212,8 @@ class Denoiser(ModelMixin, ConfigMixin):
         return x if num_frames is None else x.unflatten(0, (-1, num_frames)).transpose(1, 2)
 
     def _run(self, x: Tensor, *states: Any) -> Tensor:
-        x = self.conv_in(x)
+        # The CPU's group norm crashes in the backward pass of frozen weights on channels-last input (torch 2.13).
+        x = self.conv_in(x.contiguous())
         skips = [x]
         for block in self.encoder:
             x = block(x, *states)
@@ -239,7 +240,7 @@ class Denoiser(ModelMixin, ConfigMixin):
         if num_frames is not None:
             time_embedding = time_embedding.repeat_interleave(num_frames, dim=0)
         first, *blocks, head = self.environment_encoder
-        x = first(x)
+        x = first(x.contiguous())
         for block in blocks:
             x = block(x, time_embedding, num_frames=num_frames)
         x = head(x).unflatten(0, (sample.shape[0], -1))

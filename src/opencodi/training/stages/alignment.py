@@ -107,6 +107,8 @@ class AlignmentTask(Task):
 
     def validate(self, generator: torch.Generator) -> dict[str, float]:
         """Denoising losses on validation pairs without prompt: seeing the other modality of the pair, and seeing noise."""
+        if not _shared_concepts(self.held):
+            return {}  # a small collection may hold out nothing that both modalities show
         batch = _draw_pairs(self.held, np.random.default_rng(0), 64, 0.0)
         batch = {name: value.to(self.device) for name, value in batch.items()}
         state = generator.get_state()
@@ -129,12 +131,17 @@ def _with_alignment(denoiser: Denoiser, changes: Mapping[str, Any]) -> Denoiser:
     return denoiser.requires_grad_(False)
 
 
+def _shared_concepts(sets: Mapping[Modality, PairedSet]) -> list[str]:
+    first, second = sets.values()
+    return sorted(first.by_concept.keys() & second.by_concept.keys())
+
+
 def _draw_pairs(
     sets: Mapping[Modality, PairedSet], rng: np.random.Generator, count: int, prompt_share: float
 ) -> dict[str, torch.Tensor]:
     """Items of the second modality, each with one of the first of the same concept."""
     first, second = sets.values()
-    shared = sorted(first.by_concept.keys() & second.by_concept.keys())
+    shared = _shared_concepts(sets)
     if not shared:
         raise ConfigurationError("shards: no concept is in both modalities of the pair")
     chosen = [shared[i] for i in rng.integers(0, len(shared), count)]

@@ -1,0 +1,122 @@
+"""The loop: the same run whether interrupted or not, and clear words when it cannot go on."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from opencodi.errors import ConfigurationError, TrainingError
+from opencodi.training.run import run_recipe
+
+from .tiny_recipes import DATA, shrink
+
+
+def train(folder, **changes):
+    options = {key: changes.pop(key) for key in ("resume", "minutes") if key in changes}
+    folder.mkdir(exist_ok=True)
+    changes = {"steps": 4, "learning_rate_schedule": "constant_with_warmup", **changes}
+    return run_recipe(shrink("image_autoencoder", folder, **changes), data=DATA, device="cpu", **options)
+
+
+def checkpoint(folder):
+    run = folder / "model" / "training" / "image_autoencoder" / "checkpoint"
+    return {name: load_file(run / f"{name}.safetensors") for name in ("weights", "ema", "optimizer")}
+
+
+def test_resuming_equals_never_having_stopped(tmp_path):
+    train(tmp_path / "whole")
+    train(tmp_path / "parts", steps=2)
+    train(tmp_path / "parts", steps=4, resume=True)
+    whole, parts = checkpoint(tmp_path / "whole"), checkpoint(tmp_path / "parts")
+    for name, tensors in whole.items():
+        assert tensors.keys() == parts[name].keys()
+        for key, value in tensors.items():
+            assert torch.equal(value, parts[name][key]), (name, key)
+
+
+def test_another_seed_is_another_run(tmp_path):
+    train(tmp_path / "a", steps=1, seed=0)
+    train(tmp_path / "b", steps=1, seed=1)
+    a, b = checkpoint(tmp_path / "a")["weights"], checkpoint(tmp_path / "b")["weights"]
+    assert any(not torch.equal(a[key], b[key]) for key in a)
+
+
+def test_the_loss_falls(tmp_path):
+    import json
+
+    train(tmp_path, steps=30, batch_size=8, learning_rate=0.01)
+    log = tmp_path / "model" / "training" / "image_autoencoder" / "log.jsonl"
+    losses = [line["loss"] for line in map(json.loads, log.read_text().splitlines()) if "loss" in line]
+    assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
+
+
+def test_gradient_accumulation_counts_as_one_larger_batch_per_step(tmp_path):
+    train(tmp_path, steps=2, gradient_accumulation_steps=2)
+    state = (tmp_path / "model" / "training" / "image_autoencoder" / "checkpoint" / "state.json").read_text()
+    assert '"step": 2' in state
+
+
+def test_a_time_budget_stops_the_run_with_a_checkpoint_and_an_export(tmp_path):
+    train(tmp_path, steps=100_000, minutes=0.0001)
+    assert (tmp_path / "model" / "image_autoencoder" / "config.json").is_file()
+    assert checkpoint(tmp_path)["weights"]
+    assert list((tmp_path / "model" / "training" / "image_autoencoder" / "samples").glob("*.png"))
+
+
+def test_a_run_is_never_overwritten_by_accident(tmp_path):
+    train(tmp_path, steps=1)
+    with pytest.raises(TrainingError, match="already holds a run: --resume"):
+        train(tmp_path, steps=1)
+
+
+def test_resuming_nothing_says_so(tmp_path):
+    with pytest.raises(TrainingError, match="no checkpoint to resume from"):
+        train(tmp_path, resume=True)
+
+
+def test_a_checkpoint_of_other_networks_is_refused_by_name(tmp_path):
+    train(tmp_path, steps=1)
+    path = shrink("image_autoencoder", tmp_path)
+    path.write_text(path.read_text().replace("latent_channels: 4", "latent_channels: 6"))
+    with pytest.raises(TrainingError, match=r"does not fit this recipe: .*conv"):
+        run_recipe(path, data=DATA, device="cpu", resume=True)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path):
+    train(tmp_path, steps=1)
+    before = checkpoint(tmp_path)["weights"]
+    with pytest.raises(TrainingError, match="the loss is nan at step"):
+        # A step of this size sends every weight beyond what float32 holds.
+        train(tmp_path, steps=20, learning_rate=1e30, max_gradient_norm=1e30, resume=True)
+    after = checkpoint(tmp_path)["weights"]
+    assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+def test_a_stage_whose_predecessor_is_missing_says_which_to_train(tmp_path):
+    with pytest.raises(TrainingError, match="image_autoencoder is missing: first train"):
+        run_recipe(shrink("image_diffuser", tmp_path), data=DATA, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("stepz: 3", "unknown key 'stepz'; did you mean 'steps'"),
+        ("task: image_autoencode", "unknown task 'image_autoencode'; did you mean 'image_autoencoder'"),
+        ("steps: many", "steps is 'many', expected int"),
+        ("steps: 0", "steps: 0 is not a positive number"),
+        ("settings: {}", "missing"),
+        ("settings: [1]", "expected 'key: value' lines"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_in_one_sentence(tmp_path, line, message):
+    import yaml
+
+    path = shrink("image_autoencoder", tmp_path)
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **yaml.safe_load(line)}))
+    with pytest.raises(ConfigurationError, match=message):
+        run_recipe(path, data=DATA, device="cpu")
+
+
+def test_no_data_says_how_to_give_it(tmp_path, monkeypatch):
+    monkeypatch.delenv("OPENCODI_DATA", raising=False)
+    with pytest.raises(TrainingError, match="--data or in OPENCODI_DATA"):
+        run_recipe(shrink("image_autoencoder", tmp_path), device="cpu")

@@ -1,0 +1,62 @@
+"""The shipped recipes at the smallest sizes, so that a whole model is trained on the sample data in seconds."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+RECIPES = Path(__file__).parents[2] / "recipes" / "stickers"
+DATA = Path(__file__).parents[1] / "data"
+
+ORDER = (
+    *("image_autoencoder", "text_autoencoder", "audio_autoencoder", "audio_vocoder"),
+    *("bridging_image", "bridging_audio", "bridging_video"),
+    *("image_diffuser", "video_diffuser", "audio_diffuser", "text_diffuser"),
+    *("alignment_text_image", "alignment_text_audio", "alignment_video_audio"),
+)
+"""Every recipe, in the order in which the stages build on one another."""
+
+TOWER = {"block_out_channels": [8, 8], "layers_per_block": [1, 1], "num_attention_heads": 2, "norm_num_groups": 4}
+UNET = {"model_channels": 16, "num_res_blocks": [1, 1], "num_attention_heads": 1, "norm_num_groups": 4}
+UNET |= {"cross_attention_dim": 16, "time_embedding_dim": 16}
+ALIGNMENT = {"environment_dim": 16, "environment_channels": [8, 8]}
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "image_autoencoder": {"latent_channels": 4, "block_out_channels": [8, 8], "norm_num_groups": 4},
+    "text_autoencoder": {
+        "vocab_size": 300,
+        "latent_dim": 16,
+        "hidden_size": 24,
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+        "intermediate_size": 24,
+        "num_attention_heads": 2,
+    },
+    "audio_autoencoder": {"latent_channels": 4, "block_out_channels": [32, 32]},
+    "audio_vocoder": {"dim": 8, "intermediate_dim": 8, "num_blocks": 1, "segment_frames": 12},
+    # The frozen tiny sentence encoder of the fixture is used instead of MiniLM.
+    "bridging_image": {"network": {**TOWER, "projection_dim": 16}, "sentence_encoder": "trained"},
+    "bridging_audio": {"network": {**TOWER, "projection_dim": 16}},
+    "bridging_video": {"network": {"temporal_width": 8, "temporal_layers": 1, "temporal_num_attention_heads": 2}},
+    "image_diffuser": {"network": {**UNET, "in_channels": 4, "out_channels": 4}},
+    "video_diffuser": {"network": {"temporal_num_heads": 1}},
+    "audio_diffuser": {"network": {**UNET, "in_channels": 4, "out_channels": 4}},
+    "text_diffuser": {"network": {**UNET, "in_channels": 16, "out_channels": 16, "feature_tokens": 2}},
+    "alignment_text_image": {"network": {"text_denoiser": ALIGNMENT, "image_denoiser": ALIGNMENT}},
+    "alignment_text_audio": {"network": {"audio_denoiser": ALIGNMENT}},
+    "alignment_video_audio": {},
+}
+"""What is smaller than in the shipped recipe; ``network`` values are merged into the recipe's."""
+
+
+def shrink(name: str, folder: Path, **changes: Any) -> Path:
+    """Write the tiny version of a shipped recipe into ``folder``: two steps of two items, with ``changes`` on top."""
+    values = yaml.safe_load((RECIPES / f"{name}.yaml").read_text())
+    settings = values["settings"]
+    for key, value in SETTINGS[name].items():
+        settings[key] = {**settings[key], **value} if key == "network" and key in settings else value
+    values |= {"steps": 2, "batch_size": 2, "warmup_steps": 1, "report_every": 1, "validate_every": 100}
+    values |= {"model_folder": str(folder / "model"), **changes}
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
