@@ -60,8 +60,6 @@ class TextAutoencoderTask(Task):
             decoder_heads=settings.num_attention_heads,
             decoder_intermediate_size=settings.intermediate_size,
         )
-        # Means start well above the posterior's noise: otherwise the decoder learns to ignore the vector first.
-        torch.nn.init.normal_(self.autoencoder.to_moments.weight[: settings.latent_dim], std=0.5)
         self.codec = TextCodec(self.autoencoder, tokenizer)
 
     def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
