@@ -19,6 +19,7 @@ class Recipe:
         task: name of the task, a key of ``opencodi.training.stages.TASKS``.
         model_folder: where earlier components are read from and the trained one is written to.
         settings: the task's own values (network widths, loss weights, shards).
+        initial_weights: a model folder whose components the run starts from instead of random weights; empty: none.
         seed: of initial weights, data order, augmentation and noise.
         steps: optimiser steps of the whole run.
         batch_size: items per forward pass.
@@ -39,6 +40,7 @@ class Recipe:
     task: str
     model_folder: str
     settings: dict[str, Any]
+    initial_weights: str = ""
     seed: int = 0
     steps: int = 10_000
     batch_size: int = 64

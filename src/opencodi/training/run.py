@@ -1,5 +1,6 @@
 """From a recipe file to a finished run: data, task, accelerator, loop."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,9 +11,11 @@ from accelerate.utils import set_seed
 from ..data.shards import find_data
 from ..device import pick_device
 from ..errors import TrainingError
+from .components import load_component
 from .loop import train
 from .recipe import from_mapping, load_recipe
 from .stages import find_task
+from .task import Task
 
 
 def run_recipe(
@@ -44,8 +47,6 @@ def run_recipe(
         ConfigurationError: for a wrong recipe.
         TrainingError: if data or earlier components are missing, or the run cannot go on.
     """
-    import dataclasses
-
     recipe = load_recipe(path)
     if output is not None:
         recipe = dataclasses.replace(recipe, model_folder=str(output))
@@ -62,12 +63,30 @@ def run_recipe(
     accelerator = Accelerator(mixed_precision=precision, cpu=picked.type == "cpu")
     set_seed(recipe.seed)  # initial weights; everything later has its own generator
     task = kind(settings, folder, model_folder)
+    if recipe.initial_weights and not resume:
+        start_from(task, Path(recipe.initial_weights))
     if accelerator.is_main_process:
         count = sum(parameter.numel() for parameter in task.trained_parameters().values())
         print(f"{recipe.task}: {count / 1e6:.2f} M parameters to train on {accelerator.device}, precision {precision}")
         run_folder.mkdir(parents=True, exist_ok=True)
         (run_folder / "recipe.json").write_text(json.dumps(dataclasses.asdict(recipe), indent=1))
     return train(task, recipe, run_folder, resume=resume, minutes=minutes, accelerator=accelerator)
+
+
+def start_from(task: Task, folder: Path) -> None:
+    """Give every network that ``task`` trains the weights it has in the model folder ``folder``.
+
+    Raises:
+        TrainingError: if one is missing there or has other shapes (the first such weight is named).
+    """
+    for name, network in task.components().items():
+        if not isinstance(network, torch.nn.Module):
+            continue
+        stored = load_component(type(network), folder, name).state_dict()
+        for key, value in network.state_dict().items():
+            if key not in stored or stored[key].shape != value.shape:
+                raise TrainingError(f"initial_weights: {folder / name} does not fit this recipe: {key} differs")
+        network.load_state_dict(stored)
 
 
 def _precision(device: torch.device) -> str:

@@ -94,18 +94,34 @@ class PairedSet:
         return prompts.tokens[[prompts.rows[i][0] for i in items]]
 
 
+def image_tokens(items: Items, model_folder: Path) -> torch.Tensor:
+    """Embeddings [N, D] of pictures as prompts."""
+    encoder = load_component(ImagePromptEncoder, model_folder, "image_prompt_encoder")
+    return _each(lambda chunk: encoder(over_white(chunk)).tokens[:, 0], items.media)
+
+
+def video_tokens(items: Items, model_folder: Path) -> torch.Tensor:
+    """Embeddings [N, D] of clips as prompts."""
+    encoder = load_component(VideoPromptEncoder, model_folder, "video_prompt_encoder")
+    return _each(lambda chunk: encoder(over_white(chunk).transpose(1, 2)).tokens[:, 0], items.media, size=8)
+
+
+def audio_tokens(items: Items, model_folder: Path) -> torch.Tensor:
+    """Embeddings [N, D] of recordings as prompts."""
+    encoder = load_component(AudioPromptEncoder, model_folder, "audio_prompt_encoder")
+    return _each(lambda chunk: encoder(waveform=audio_batch(chunk)).tokens[:, 0], items.media)
+
+
 def image_set(data: Path, shards: Sequence[str], model_folder: Path, name_share: float) -> tuple[PairedSet, PairedSet]:
     """(training, validation) pictures, prompted by text or by a picture of the same concept."""
     autoencoder = load_component(ImageAutoencoder, model_folder, "image_autoencoder")
-    encoder = load_component(ImagePromptEncoder, model_folder, "image_prompt_encoder")
 
     def build(items: Items) -> PairedSet:
-        pixels = items.media
         return PairedSet(
-            latents=_each(lambda chunk: autoencoder.encode(over_white(chunk)), pixels).half(),
+            latents=_each(lambda chunk: autoencoder.encode(over_white(chunk)), items.media).half(),
             prompts={
                 "text": _captions(items, data, model_folder),
-                "image": _same_concept(_each(lambda chunk: encoder(over_white(chunk)).tokens[:, 0], pixels), items),
+                "image": _same_concept(image_tokens(items, model_folder), items),
             },
             autoencoder=autoencoder,
             **_facts(items, name_share),
@@ -117,23 +133,19 @@ def image_set(data: Path, shards: Sequence[str], model_folder: Path, name_share:
 def video_set(data: Path, shards: Sequence[str], model_folder: Path, name_share: float) -> tuple[PairedSet, PairedSet]:
     """(training, validation) clips, prompted by text, by one of their frames or by a clip of the same concept."""
     autoencoder = load_component(ImageAutoencoder, model_folder, "image_autoencoder")
-    image_encoder = load_component(ImagePromptEncoder, model_folder, "image_prompt_encoder")
-    video_encoder = load_component(VideoPromptEncoder, model_folder, "video_prompt_encoder")
 
     def latents(chunk: np.ndarray) -> torch.Tensor:
         frames = autoencoder.encode(over_white(chunk).flatten(0, 1))
         return frames.unflatten(0, chunk.shape[:2]).transpose(1, 2)
 
     def build(items: Items) -> PairedSet:
-        clips = items.media
-        watched = _each(lambda c: video_encoder(over_white(c).transpose(1, 2)).tokens[:, 0], clips, size=8)
-        seen = _each(lambda c: image_encoder(over_white(c[:, 0])).tokens[:, 0], clips)
+        first_frames = Items(items.media[:, 0], items.records)
         return PairedSet(
-            latents=_each(latents, clips, size=8).half(),
+            latents=_each(latents, items.media, size=8).half(),
             prompts={
                 "text": _captions(items, data, model_folder),
-                "image": Prompts(seen, [np.array([i]) for i in range(len(items))]),
-                "video": _same_concept(watched, items),
+                "image": Prompts(image_tokens(first_frames, model_folder), [np.array([i]) for i in range(len(items))]),
+                "video": _same_concept(video_tokens(items, model_folder), items),
             },
             autoencoder=autoencoder,
             **_facts(items, name_share),
@@ -145,7 +157,6 @@ def video_set(data: Path, shards: Sequence[str], model_folder: Path, name_share:
 def audio_set(data: Path, shards: Sequence[str], model_folder: Path, name_share: float) -> tuple[PairedSet, PairedSet]:
     """(training, validation) recordings, prompted by text or by a recording of the same thing; half are real sounds."""
     autoencoder = load_component(AudioAutoencoder, model_folder, "audio_autoencoder")
-    encoder = load_component(AudioPromptEncoder, model_folder, "audio_prompt_encoder")
 
     def build(items: Items) -> PairedSet:
         shard = np.array([record["shard"] for record in items.records])
@@ -154,9 +165,7 @@ def audio_set(data: Path, shards: Sequence[str], model_folder: Path, name_share:
             latents=_each(lambda c: autoencoder.encode(autoencoder.mel(audio_batch(c))), items.media).half(),
             prompts={
                 "text": _captions(items, data, model_folder),
-                "audio": _same_concept(
-                    _each(lambda c: encoder(waveform=audio_batch(c)).tokens[:, 0], items.media), items
-                ),
+                "audio": _same_concept(audio_tokens(items, model_folder), items),
             },
             weights=np.array([1 / counts[name] / len(counts) for name in shard]),
             autoencoder=autoencoder,
@@ -179,25 +188,23 @@ def text_set(data: Path, shards: Sequence[str], model_folder: Path, name_share: 
     texts = [image_captions({**concepts[c], "style": "noto"}, concepts[c]) for c in codes]
     spoken = _embed_captions(texts, model_folder)
     kinds = {
-        "image": (image_set, ("images", "images-skin-tones")),
-        "video": (video_set, ("videos", "videos-skin-tones")),
-        "audio": (audio_set, ("sounds", "speech")),
+        "image": (load_images, image_tokens, ("images", "images-skin-tones")),
+        "video": (load_videos, video_tokens, ("videos", "videos-skin-tones")),
+        "audio": (load_audio, audio_tokens, ("sounds", "speech")),
     }
-    media = {}
-    for kind, (load, known) in kinds.items():
+    sides: tuple[dict[str, Prompts], dict[str, Prompts]] = ({"text": spoken}, {"text": spoken})
+    for kind, (load, tokens, known) in kinds.items():
         chosen = [shard for shard in shards if shard in known]
-        if chosen:
-            media[kind] = load(data, chosen, model_folder, name_share)
-
-    def build(side: int) -> PairedSet:
-        prompts = {"text": spoken}
-        for kind, both in media.items():
-            part = both[side]
-            rows = [part.by_concept.get(code, np.array([], int)) for code in codes]
-            prompts[kind] = Prompts(part.prompts[kind].tokens, rows)
-        return PairedSet(latents, names, codes, prompts, name_share, codec=codec, autoencoder=codec.autoencoder)
-
-    return build(0), build(1)
+        for prompts, items in zip(sides, split(load(data, chosen))) if chosen else ():
+            places = _positions(record["concept"] for record in items.records)
+            prompts[kind] = Prompts(
+                tokens(items, model_folder), [places.get(code, np.array([], int)) for code in codes]
+            )
+    training, validation = (
+        PairedSet(latents, names, codes, prompts, name_share, codec=codec, autoencoder=codec.autoencoder)
+        for prompts in sides
+    )
+    return training, validation
 
 
 def text_codec(model_folder: Path) -> TextCodec:

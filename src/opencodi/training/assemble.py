@@ -1,0 +1,67 @@
+"""From a trained model folder to one that ships: ``python -m opencodi.training.assemble runs/stickers DESTINATION``.
+
+Components in half precision, ``model_index.json`` and ``training.json``, which holds each stage's recipe, steps, seconds and
+last measures.
+"""
+
+import json
+import shutil
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import torch
+
+from ..errors import OpenCoDiError, TrainingError
+from ..pipeline import AnyToAnyPipeline
+
+
+def assemble(model_folder: Path, destination: Path) -> Path:
+    """Write the pipeline of ``model_folder`` to ``destination`` in half precision; a model there before is replaced.
+
+    Files of ``destination`` that are not components (a model card) stay.
+
+    Raises:
+        TrainingError: if a component has not been trained yet; the message names all that are missing.
+    """
+    names = [name for name in AnyToAnyPipeline._optional_components if name != "audio_vocoder"]
+    missing = [name for name in names if not (model_folder / name).is_dir()]
+    if missing:
+        raise TrainingError(f"{model_folder} lacks {', '.join(missing)}: train the stages that make them")
+    parts = {name: _load(model_folder / name) for name in (*names, "audio_vocoder") if (model_folder / name).is_dir()}
+    partial = destination.with_name(destination.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    AnyToAnyPipeline(**parts).to(dtype=torch.float16).save_pretrained(partial)
+    runs = sorted((model_folder / "training").glob("*/summary.json"))
+    history = {summary.parent.name: json.loads(summary.read_text()) for summary in runs}
+    (partial / "training.json").write_text(json.dumps(history, indent=1) + "\n")
+    if destination.is_dir():
+        for kept in destination.iterdir():
+            if kept.is_file() and not (partial / kept.name).exists():
+                shutil.copy2(kept, partial / kept.name)
+        shutil.rmtree(destination)
+    partial.rename(destination)
+    return destination
+
+
+def _load(folder: Path):
+    """A component, of whatever class its own config names."""
+    if (folder / "scheduler_config.json").is_file():
+        kind = json.loads((folder / "scheduler_config.json").read_text())["_class_name"]
+        return getattr(import_module("diffusers"), kind).from_pretrained(folder)
+    if (folder / "tokenizer_config.json").is_file():
+        return import_module("transformers").PreTrainedTokenizerFast.from_pretrained(folder)
+    kind = json.loads((folder / "config.json").read_text())["_class_name"]
+    rooms = ("opencodi.prompts", "opencodi.latents", "opencodi.denoisers")
+    found = next(getattr(import_module(room), kind) for room in rooms if hasattr(import_module(room), kind))
+    return found.from_pretrained(folder, torch_dtype=torch.float16)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("usage: python -m opencodi.training.assemble MODEL_FOLDER DESTINATION")
+    try:
+        print(assemble(Path(sys.argv[1]), Path(sys.argv[2])))
+    except OpenCoDiError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
