@@ -117,6 +117,7 @@ def main() -> None:
 
     inputs = read_inputs(options.data, options.concept)
     pipeline = AnyToAnyPipeline.from_pretrained(options.model).to(pick_device(options.device))
+    pipeline.set_progress_bar_config(disable=True)
     columns, rows = 1 + len(Modality), len(Modality)
     width, height = (CELL[0] + GAP), (CELL[1] + GAP)
     sheet = Image.new("RGB", (columns * width + GAP, rows * height + GAP + HEADER), (236, 238, 241))
