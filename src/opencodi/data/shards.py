@@ -85,7 +85,10 @@ def load_audio(folder: Path, shards: Sequence[str] = ("sounds", "speech")) -> It
 
 
 def _load(folder: Path, shards: Sequence[str], suffix: str, decode) -> Items:
-    import webdataset
+    try:
+        import webdataset
+    except ImportError as error:
+        raise TrainingError("training data needs webdataset: pip install 'opencodi[train]'") from error
 
     media, records = [], []
     for shard in shards:

@@ -1,7 +1,7 @@
 """From a trained model folder to one that ships: ``python -m opencodi.training.assemble runs/stickers DESTINATION``.
 
 Components in half precision, ``model_index.json`` and ``training.json``, which holds each stage's recipe, steps, seconds and
-last measures.
+last measures. Prints the stages as the table of the model card.
 """
 
 import json
@@ -44,6 +44,19 @@ def assemble(model_folder: Path, destination: Path) -> Path:
     return destination
 
 
+def stage_table(history: dict[str, dict]) -> str:
+    """The stages as a Markdown table for the model card: recipe, steps, items seen, minutes, last measures."""
+    lines = ["| recipe | steps | items seen | minutes | on validation items |", "|---|---|---|---|---|"]
+    for name, summary in history.items():
+        recipe = summary["recipe"]
+        items = summary["step"] * recipe["batch_size"] * recipe["gradient_accumulation_steps"]
+        known = {"step", "seconds", "recipe"}
+        measures = ", ".join(f"{key} {value:.3g}" for key, value in summary.items() if key not in known)
+        minutes = round(summary["seconds"] / 60)
+        lines.append(f"| `{name}.yaml` | {summary['step']:,} | {items:,} | {minutes} | {measures} |")
+    return "\n".join(lines)
+
+
 def _load(folder: Path):
     """A component, of whatever class its own config names."""
     if (folder / "scheduler_config.json").is_file():
@@ -61,7 +74,8 @@ if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit("usage: python -m opencodi.training.assemble MODEL_FOLDER DESTINATION")
     try:
-        print(assemble(Path(sys.argv[1]), Path(sys.argv[2])))
+        made = assemble(Path(sys.argv[1]), Path(sys.argv[2]))
+        print(stage_table(json.loads((made / "training.json").read_text())))
     except OpenCoDiError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
