@@ -1,5 +1,11 @@
 """The loop: the same run whether interrupted or not, and clear words when it cannot go on."""
 
+import json
+import signal
+import subprocess
+import sys
+import time
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -41,8 +47,6 @@ def test_another_seed_is_another_run(tmp_path):
 
 
 def test_the_loss_falls(tmp_path):
-    import json
-
     train(tmp_path, steps=30, batch_size=8, learning_rate=0.01)
     log = tmp_path / "model" / "training" / "image_autoencoder" / "log.jsonl"
     losses = [line["loss"] for line in map(json.loads, log.read_text().splitlines()) if "loss" in line]
@@ -60,6 +64,24 @@ def test_a_time_budget_stops_the_run_with_a_checkpoint_and_an_export(tmp_path):
     assert (tmp_path / "model" / "image_autoencoder" / "config.json").is_file()
     assert checkpoint(tmp_path)["weights"]
     assert list((tmp_path / "model" / "training" / "image_autoencoder" / "samples").glob("*.png"))
+
+
+def test_an_interrupted_run_saves_what_it_has_learned_and_can_go_on(tmp_path):
+    recipe = shrink("image_autoencoder", tmp_path, steps=100_000)
+    command = [sys.executable, "-c", "from opencodi.cli import main; main()", "train", str(recipe), "--data", str(DATA)]
+    run = tmp_path / "model" / "training" / "image_autoencoder"
+    with subprocess.Popen(
+        [*command, "--device", "cpu"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not (run / "log.jsonl").exists() and time.monotonic() < deadline:
+            time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    steps = json.loads((run / "checkpoint" / "state.json").read_text())["step"]
+    assert steps >= 1
+    train(tmp_path, steps=steps + 1, resume=True)
+    assert json.loads((run / "summary.json").read_text())["step"] == steps + 1
 
 
 def test_a_run_is_never_overwritten_by_accident(tmp_path):

@@ -7,7 +7,11 @@ that was never interrupted, and nothing random needs to be stored.
 import dataclasses
 import json
 import math
+import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +51,7 @@ def train(
 
     Raises:
         TrainingError: if a loss is not finite, or the checkpoint belongs to another run.
+        KeyboardInterrupt: on Ctrl-C or SIGTERM, after the step under way and a checkpoint.
     """
     parameters = task.trained_parameters()
     if not parameters:
@@ -67,14 +72,15 @@ def train(
     if resume:
         state = {**load_checkpoint(checkpoint, parameters, averaged, optimizer), "recipe": state["recipe"]}
         ema.optimization_step = state["step"]
+    for group in optimizer.param_groups:
+        group["initial_lr"] = recipe.learning_rate  # the schedule counts from here also when it resumes
     schedule = get_scheduler(
         recipe.learning_rate_schedule,
         optimizer,
         num_warmup_steps=recipe.warmup_steps,
         num_training_steps=recipe.steps,
+        last_epoch=state["step"] - 1,
     )
-    for _ in range(state["step"]):
-        schedule.step()
     network, optimizer = accelerator.prepare(task, optimizer)
 
     started, seconds_before, last_checkpoint = time.monotonic(), state["seconds"], time.monotonic()
@@ -101,8 +107,8 @@ def train(
 
     (run_folder / "samples").mkdir(parents=True, exist_ok=True)
     task.train()
-    with report:
-        while state["step"] < recipe.steps:
+    with report, interrupts() as interrupted:
+        while state["step"] < recipe.steps and not interrupted.is_set():
             out_of_time = minutes is not None and time.monotonic() - started > 60 * minutes
             if out_of_time:
                 break
@@ -118,6 +124,8 @@ def train(
                 last_checkpoint = time.monotonic()
         if accelerator.is_main_process:
             checkpoint_now()
+            if interrupted.is_set():
+                raise KeyboardInterrupt
             measures = validate_now() or measures
             ema.copy_to(parameters.values())
             task.eval()
@@ -127,6 +135,21 @@ def train(
             summary = {"step": state["step"], "seconds": round(state["seconds"]), **measures}
             (run_folder / "summary.json").write_text(json.dumps({**summary, "recipe": state["recipe"]}, indent=1))
     return measures
+
+
+@contextmanager
+def interrupts() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets instead of ending the process, so that a step is never cut in two."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():  # only there may signals be handled
+        yield event
+        return
+    before = {number: signal.signal(number, lambda *_: event.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _step(
