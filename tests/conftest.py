@@ -11,3 +11,11 @@ def _one_thread():
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def pipe():
+    """The tiny pipeline, for all tests that do not change it."""
+    from . import tiny
+
+    return tiny.pipeline()

@@ -2,7 +2,6 @@
 
 from itertools import combinations
 
-import numpy as np
 import pytest
 import torch
 from diffusers import (
@@ -12,34 +11,14 @@ from diffusers import (
 )
 from PIL import Image
 
-from opencodi import AnyToAnyOutput, AnyToAnyPipeline, Audio, Modality, Video
-from opencodi.errors import ArgumentError, ConfigurationError
+from opencodi import AnyToAnyOutput, Audio, Modality, Video
+from opencodi.errors import ArgumentError
 
 from . import tiny
+from .tiny import differ, latents, seeded
 
 SETS = [names for size in range(1, 5) for names in combinations([modality.value for modality in Modality], size)]
 TYPES = {"text": str, "image": Image.Image, "video": Video, "audio": Audio}
-
-
-@pytest.fixture(scope="module")
-def pipe():
-    """One pipeline for all tests that do not change it."""
-    return tiny.pipeline()
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def latents(pipe, seed: int = 0, **call):
-    """One call with few steps; the latents by output."""
-    call = {"outputs": ["image"], "num_inference_steps": 2, "generator": seeded(seed), **call}
-    out = pipe(**call, output_type="latent")
-    return {modality: out[modality] for modality in Modality if out[modality] is not None}
-
-
-def differ(one, other, by: float = 1e-3) -> bool:
-    return (one - other).abs().max().item() > by
 
 
 @pytest.mark.parametrize("inputs", SETS, ids="+".join)
@@ -338,150 +317,3 @@ def test_the_phases_are_timed(pipe):
     out = pipe(text="a rooster", num_inference_steps=1)
     assert list(out.seconds) == ["encode", "denoise", "decode"]
     assert all(value > 0 for value in out.seconds.values())
-
-
-# ------------------------------------------------------------------------------------------------- loading and saving
-
-
-@pytest.fixture(scope="module")
-def folder(pipe, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    pipe.save_pretrained(folder)
-    return folder
-
-
-def test_a_saved_pipeline_loads_again_and_gives_the_same(pipe, folder, tmp_path):
-    loaded = AnyToAnyPipeline.from_pretrained(folder)
-    assert not list(folder.rglob("*.bin"))
-    loaded.set_progress_bar_config(disable=True)
-    for name, part in pipe.components.items():
-        if isinstance(part, torch.nn.Module):
-            weights, again = part.state_dict(), getattr(loaded, name).state_dict()
-            assert weights.keys() == again.keys()
-            assert all(torch.equal(weights[key], again[key]) for key in weights), name
-    call = {**tiny.media(), "outputs": "all"}
-    for modality, result in latents(pipe, **call).items():
-        # Where the loader puts weights in memory may change the last bit.
-        torch.testing.assert_close(latents(loaded, **call)[modality], result, atol=1e-4, rtol=0)
-    assert loaded.config.exchange == "others"
-    # Saved once more, no file tells where the model was loaded from.
-    loaded.save_pretrained(tmp_path / "copy")
-    texts = [path.read_text() for path in (tmp_path / "copy").rglob("*.json")]
-    assert len(texts) > 10
-    assert not any(str(folder.parent) in text for text in texts)
-
-
-def test_exchange_is_saved(tmp_path):
-    parts = dict.fromkeys([name for name in tiny.components() if name != "image_denoiser"])
-    tiny.pipeline(**parts, exchange="self").save_pretrained(tmp_path)
-    loaded = AnyToAnyPipeline.from_pretrained(tmp_path)
-    assert loaded.config.exchange == "self"
-    assert loaded.audio_denoiser is None
-
-
-def test_half_precision_files_load_as_float32_unless_asked_otherwise(folder, tmp_path):
-    AnyToAnyPipeline.from_pretrained(folder, torch_dtype=torch.float16).save_pretrained(tmp_path)
-    assert AnyToAnyPipeline.from_pretrained(tmp_path).image_denoiser.dtype == torch.float32
-    kept = AnyToAnyPipeline.from_pretrained(tmp_path, torch_dtype=torch.float16)
-    assert {part.dtype for part in kept.components.values() if isinstance(part, torch.nn.Module)} == {torch.float16}
-
-
-def test_a_part_passed_as_none_is_not_loaded(folder):
-    loaded = AnyToAnyPipeline.from_pretrained(folder, text_denoiser=None)
-    assert loaded.text_denoiser is None
-    with pytest.raises(ArgumentError, match="no text_denoiser, which it needs to make text"):
-        loaded(outputs=["text"])
-
-
-def test_it_runs_in_bfloat16(folder):
-    pipe = AnyToAnyPipeline.from_pretrained(folder).to("cpu", torch.bfloat16)
-    pipe.set_progress_bar_config(disable=True)
-    out = pipe(**tiny.media(), outputs="all", num_inference_steps=1)
-    assert all(len(items) == 1 for items in out.to_tuple())
-
-
-@pytest.mark.parametrize("damage", ["missing", "truncated"])
-def test_a_damaged_model_is_named(folder, tmp_path, damage):
-    import shutil
-
-    copy = tmp_path / "copy"
-    shutil.copytree(folder, copy)
-    (weights,) = (copy / "audio_denoiser").glob("*.safetensors")
-    if damage == "missing":
-        weights.unlink()
-    else:
-        weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(ConfigurationError, match="copy cannot be loaded"):
-        AnyToAnyPipeline.from_pretrained(copy)
-
-
-def test_a_model_that_is_not_there_is_named():
-    with pytest.raises(ConfigurationError, match="'nowhere' is neither installed nor a folder"):
-        AnyToAnyPipeline.from_pretrained("nowhere")
-
-
-def test_the_offload_sequence_names_every_network(pipe):
-    networks = {name for name, part in pipe.components.items() if isinstance(part, torch.nn.Module)}
-    assert set(pipe.model_cpu_offload_seq.split("->")) == networks
-
-
-# ------------------------------------------------------------------------------------------------- errors at the door
-
-IMAGE = Image.new("RGB", (16, 16))
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        ({"outputs": ["picture"]}, "outputs: unknown modality 'picture'"),
-        ({"outputs": ["vidoe"]}, "did you mean 'video'"),
-        ({"outputs": []}, "outputs: name at least one"),
-        ({"text": 3}, "text: expected str items, got int"),
-        ({"image": "cat.png"}, "image: expected Image items, got str"),
-        ({"audio": np.zeros(10)}, "audio: expected Audio items, got ndarray"),
-        ({"text": []}, "text: the list is empty"),
-        ({"text": ["a", "b"], "image": [IMAGE] * 3}, r"the lists differ in length \(text 2, image 3\)"),
-        ({"text": ["a", ("b", "c")]}, "text: every prompt of a batch needs the same number of conditions"),
-        ({"text": "a", "weights": {"txet": 1}}, "weights: unknown modality 'txet'; did you mean 'text'"),
-        ({"text": "a", "weights": {"image": 1}}, "weights: names 'image', which is not among the inputs"),
-        ({"text": "a", "weights": {"text": (1, 2)}}, "text has 1 conditions but 2 weights"),
-        ({"text": "a", "weights": {"text": -1}}, "weights: none may be negative"),
-        ({"text": "a", "weights": {"text": "much"}}, "weights: text: must be a finite number"),
-        ({"text": "a", "weights": {"text": 0}}, "weights: at least one must be larger than 0"),
-        ({"num_inference_steps": 0}, "num_inference_steps: must be a whole number of at least 1"),
-        ({"num_inference_steps": -5}, "num_inference_steps: must be a whole number of at least 1"),
-        ({"num_inference_steps": 2.5}, "num_inference_steps: must be a whole number"),
-        ({"num_inference_steps": {"audio": 5}}, "num_inference_steps: names 'audio', which is not among the outputs"),
-        ({"guidance_scale": float("nan")}, "guidance_scale: must be a finite number"),
-        ({"guidance_scale": {"image": "high"}}, "guidance_scale: must be a finite number"),
-        ({"num_outputs_per_prompt": 0}, "num_outputs_per_prompt: must be a whole number of at least 1"),
-        ({"text": "a", "negative_prompt": 7}, "negative_prompt: expected text"),
-        ({"text": "a", "negative_prompt": ["b", "c"]}, "negative_prompt: 2 given for 1 prompts"),
-        ({"generator": [seeded(), seeded()]}, "generator: 2 given for 1 outputs"),
-        ({"latents": {"image": torch.zeros(1, 3, 3)}}, r"latents: image must be \[1, 4, 4, 4\], not \[1, 3, 3\]"),
-        ({"latents": {"audio": torch.zeros(1)}}, "latents: names 'audio', which is not among the outputs"),
-        ({"height": 13}, "height: must be a positive multiple of 4 pixels"),
-        ({"outputs": ["audio"], "seconds": -1}, "seconds: must be positive"),
-        ({"output_type": "numpy"}, "output_type: 'numpy' is not one of pil, latent"),
-        ({"callback_on_step_end_tensor_inputs": ["prompt"]}, "'prompt' is not one of latents"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else ",".join(value),
-)
-def test_bad_arguments_are_refused_in_one_sentence(pipe, call, message):
-    with pytest.raises(ArgumentError, match=message) as caught:
-        pipe(**{"num_inference_steps": 1, **call})
-    assert "\n" not in str(caught.value)
-
-
-def test_what_a_model_lacks_is_named():
-    parts = tiny.components()
-    bare = AnyToAnyPipeline(**{name: parts[name] for name in ("text_prompt_encoder", "image_denoiser", "scheduler")})
-    with pytest.raises(ArgumentError, match="no audio_prompt_encoder, which it needs to read audio"):
-        bare(audio=tiny.media()["audio"])
-    with pytest.raises(ArgumentError, match="no image_autoencoder, which it needs to make image"):
-        bare(text="a rooster")
-    with pytest.raises(ArgumentError, match="no audio_denoiser, which it needs to make audio"):
-        bare(text="a rooster", outputs=["audio"])
-    empty = AnyToAnyPipeline(**{name: parts[name] for name in ("image_autoencoder", "image_denoiser", "scheduler")})
-    with pytest.raises(ArgumentError, match="no prompt encoder"):
-        empty()

@@ -12,7 +12,7 @@ from diffusers import DDIMScheduler
 from PIL import Image
 from torch import nn
 
-from opencodi import AnyToAnyPipeline, Audio, Video
+from opencodi import AnyToAnyPipeline, Audio, Modality, Video
 from opencodi.denoisers import FlatUNet, UNet
 from opencodi.latents.audio import AudioAutoencoder
 from opencodi.latents.image import ImageAutoencoder
@@ -167,3 +167,19 @@ def media(seed: int = 0) -> dict[str, Any]:
         "video": Video(random.integers(0, 256, (3, 16, 16, 3), dtype=np.uint8), fps=8.0),
         "audio": Audio(samples, 16000),
     }
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def latents(pipe: AnyToAnyPipeline, seed: int = 0, **call: Any) -> dict[Modality, torch.Tensor]:
+    """One call with few steps; the latents by output."""
+    call = {"outputs": ["image"], "num_inference_steps": 2, "generator": seeded(seed), **call}
+    out = pipe(**call, output_type="latent")
+    return {modality: out[modality] for modality in Modality if out[modality] is not None}
+
+
+def differ(one: torch.Tensor, other: torch.Tensor, by: float = 1e-3) -> bool:
+    """Whether two tensors differ by more than rounding."""
+    return (one - other).abs().max().item() > by

@@ -50,8 +50,8 @@ class AnyToAnyPipeline(DiffusionPipeline):
         >>> out.save("rooster")
     """
 
-    model_cpu_offload_seq = "->".join([*PROMPT_ENCODERS, *DENOISERS, *AUTOENCODERS])
-    # All denoisers take turns at every step, so they stay on the device together.
+    model_cpu_offload_seq = "->".join([*PROMPT_ENCODERS, *AUTOENCODERS])
+    # The denoisers take turns at every step, so they stay on the device together.
     _exclude_from_cpu_offload = DENOISERS
     _optional_components: ClassVar = [*PROMPT_ENCODERS, *AUTOENCODERS, "text_tokenizer", *DENOISERS, "scheduler"]
     _callback_tensor_inputs: ClassVar = ["latents"]
@@ -271,7 +271,7 @@ class AnyToAnyPipeline(DiffusionPipeline):
         encoded = [
             self.prompt_encoders[modality].encode(items) for modality, listed in inputs.items() for items in listed
         ]
-        return mix([_spread(condition, batch_size) for condition in encoded], weights)
+        return self._mix([_spread(condition, batch_size) for condition in encoded], weights)
 
     def encode_unconditional(
         self, inputs: arguments.Inputs, weights: Sequence[float], batch_size: int, negatives: list[str] | None
@@ -285,7 +285,12 @@ class AnyToAnyPipeline(DiffusionPipeline):
         empty = [
             self.prompt_encoders[modality].unconditional(batch_size) for modality in inputs for _ in inputs[modality]
         ]
-        return mix(empty, weights)
+        return self._mix(empty, weights)
+
+    def _mix(self, conditions: list[Condition], weights: Sequence[float]) -> Condition:
+        """Mix on the device that denoises; with offloading, each encoder may have answered from another."""
+        device = self._execution_device
+        return mix([condition.to(device) for condition in conditions], weights)
 
     def _check_parts(self, inputs: arguments.Inputs, outputs: list[Modality], negatives: list[str] | None) -> None:
         """Refuse what this model lacks a part for."""
