@@ -49,12 +49,12 @@ def randomise(module: nn.Module, seed: int = 0) -> nn.Module:
     batch no longer resembles its parts.
     """
     generator = torch.Generator().manual_seed(seed)
-    for parameter in module.parameters():
+    for name, parameter in module.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator)
         if parameter.ndim > 1:
             parameter.data = 0.5 * noise / parameter[0].numel() ** 0.5
         else:
-            parameter.data = parameter.data + 0.1 * noise
+            parameter.data = 0.1 * noise + name.endswith("weight")
     return module.eval()
 
 
