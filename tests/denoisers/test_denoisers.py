@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from opencodi.denoisers import FlatUNet, UNet
-from opencodi.errors import ConfigurationError
+from opencodi.errors import ArgumentError, ConfigurationError
 from opencodi.modality import Modality
 from tests.denoisers.tiny_nets import audio_net, image_net, joint_nets, noise, prompt, randomise, text_net
 
@@ -164,3 +164,9 @@ def test_context_scale_multiplies_the_prompt():
     plain, scaled = randomise(image_net()), randomise(image_net(context_scale=4.0))
     x = noise(Modality.IMAGE)[Modality.IMAGE]
     assert torch.equal(scaled(x, timesteps(), prompt()), plain(x, timesteps(), 4 * prompt()))
+
+
+def test_more_frames_than_positions_are_refused_by_number():
+    net = image_net(temporal=True)
+    with pytest.raises(ArgumentError, match="num_frames: 5 frames asked, this model knows positions for 4"):
+        net(torch.zeros(1, 3, 5, 8, 8), torch.tensor([1]), torch.zeros(1, 1, 12))

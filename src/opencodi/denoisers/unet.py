@@ -6,7 +6,7 @@ from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 
-from ..errors import ConfigurationError
+from ..errors import ArgumentError, ConfigurationError
 from .blocks import zero_init
 from .temporal import TemporalBlock
 from .topology import Denoiser
@@ -122,4 +122,8 @@ class UNet(Denoiser):
     def _fold(self, sample: Tensor) -> tuple[Tensor, int | None]:
         if sample.ndim == 4:
             return sample, None
+        if self.config.temporal and sample.shape[2] > self.config.max_frames:
+            raise ArgumentError(
+                f"num_frames: {sample.shape[2]} frames asked, this model knows positions for {self.config.max_frames}"
+            )
         return sample.transpose(1, 2).flatten(0, 1), sample.shape[2]
