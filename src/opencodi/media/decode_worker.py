@@ -31,6 +31,7 @@ class Refusal(Exception):
 
 
 def main(request: dict) -> dict:
+    """Decode what ``request`` names; the reply describes the media, or has ``error`` (a name from errors) and ``reason``."""
     _limit_memory(request["max_decoder_bytes"])
     decode = _decode_pictures if request["kind"] in ("gif", "webp", "png") else _decode_streams
     try:
