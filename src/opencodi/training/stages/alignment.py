@@ -74,7 +74,7 @@ class AlignmentTask(Task):
         for modality in learning:
             for _, parameter in self.denoisers[modality].alignment_parameters():
                 parameter.requires_grad_(True)
-        both = {m: SETS[m](data, settings.shards.get(m.value, ()), model_folder, 1.0) for m in self.pair}
+        both = {m: SETS[m](data, dict.fromkeys(settings.shards.get(m.value, ()), 1.0), model_folder, 1.0) for m in self.pair}
         self.items = {modality: sets[0] for modality, sets in both.items()}
         self.held = {modality: sets[1] for modality, sets in both.items()}
 

@@ -55,7 +55,8 @@ class DiffuserTask(Task):
         Attributes:
             network: config values of the denoiser (``UNet`` or ``FlatUNet``).
             scheduler: class and config of the diffusers scheduler that defines noise and prediction.
-            shards: shards of the collection to learn from.
+            shards: {shard of the collection: its share of the items drawn} (for text, whose items are the names: only which
+                shards prompt them).
             prompt_shares: {prompt modality: share of the items prompted by it}; the rest, up to 1, has no prompt, which
                 teaches the unconditional half of classifier-free guidance.
             name_share: chance that a text prompt is the plain name.
@@ -65,7 +66,7 @@ class DiffuserTask(Task):
 
         network: dict[str, Any]
         scheduler: dict[str, Any]
-        shards: tuple[str, ...]
+        shards: dict[str, float]
         prompt_shares: dict[str, float]
         name_share: float
         condition_noise: float
@@ -73,6 +74,8 @@ class DiffuserTask(Task):
     def __init__(self, settings: Settings, data: Path, model_folder: Path):
         super().__init__()
         self.settings, self.model_folder = settings, model_folder
+        if not settings.shards or not all(share > 0 for share in settings.shards.values()):
+            raise ConfigurationError("shards: name at least one, each with a share greater than 0")
         if not 0 < sum(settings.prompt_shares.values()) <= 1:
             raise ConfigurationError("prompt_shares: the shares must add up to more than 0 and at most 1")
         self.scheduler = make_scheduler(settings.scheduler)

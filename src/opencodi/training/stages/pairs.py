@@ -112,7 +112,7 @@ def audio_tokens(items: Items, model_folder: Path) -> torch.Tensor:
     return _each(lambda chunk: encoder(waveform=audio_batch(chunk)).tokens[:, 0], items.media)
 
 
-def image_set(data: Path, shards: Sequence[str], model_folder: Path, name_share: float) -> tuple[PairedSet, PairedSet]:
+def image_set(data: Path, shards: Mapping[str, float], model_folder: Path, name_share: float) -> tuple[PairedSet, PairedSet]:
     """(training, validation) pictures, prompted by text or by a picture of the same concept."""
     autoencoder = load_component(ImageAutoencoder, model_folder, "image_autoencoder")
 
@@ -124,13 +124,13 @@ def image_set(data: Path, shards: Sequence[str], model_folder: Path, name_share:
                 "image": _same_concept(image_tokens(items, model_folder), items),
             },
             autoencoder=autoencoder,
-            **_facts(items, name_share),
+            **_facts(items, shards, name_share),
         )
 
-    return _both(build, load_images(data, shards))
+    return _both(build, load_images(data, tuple(shards)))
 
 
-def video_set(data: Path, shards: Sequence[str], model_folder: Path, name_share: float) -> tuple[PairedSet, PairedSet]:
+def video_set(data: Path, shards: Mapping[str, float], model_folder: Path, name_share: float) -> tuple[PairedSet, PairedSet]:
     """(training, validation) clips, prompted by text, by one of their frames or by a clip of the same concept."""
     autoencoder = load_component(ImageAutoencoder, model_folder, "image_autoencoder")
 
@@ -148,34 +148,31 @@ def video_set(data: Path, shards: Sequence[str], model_folder: Path, name_share:
                 "video": _same_concept(video_tokens(items, model_folder), items),
             },
             autoencoder=autoencoder,
-            **_facts(items, name_share),
+            **_facts(items, shards, name_share),
         )
 
-    return _both(build, load_videos(data, shards))
+    return _both(build, load_videos(data, tuple(shards)))
 
 
-def audio_set(data: Path, shards: Sequence[str], model_folder: Path, name_share: float) -> tuple[PairedSet, PairedSet]:
-    """(training, validation) recordings, prompted by text or by a recording of the same thing; half are real sounds."""
+def audio_set(data: Path, shards: Mapping[str, float], model_folder: Path, name_share: float) -> tuple[PairedSet, PairedSet]:
+    """(training, validation) recordings, prompted by text or by a recording of the same thing."""
     autoencoder = load_component(AudioAutoencoder, model_folder, "audio_autoencoder")
 
     def build(items: Items) -> PairedSet:
-        shard = np.array([record["shard"] for record in items.records])
-        counts = {name: int((shard == name).sum()) for name in set(shard)}
         return PairedSet(
             latents=_each(lambda c: autoencoder.encode(autoencoder.mel(audio_batch(c))), items.media).half(),
             prompts={
                 "text": _captions(items, data, model_folder),
                 "audio": _same_concept(audio_tokens(items, model_folder), items),
             },
-            weights=np.array([1 / counts[name] / len(counts) for name in shard]),
             autoencoder=autoencoder,
-            **_facts(items, name_share),
+            **_facts(items, shards, name_share),
         )
 
-    return _both(build, load_audio(data, shards))
+    return _both(build, load_audio(data, tuple(shards)))
 
 
-def text_set(data: Path, shards: Sequence[str], model_folder: Path, name_share: float) -> tuple[PairedSet, PairedSet]:
+def text_set(data: Path, shards: Mapping[str, float], model_folder: Path, name_share: float) -> tuple[PairedSet, PairedSet]:
     """The concepts' names, prompted by their captions and by every picture, clip and recording of them.
 
     Training and validation hold the same names; their pictures, clips and recordings differ.
@@ -226,8 +223,12 @@ def _each(function: Callable[[np.ndarray], torch.Tensor], media: np.ndarray, siz
     return torch.cat([function(media[start : start + size]) for start in range(0, len(media), size)])
 
 
-def _facts(items: Items, name_share: float) -> dict[str, Any]:
+def _facts(items: Items, shards: Mapping[str, float], name_share: float) -> dict[str, Any]:
+    shard = [record["shard"] for record in items.records]
+    each = {name: share / max(1, shard.count(name)) for name, share in shards.items()}
+    weights = np.array([each[name] for name in shard])
     return {
+        "weights": weights / weights.sum(),
         "names": [str(record["name"]) for record in items.records],
         "concepts": [str(record["concept"]) for record in items.records],
         "name_share": name_share,
