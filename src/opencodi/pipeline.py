@@ -219,7 +219,14 @@ class AnyToAnyPipeline(DiffusionPipeline):
         num_samples = batch_size * num_outputs_per_prompt
         shapes = {modality: codec[modality].latent_shape(num_samples, **size) for modality in wanted}
         seeds = sample_seeds(generator, num_samples)
-        noise = {modality: initial_noise(shapes[modality], streams(seeds, modality)) for modality in wanted}
+        noise = {
+            modality: initial_noise(
+                shapes[modality],
+                streams(seeds, modality),
+                self.denoisers[modality].config.get("shared_frame_noise", 0.0),
+            )
+            for modality in wanted
+        }
         noise |= arguments.collect_latents(latents, shapes)
         # Where and in which precision the denoisers run; asked once, since diffusers looks through every module for it
         place = {"device": self._execution_device, "dtype": self.denoisers[wanted[0]].dtype}

@@ -94,6 +94,15 @@ def test_the_trained_video_network_treats_a_picture_as_the_image_network_does(tr
     torch.testing.assert_close(video(picture, *arguments), image(picture, *arguments))
 
 
+def test_a_diffuser_can_start_from_a_finished_model_with_its_later_parts(copy):
+    before = weights(copy, "image_denoiser")
+    start = str(copy / "model")
+    run_recipe(shrink("image_diffuser", copy, learning_rate=0.0, initial_weights=start), data=DATA, device="cpu")
+    after = weights(copy, "image_denoiser")
+    assert set(after) < set(before)
+    assert all(torch.equal(value, before[key]) for key, value in after.items())
+
+
 def test_the_bridging_stages_of_sound_and_video_leave_the_text_projection_alone(copy):
     before = (copy / "model" / "text_prompt_encoder" / "diffusion_pytorch_model.safetensors").read_bytes()
     run_recipe(shrink("bridging_audio", copy), data=DATA, device="cpu")

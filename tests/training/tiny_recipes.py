@@ -56,6 +56,7 @@ def shrink(name: str, folder: Path, **changes: Any) -> Path:
     for key, value in SETTINGS[name].items():
         settings[key] = {**settings[key], **value} if key == "network" and key in settings else value
     values |= {"steps": 2, "batch_size": 2, "warmup_steps": 1, "report_every": 1, "validate_every": 100}
+    values |= {"initial_weights": ""}
     values |= {"model_folder": str(folder / "model"), **changes}
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(values))

@@ -33,6 +33,8 @@ class UNet(Denoiser):
         temporal: build the temporal blocks (video).
         temporal_num_heads, temporal_attention_mult, temporal_feed_forward_mult, max_frames, frame_rate: see
             ``TemporalBlock``.
+        shared_frame_noise: share of the variance of a clip's noise that all its frames have in common, in training and
+            in sampling (``opencodi.sampling.noise.share_frame_noise``); 0 as published.
         alignment: build the environment encoder and the alignment sub-layers (joint generation).
         alignment_width_mult: width inside an alignment sub-layer, as a multiple of the channels.
         alignment_feed_forward_mult: its feed-forward, as a multiple of that width.
@@ -66,6 +68,7 @@ class UNet(Denoiser):
         temporal_feed_forward_mult: float = 8 / 3,
         max_frames: int = 30,
         frame_rate: int = 4,
+        shared_frame_noise: float = 0.0,
         alignment: bool = False,
         alignment_width_mult: float = 1.0,
         alignment_feed_forward_mult: float = 4.0,

@@ -37,9 +37,32 @@ def streams(seeds: list[int], purpose: str) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(word.item()) for word in words]
 
 
-def initial_noise(shape: tuple[int, ...], generators: list[torch.Generator]) -> torch.Tensor:
-    """Standard normal noise ``[batch, ...]`` in float32 on the CPU, each sample from its own generator."""
-    return torch.stack([torch.randn(shape[1:], generator=generator) for generator in generators])
+def initial_noise(
+    shape: tuple[int, ...], generators: list[torch.Generator], shared_frame_noise: float = 0.0
+) -> torch.Tensor:
+    """Standard normal noise ``[batch, ...]`` in float32 on the CPU, each sample from its own generator.
+
+    For clips [batch, channels, frames, height, width], ``shared_frame_noise`` is what ``share_frame_noise`` does.
+    """
+    noise = torch.stack([torch.randn(shape[1:], generator=generator) for generator in generators])
+    if not shared_frame_noise or noise.ndim != 5:
+        return noise
+    common = torch.stack([torch.randn(noise[0, :, :1].shape, generator=generator) for generator in generators])
+    return share_frame_noise(noise, common, shared_frame_noise)
+
+
+def share_frame_noise(noise: torch.Tensor, common: torch.Tensor, share: float) -> torch.Tensor:
+    """Noise of which all frames of a clip have a part in common (the mixed noise of Ge et al. 2023, PYoCo §3.2).
+
+    Each frame stays standard normal, so an image network sees what it knows; but since frames begin alike, they begin
+    as one picture, and the temporal blocks need to learn only how it moves.
+
+    Args:
+        noise: [B, C, F, H, W], a part of its own for every frame.
+        common: [B, C, 1, H, W], the part of all frames.
+        share: of the variance that is common, in [0, 1].
+    """
+    return (1 - share) ** 0.5 * noise + share**0.5 * common
 
 
 def _draw_seed(generator: torch.Generator | None) -> int:

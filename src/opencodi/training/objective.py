@@ -4,6 +4,8 @@ from typing import Any
 
 import torch
 
+from ..sampling.noise import share_frame_noise
+
 
 def draw_timesteps(scheduler: Any, count: int, generator: torch.Generator, device: torch.device) -> torch.Tensor:
     """Uniform timesteps [count]: whole ones of a diffusion scheduler, fractional ones of a flow-matching scheduler."""
@@ -11,6 +13,16 @@ def draw_timesteps(scheduler: Any, count: int, generator: torch.Generator, devic
     if is_flow(scheduler):
         return torch.rand(count, generator=generator, device=device) * total
     return torch.randint(0, total, (count,), generator=generator, device=device)
+
+
+def draw_noise(shape: tuple[int, ...], denoiser: Any, generator: torch.Generator, device: torch.device) -> torch.Tensor:
+    """Standard normal noise; the frames of a clip [B, C, F, H, W] share as much of it as the denoiser's config says."""
+    noise = torch.randn(shape, generator=generator, device=device)
+    share = denoiser.config.get("shared_frame_noise", 0.0)
+    if not share or len(shape) != 5:
+        return noise
+    common = torch.randn(noise[:, :, :1].shape, generator=generator, device=device)
+    return share_frame_noise(noise, common, share)
 
 
 def noised(

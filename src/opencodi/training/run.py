@@ -86,7 +86,8 @@ def start_from(task: Task, folder: Path) -> None:
         for key, value in network.state_dict().items():
             if key not in stored or stored[key].shape != value.shape:
                 raise TrainingError(f"initial_weights: {folder / name} does not fit this recipe: {key} differs")
-        network.load_state_dict(stored)
+        # A finished model has parts that later stages added.
+        network.load_state_dict({key: stored[key] for key in network.state_dict()})
 
 
 def _precision(device: torch.device) -> str:

@@ -19,7 +19,7 @@ from ...denoisers.topology import Denoiser
 from ...errors import ConfigurationError
 from ...modality import INFO, Modality, parse_modalities
 from ..components import load_component
-from ..objective import draw_timesteps, noised
+from ..objective import draw_noise, draw_timesteps, noised
 from ..task import Task
 from .diffusers import make_scheduler
 from .pairs import PairedSet, audio_set, image_set, text_set, video_set
@@ -74,7 +74,9 @@ class AlignmentTask(Task):
         for modality in learning:
             for _, parameter in self.denoisers[modality].alignment_parameters():
                 parameter.requires_grad_(True)
-        both = {m: SETS[m](data, dict.fromkeys(settings.shards.get(m.value, ()), 1.0), model_folder, 1.0) for m in self.pair}
+        both = {
+            m: SETS[m](data, dict.fromkeys(settings.shards.get(m.value, ()), 1.0), model_folder, 1.0) for m in self.pair
+        }
         self.items = {modality: sets[0] for modality, sets in both.items()}
         self.held = {modality: sets[1] for modality, sets in both.items()}
 
@@ -94,7 +96,7 @@ class AlignmentTask(Task):
         noisy, targets = {}, {}
         for modality in self.pair:
             latents = batch[modality.value]
-            noise = torch.randn(latents.shape, generator=generator, device=latents.device)
+            noise = draw_noise(latents.shape, self.denoisers[modality], generator, latents.device)
             noisy[modality], targets[modality] = noised(self.scheduler, latents, noise, timesteps)
         times = dict.fromkeys(self.pair, timesteps)
         tokens = environment_tokens(self.denoisers, noisy, times)

@@ -19,7 +19,7 @@ from ...modality import Modality
 from ...prompts import Condition
 from ...sampling.joint_sampler import sample
 from ..components import load_component
-from ..objective import draw_timesteps, noised
+from ..objective import draw_noise, draw_timesteps, noised
 from ..pictures import save_grid
 from ..task import Task
 from .pairs import PairedSet, audio_set, image_set, text_set, video_set
@@ -104,7 +104,7 @@ class DiffuserTask(Task):
             noise = torch.randn(condition.shape, generator=generator, device=condition.device)
             condition = F.normalize(condition + self.settings.condition_noise * noise, dim=-1) * prompted
         timesteps = draw_timesteps(self.scheduler, len(latents), generator, latents.device)
-        noise = torch.randn(latents.shape, generator=generator, device=latents.device)
+        noise = draw_noise(latents.shape, self.denoiser, generator, latents.device)
         noisy, target = noised(self.scheduler, latents, noise, timesteps)
         return {"loss": F.mse_loss(self.denoiser(noisy, timesteps, condition[:, None]).float(), target)}
 
@@ -122,7 +122,7 @@ class DiffuserTask(Task):
     def generate(self, tokens: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Latents for condition embeddings [B, D]."""
         shape = (len(tokens), *self.items.latents.shape[1:])
-        noise = torch.randn(shape, generator=generator, device=self.device)
+        noise = draw_noise(shape, self.denoiser, generator, self.device)
         condition = Condition.from_embedding(tokens.to(self.device))
         return sample(
             {self.modality: self.denoiser},

@@ -112,7 +112,9 @@ def audio_tokens(items: Items, model_folder: Path) -> torch.Tensor:
     return _each(lambda chunk: encoder(waveform=audio_batch(chunk)).tokens[:, 0], items.media)
 
 
-def image_set(data: Path, shards: Mapping[str, float], model_folder: Path, name_share: float) -> tuple[PairedSet, PairedSet]:
+def image_set(
+    data: Path, shards: Mapping[str, float], model_folder: Path, name_share: float
+) -> tuple[PairedSet, PairedSet]:
     """(training, validation) pictures, prompted by text or by a picture of the same concept."""
     autoencoder = load_component(ImageAutoencoder, model_folder, "image_autoencoder")
 
@@ -130,7 +132,9 @@ def image_set(data: Path, shards: Mapping[str, float], model_folder: Path, name_
     return _both(build, load_images(data, tuple(shards)))
 
 
-def video_set(data: Path, shards: Mapping[str, float], model_folder: Path, name_share: float) -> tuple[PairedSet, PairedSet]:
+def video_set(
+    data: Path, shards: Mapping[str, float], model_folder: Path, name_share: float
+) -> tuple[PairedSet, PairedSet]:
     """(training, validation) clips, prompted by text, by one of their frames or by a clip of the same concept."""
     autoencoder = load_component(ImageAutoencoder, model_folder, "image_autoencoder")
 
@@ -154,7 +158,9 @@ def video_set(data: Path, shards: Mapping[str, float], model_folder: Path, name_
     return _both(build, load_videos(data, tuple(shards)))
 
 
-def audio_set(data: Path, shards: Mapping[str, float], model_folder: Path, name_share: float) -> tuple[PairedSet, PairedSet]:
+def audio_set(
+    data: Path, shards: Mapping[str, float], model_folder: Path, name_share: float
+) -> tuple[PairedSet, PairedSet]:
     """(training, validation) recordings, prompted by text or by a recording of the same thing."""
     autoencoder = load_component(AudioAutoencoder, model_folder, "audio_autoencoder")
 
@@ -172,7 +178,9 @@ def audio_set(data: Path, shards: Mapping[str, float], model_folder: Path, name_
     return _both(build, load_audio(data, tuple(shards)))
 
 
-def text_set(data: Path, shards: Mapping[str, float], model_folder: Path, name_share: float) -> tuple[PairedSet, PairedSet]:
+def text_set(
+    data: Path, shards: Mapping[str, float], model_folder: Path, name_share: float
+) -> tuple[PairedSet, PairedSet]:
     """The concepts' names, prompted by their captions and by every picture, clip and recording of them.
 
     Training and validation hold the same names; their pictures, clips and recordings differ.
