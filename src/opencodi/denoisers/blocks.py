@@ -1,5 +1,8 @@
 """Layers that both denoisers share: attention on tokens, one block of the UNet, and the time embedding."""
 
+import math
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from diffusers.models.attention import FeedForward
@@ -158,6 +161,35 @@ class Head(nn.Module):
         if self.tokens_per_feature is None:
             return self.proj(F.silu(self.norm(x)))
         return self.proj(F.silu(self.norm(x.unflatten(1, (-1, self.tokens_per_feature)))).flatten(1))
+
+
+class PromptMap(nn.Module):
+    """What a prompt says about places: a small network from the aligned embedding to a feature map.
+
+    With one prompt token a cross-attention adds the same vector everywhere (SPEC §0.4): it says what, but not where.
+    The published networks find the places by themselves; a small one learns much faster if it is told. The last layer
+    is zeroed, so that it changes nothing until trained.
+
+    Args:
+        embedding_dim: D, size of the embedding.
+        dim: width of the hidden layer.
+        shape: (channels, *size) of the map it draws.
+        entry: layer from the map's channels to the network's features, such as a convolution.
+    """
+
+    def __init__(self, embedding_dim: int, dim: int, shape: tuple[int, ...], entry: nn.Module):
+        super().__init__()
+        self.shape = shape
+        self.linear_1 = nn.Linear(embedding_dim, dim)
+        self.linear_2 = nn.Linear(dim, math.prod(shape))
+        self.entry = entry
+
+    def forward(self, embedding: Tensor, size: Sequence[int]) -> Tensor:
+        """``embedding`` [B, D] -> features [B, C, *size]; a map of another size is stretched."""
+        drawn = self.linear_2(F.silu(self.linear_1(embedding))).unflatten(1, self.shape)
+        if tuple(size) != tuple(drawn.shape[2:]):
+            drawn = F.interpolate(drawn, size=tuple(size), mode="bilinear")
+        return self.entry(drawn)
 
 
 class TimeEmbedding(nn.Module):

@@ -34,6 +34,7 @@ class FlatUNet(Denoiser):
 
     Args:
         feature_tokens: tokens per feature (4 in the published network).
+        prompt_map_dim: hidden width of the prompt map (``PromptMap``), here a vector like the latent; None builds none.
         Others: as in ``UNet``; widths count channels, so a level holds ``channels * feature_tokens`` numbers.
     """
 
@@ -54,6 +55,7 @@ class FlatUNet(Denoiser):
         feed_forward_mult: float = 4.0,
         norm_num_groups: int = 32,
         time_embedding_dim: int | None = None,
+        prompt_map_dim: int | None = None,
         alignment: bool = False,
         alignment_width_mult: float = 1.0,
         alignment_feed_forward_mult: float = 4.0,

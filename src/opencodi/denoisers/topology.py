@@ -13,7 +13,7 @@ from diffusers import ConfigMixin, ModelMixin
 from torch import Tensor, nn
 
 from ..errors import ConfigurationError
-from .blocks import Block, Head, SpatialTransformer, TimeEmbedding, zero_init
+from .blocks import Block, Head, PromptMap, SpatialTransformer, TimeEmbedding, zero_init
 
 
 class Denoiser(ModelMixin, ConfigMixin):
@@ -56,6 +56,7 @@ class Denoiser(ModelMixin, ConfigMixin):
         levels = range(len(widths))
         self.time_embedding = TimeEmbedding(config.model_channels, self.time_embedding_dim)
         self.conv_in = self._entry(config.in_channels, config.model_channels)
+        self.prompt_map = self._prompt_map() if config.prompt_map_dim else None
 
         encoder, skip_widths, width = [], [config.model_channels], config.model_channels
         for level in levels:
@@ -85,6 +86,12 @@ class Denoiser(ModelMixin, ConfigMixin):
         self.decoder = nn.ModuleList(decoder)
         self.conv_out = self._head(width, zero_init(self._projection(width, config.out_channels)))
         self.environment_encoder = self._environment_encoder() if config.alignment else None
+
+    def _prompt_map(self) -> PromptMap:
+        config = self.config
+        size = tuple(config.get("prompt_map_size", ()))
+        entry = zero_init(self._entry(config.in_channels, config.model_channels))
+        return PromptMap(config.cross_attention_dim, config.prompt_map_dim, (config.in_channels, *size), entry)
 
     @property
     def time_embedding_dim(self) -> int:
@@ -205,15 +212,18 @@ class Denoiser(ModelMixin, ConfigMixin):
         """
         x, num_frames = self._fold(sample)
         context = encoder_hidden_states.to(sample.dtype) * self.config.context_scale
-        per_sample = [self.time_embedding(timesteps, sample.dtype), context, environment_hidden_states]
+        layout = None if self.prompt_map is None else self.prompt_map(context[:, 0], x.shape[2:])
+        per_sample = [layout, self.time_embedding(timesteps, sample.dtype), context, environment_hidden_states]
         if num_frames is not None:
             per_sample = [None if t is None else t.repeat_interleave(num_frames, dim=0) for t in per_sample]
         x = self._run(x, *per_sample, num_frames)
         return x if num_frames is None else x.unflatten(0, (-1, num_frames)).transpose(1, 2)
 
-    def _run(self, x: Tensor, *states: Any) -> Tensor:
+    def _run(self, x: Tensor, layout: Tensor | None, *states: Any) -> Tensor:
         # The CPU's group norm crashes in the backward pass of frozen weights on channels-last input (torch 2.13).
         x = self.conv_in(x.contiguous())
+        if layout is not None:
+            x = x + layout
         skips = [x]
         for block in self.encoder:
             x = block(x, *states)

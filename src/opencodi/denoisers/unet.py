@@ -30,6 +30,8 @@ class UNet(Denoiser):
         feed_forward_mult: width of the feed-forward in attention, as a multiple of the channels.
         norm_num_groups: groups of every group norm; must divide every width.
         time_embedding_dim: width of the time embedding; None: ``4 * model_channels``.
+        prompt_map_dim: hidden width of the prompt map (``PromptMap``); None builds none, as published.
+        prompt_map_size: positions [height, width] of the map; stretched for latents of another size.
         temporal: build the temporal blocks (video).
         temporal_num_heads, temporal_attention_mult, temporal_feed_forward_mult, max_frames, frame_rate: see
             ``TemporalBlock``.
@@ -62,6 +64,8 @@ class UNet(Denoiser):
         feed_forward_mult: float = 4.0,
         norm_num_groups: int = 32,
         time_embedding_dim: int | None = None,
+        prompt_map_dim: int | None = None,
+        prompt_map_size: tuple[int, int] = (8, 8),
         temporal: bool = False,
         temporal_num_heads: int = 8,
         temporal_attention_mult: float = 2.0,

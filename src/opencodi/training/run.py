@@ -76,18 +76,22 @@ def run_recipe(
 def start_from(task: Task, folder: Path) -> None:
     """Give every network that ``task`` trains the weights it has in the model folder ``folder``.
 
+    Parts of the network (its direct children) that the stored one lacks altogether stay fresh.
+
     Raises:
         TrainingError: if one is missing there or has other shapes (the first such weight is named).
     """
     for name, network in task.components().items():
         if not isinstance(network, torch.nn.Module):
             continue
-        stored = load_component(type(network), folder, name).state_dict()
-        for key, value in network.state_dict().items():
-            if key not in stored or stored[key].shape != value.shape:
+        stored, own = load_component(type(network), folder, name).state_dict(), network.state_dict()
+        # A finished model has parts that later stages added, and may lack a whole part that this recipe adds.
+        parts = {key.split(".")[0] for key in stored}
+        fresh = {key for key in own if key.split(".")[0] not in parts}
+        for key in own.keys() - fresh:
+            if key not in stored or stored[key].shape != own[key].shape:
                 raise TrainingError(f"initial_weights: {folder / name} does not fit this recipe: {key} differs")
-        # A finished model has parts that later stages added.
-        network.load_state_dict({key: stored[key] for key in network.state_dict()})
+        network.load_state_dict({key: own[key] if key in fresh else stored[key] for key in own})
 
 
 def _precision(device: torch.device) -> str:

@@ -44,6 +44,7 @@ class AlignmentTask(Task):
             prompt_share: share of the pairs with a text prompt; the fewer, the more must come from the other modality.
             contrastive_weight: of InfoNCE beside the denoising losses.
             temperature: of InfoNCE.
+            styles: art styles of the pictures, all if none is named.
         """
 
         pair: tuple[str, ...]
@@ -54,6 +55,7 @@ class AlignmentTask(Task):
         prompt_share: float
         contrastive_weight: float
         temperature: float
+        styles: tuple[str, ...] = ()
 
     def __init__(self, settings: Settings, data: Path, model_folder: Path):
         super().__init__()
@@ -74,11 +76,14 @@ class AlignmentTask(Task):
         for modality in learning:
             for _, parameter in self.denoisers[modality].alignment_parameters():
                 parameter.requires_grad_(True)
-        both = {
-            m: SETS[m](data, dict.fromkeys(settings.shards.get(m.value, ()), 1.0), model_folder, 1.0) for m in self.pair
-        }
+        both = {modality: self._load_sets(modality, data, model_folder) for modality in self.pair}
         self.items = {modality: sets[0] for modality, sets in both.items()}
         self.held = {modality: sets[1] for modality, sets in both.items()}
+
+    def _load_sets(self, modality: Modality, data: Path, model_folder: Path) -> tuple[PairedSet, PairedSet]:
+        shards = dict.fromkeys(self.settings.shards.get(modality.value, ()), 1.0)
+        options = {"styles": self.settings.styles} if modality == Modality.IMAGE else {}
+        return SETS[modality](data, shards, model_folder, 1.0, **options)
 
     @property
     def denoisers(self) -> Mapping[Modality, Denoiser]:

@@ -148,9 +148,20 @@ class ImageDiffuserTask(DiffuserTask):
 
     modality, component = Modality.IMAGE, "image_denoiser"
 
+    @dataclass(frozen=True)
+    class Settings(DiffuserTask.Settings):
+        """As for every diffuser.
+
+        Attributes:
+            styles: art styles to learn to draw, all if none is named. The fewer, the less a network has to remember.
+        """
+
+        styles: tuple[str, ...] = ()
+
     def load_sets(self, data: Path) -> tuple[PairedSet, PairedSet]:
         """Pictures of the shards."""
-        return image_set(data, self.settings.shards, self.model_folder, self.settings.name_share)
+        settings = self.settings
+        return image_set(data, settings.shards, self.model_folder, settings.name_share, settings.styles)
 
     def build_network(self) -> torch.nn.Module:
         """An image network, without temporal and alignment parts."""

@@ -13,6 +13,7 @@ from ...data.augment import audio_batch, over_white
 from ...data.captions import captions_of, image_captions
 from ...data.shards import Items, load_audio, load_concepts, load_images, load_videos
 from ...data.splits import split
+from ...errors import ConfigurationError
 from ...latents import AudioAutoencoder, ImageAutoencoder, TextAutoencoder, TextCodec
 from ...prompts import AudioPromptEncoder, ImagePromptEncoder, TextPromptEncoder, VideoPromptEncoder
 from ..components import load_component
@@ -113,9 +114,9 @@ def audio_tokens(items: Items, model_folder: Path) -> torch.Tensor:
 
 
 def image_set(
-    data: Path, shards: Mapping[str, float], model_folder: Path, name_share: float
+    data: Path, shards: Mapping[str, float], model_folder: Path, name_share: float, styles: Sequence[str] = ()
 ) -> tuple[PairedSet, PairedSet]:
-    """(training, validation) pictures, prompted by text or by a picture of the same concept."""
+    """(training, validation) pictures of these styles (all, if none is named), prompted by text or a picture."""
     autoencoder = load_component(ImageAutoencoder, model_folder, "image_autoencoder")
 
     def build(items: Items) -> PairedSet:
@@ -129,7 +130,7 @@ def image_set(
             **_facts(items, shards, name_share),
         )
 
-    return _both(build, load_images(data, tuple(shards)))
+    return _both(build, _of_styles(load_images(data, tuple(shards)), styles))
 
 
 def video_set(
@@ -218,6 +219,15 @@ def text_codec(model_folder: Path) -> TextCodec:
 
     tokenizer = load_component(PreTrainedTokenizerFast, model_folder, "text_tokenizer")
     return TextCodec(load_component(TextAutoencoder, model_folder, "text_autoencoder"), tokenizer)
+
+
+def _of_styles(items: Items, styles: Sequence[str]) -> Items:
+    known = sorted({str(record.get("style")) for record in items.records})
+    for style in styles:
+        if style not in known:
+            raise ConfigurationError(f"styles: no picture is in style {style!r}; there are {', '.join(known)}")
+    kept = [i for i, record in enumerate(items.records) if not styles or record.get("style") in styles]
+    return items.subset(kept)
 
 
 def _both(build: Callable[[Items], PairedSet], items: Items) -> tuple[PairedSet, PairedSet]:
