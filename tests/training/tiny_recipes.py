@@ -38,11 +38,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "bridging_image": {"network": {**TOWER, "projection_dim": 16}, "sentence_encoder": "trained"},
     "bridging_audio": {"network": {**TOWER, "projection_dim": 16}},
     "bridging_video": {"network": {"temporal_width": 8, "temporal_layers": 1, "temporal_num_attention_heads": 2}},
-    "image_diffuser": {"network": {**UNET, "in_channels": 4, "out_channels": 4}},
+    "image_diffuser": {"network": {**UNET, "in_channels": 4, "out_channels": 4}, "styles": ["noto", "fluent-3d"]},
     "video_diffuser": {"network": {"temporal_num_heads": 1}},
     "audio_diffuser": {"network": {**UNET, "in_channels": 4, "out_channels": 4}},
     "text_diffuser": {"network": {**UNET, "in_channels": 16, "out_channels": 16, "feature_tokens": 2}},
-    "alignment_text_image": {"network": {"text_denoiser": ALIGNMENT, "image_denoiser": ALIGNMENT}},
+    "alignment_text_image": {
+        "network": {"text_denoiser": ALIGNMENT, "image_denoiser": ALIGNMENT},
+        "styles": ["noto", "fluent-3d"],
+    },
     "alignment_text_audio": {"network": {"audio_denoiser": ALIGNMENT}},
     "alignment_video_audio": {},
 }

@@ -83,7 +83,7 @@ class AlignmentTask(Task):
     def _load_sets(self, modality: Modality, data: Path, model_folder: Path) -> tuple[PairedSet, PairedSet]:
         shards = dict.fromkeys(self.settings.shards.get(modality.value, ()), 1.0)
         options = {"styles": self.settings.styles} if modality == Modality.IMAGE else {}
-        return SETS[modality](data, shards, model_folder, 1.0, **options)
+        return SETS[modality](data, shards, model_folder, 1.0, (), **options)
 
     @property
     def denoisers(self) -> Mapping[Modality, Denoiser]:

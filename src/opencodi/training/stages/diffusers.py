@@ -86,6 +86,10 @@ class DiffuserTask(Task):
         """(training, validation) sets."""
         raise TypeError(f"{type(self).__name__} has no set")
 
+    def _set_arguments(self, data: Path) -> tuple[Any, ...]:
+        settings = self.settings
+        return data, settings.shards, self.model_folder, settings.name_share, tuple(settings.prompt_shares)
+
     def build_network(self) -> torch.nn.Module:
         """The denoiser to train, from scratch or from an earlier stage's weights."""
         raise TypeError(f"{type(self).__name__} has no network")
@@ -160,8 +164,7 @@ class ImageDiffuserTask(DiffuserTask):
 
     def load_sets(self, data: Path) -> tuple[PairedSet, PairedSet]:
         """Pictures of the shards."""
-        settings = self.settings
-        return image_set(data, settings.shards, self.model_folder, settings.name_share, settings.styles)
+        return image_set(*self._set_arguments(data), self.settings.styles)
 
     def build_network(self) -> torch.nn.Module:
         """An image network, without temporal and alignment parts."""
@@ -193,7 +196,7 @@ class VideoDiffuserTask(DiffuserTask):
 
     def load_sets(self, data: Path) -> tuple[PairedSet, PairedSet]:
         """Clips of the shards."""
-        return video_set(data, self.settings.shards, self.model_folder, self.settings.name_share)
+        return video_set(*self._set_arguments(data))
 
     def build_network(self) -> torch.nn.Module:
         """The trained image network, extended by temporal blocks that start as identities."""
@@ -219,7 +222,7 @@ class AudioDiffuserTask(DiffuserTask):
 
     def load_sets(self, data: Path) -> tuple[PairedSet, PairedSet]:
         """Sounds and speech of the shards."""
-        return audio_set(data, self.settings.shards, self.model_folder, self.settings.name_share)
+        return audio_set(*self._set_arguments(data))
 
     def build_network(self) -> torch.nn.Module:
         """An audio network."""
@@ -240,7 +243,7 @@ class TextDiffuserTask(DiffuserTask):
 
     def load_sets(self, data: Path) -> tuple[PairedSet, PairedSet]:
         """Names, each with every prompt it is paired with."""
-        return text_set(data, self.settings.shards, self.model_folder, self.settings.name_share)
+        return text_set(*self._set_arguments(data))
 
     def build_network(self) -> torch.nn.Module:
         """A text network."""

@@ -1,7 +1,7 @@
 """What diffusers and alignment learn from: items with latents, and the prompts each is paired with, all computed once."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -114,18 +114,27 @@ def audio_tokens(items: Items, model_folder: Path) -> torch.Tensor:
 
 
 def image_set(
-    data: Path, shards: Mapping[str, float], model_folder: Path, name_share: float, styles: Sequence[str] = ()
+    data: Path,
+    shards: Mapping[str, float],
+    model_folder: Path,
+    name_share: float,
+    kinds: Collection[str],
+    styles: Sequence[str] = (),
 ) -> tuple[PairedSet, PairedSet]:
-    """(training, validation) pictures of these styles (all, if none is named), prompted by text or a picture."""
+    """(training, validation) pictures of these styles (all, if none is named), prompted by text or a picture.
+
+    Here as in the other sets, ``kinds`` of prompts other than text are embedded only if they are named.
+    """
     autoencoder = load_component(ImageAutoencoder, model_folder, "image_autoencoder")
 
     def build(items: Items) -> PairedSet:
         return PairedSet(
             latents=_each(lambda chunk: autoencoder.encode(over_white(chunk)), items.media).half(),
-            prompts={
-                "text": _captions(items, data, model_folder),
-                "image": _same_concept(image_tokens(items, model_folder), items),
-            },
+            prompts=_prompts(
+                kinds,
+                text=lambda: _captions(items, data, model_folder),
+                image=lambda: _same_concept(image_tokens(items, model_folder), items),
+            ),
             autoencoder=autoencoder,
             **_facts(items, shards, name_share),
         )
@@ -134,7 +143,7 @@ def image_set(
 
 
 def video_set(
-    data: Path, shards: Mapping[str, float], model_folder: Path, name_share: float
+    data: Path, shards: Mapping[str, float], model_folder: Path, name_share: float, kinds: Collection[str]
 ) -> tuple[PairedSet, PairedSet]:
     """(training, validation) clips, prompted by text, by one of their frames or by a clip of the same concept."""
     autoencoder = load_component(ImageAutoencoder, model_folder, "image_autoencoder")
@@ -147,11 +156,14 @@ def video_set(
         first_frames = Items(items.media[:, 0], items.records)
         return PairedSet(
             latents=_each(latents, items.media, size=8).half(),
-            prompts={
-                "text": _captions(items, data, model_folder),
-                "image": Prompts(image_tokens(first_frames, model_folder), [np.array([i]) for i in range(len(items))]),
-                "video": _same_concept(video_tokens(items, model_folder), items),
-            },
+            prompts=_prompts(
+                kinds,
+                text=lambda: _captions(items, data, model_folder),
+                image=lambda: Prompts(
+                    image_tokens(first_frames, model_folder), [np.array([i]) for i in range(len(items))]
+                ),
+                video=lambda: _same_concept(video_tokens(items, model_folder), items),
+            ),
             autoencoder=autoencoder,
             **_facts(items, shards, name_share),
         )
@@ -160,7 +172,7 @@ def video_set(
 
 
 def audio_set(
-    data: Path, shards: Mapping[str, float], model_folder: Path, name_share: float
+    data: Path, shards: Mapping[str, float], model_folder: Path, name_share: float, kinds: Collection[str]
 ) -> tuple[PairedSet, PairedSet]:
     """(training, validation) recordings, prompted by text or by a recording of the same thing."""
     autoencoder = load_component(AudioAutoencoder, model_folder, "audio_autoencoder")
@@ -168,10 +180,11 @@ def audio_set(
     def build(items: Items) -> PairedSet:
         return PairedSet(
             latents=_each(lambda c: autoencoder.encode(autoencoder.mel(audio_batch(c))), items.media).half(),
-            prompts={
-                "text": _captions(items, data, model_folder),
-                "audio": _same_concept(audio_tokens(items, model_folder), items),
-            },
+            prompts=_prompts(
+                kinds,
+                text=lambda: _captions(items, data, model_folder),
+                audio=lambda: _same_concept(audio_tokens(items, model_folder), items),
+            ),
             autoencoder=autoencoder,
             **_facts(items, shards, name_share),
         )
@@ -180,7 +193,7 @@ def audio_set(
 
 
 def text_set(
-    data: Path, shards: Mapping[str, float], model_folder: Path, name_share: float
+    data: Path, shards: Mapping[str, float], model_folder: Path, name_share: float, kinds: Collection[str]
 ) -> tuple[PairedSet, PairedSet]:
     """The concepts' names, prompted by their captions and by every picture, clip and recording of them.
 
@@ -193,14 +206,14 @@ def text_set(
     latents = torch.cat([codec.encode(names[i : i + 256]) for i in range(0, len(names), 256)]).half()
     texts = [image_captions({**concepts[c], "style": "noto"}, concepts[c]) for c in codes]
     spoken = _embed_captions(texts, model_folder)
-    kinds = {
+    sources = {
         "image": (load_images, image_tokens, ("images", "images-skin-tones")),
         "video": (load_videos, video_tokens, ("videos", "videos-skin-tones")),
         "audio": (load_audio, audio_tokens, ("sounds", "speech")),
     }
     sides: tuple[dict[str, Prompts], dict[str, Prompts]] = ({"text": spoken}, {"text": spoken})
-    for kind, (load, tokens, known) in kinds.items():
-        chosen = [shard for shard in shards if shard in known]
+    for kind, (load, tokens, known) in sources.items():
+        chosen = [shard for shard in shards if shard in known and kind in kinds]
         for prompts, items in zip(sides, split(load(data, chosen))) if chosen else ():
             places = _positions(record["concept"] for record in items.records)
             prompts[kind] = Prompts(
@@ -219,6 +232,10 @@ def text_codec(model_folder: Path) -> TextCodec:
 
     tokenizer = load_component(PreTrainedTokenizerFast, model_folder, "text_tokenizer")
     return TextCodec(load_component(TextAutoencoder, model_folder, "text_autoencoder"), tokenizer)
+
+
+def _prompts(kinds: Collection[str], **makers: Callable[[], Prompts]) -> dict[str, Prompts]:
+    return {kind: make() for kind, make in makers.items() if kind == "text" or kind in kinds}
 
 
 def _of_styles(items: Items, styles: Sequence[str]) -> Items:
