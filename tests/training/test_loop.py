@@ -118,6 +118,13 @@ def test_a_stage_whose_predecessor_is_missing_says_which_to_train(tmp_path):
         run_recipe(shrink("image_diffuser", tmp_path), data=DATA, device="cpu")
 
 
+def test_a_style_nobody_drew_is_refused_by_name(tmp_path, trained):
+    path = shrink("image_diffuser", tmp_path, model_folder=str(trained / "model"))
+    path.write_text(path.read_text().replace("fluent-3d", "crayon"))
+    with pytest.raises(ConfigurationError, match="'crayon'; there are fluent-3d, fluent-emoji-flat, noto, twemoji"):
+        run_recipe(path, data=DATA, device="cpu", resume=True)
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
