@@ -60,7 +60,7 @@ def test_help_takes_less_than_a_second_of_computing():
     ran = process("--help")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert ran.returncode == 0
-    assert all(name in ran.stdout for name in ("generate", "train", "models", "reconstruct"))
+    assert all(name in ran.stdout for name in ("generate", "train", "models", "reconstruct", "convert"))
     assert after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime < 1.0
 
 

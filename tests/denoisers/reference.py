@@ -16,7 +16,7 @@ from opencodi.modality import INFO, Modality
 
 FOLDER = Path(__file__).parents[1] / "goldens" / "unet_small"
 
-_SHARED = {
+SHARED = {
     "model_channels": 64,
     "channel_mult": (1, 1, 1, 1),
     "num_res_blocks": (1, 1, 1, 1),
@@ -59,10 +59,10 @@ def reference_state(net: Denoiser, prefix: str) -> dict[str, Tensor]:
 def network(name: str, skip: str = "aliased", temporal: bool = True) -> Denoiser:
     """The reference's ``unet_image``, ``unet_audio`` or ``unet_text`` with hash weights."""
     cls, config = CONFIGS[name]
-    net = cls(**_SHARED, **config, skip=skip)
+    net = cls(**SHARED, **config, skip=skip)
     net.load_state_dict(convert_unet(reference_state(net, f"unet_{name}."), net))
     if not temporal:
-        image = cls(**_SHARED, **{**config, "temporal": False}, skip=skip)
+        image = cls(**SHARED, **{**config, "temporal": False}, skip=skip)
         image.load_state_dict({key: value for key, value in net.state_dict().items() if key in image.state_dict()})
         net = image
     return net.eval().requires_grad_(False)

@@ -14,7 +14,7 @@ REFERENCE = MelSpectrogram(hop_length=160)
 
 @pytest.mark.parametrize(("case", "frames"), [("mel.fbank", 102), ("mel.fbank_208", 208)])
 def test_log_mel_equals_the_reference_front_end(case: str, frames: int):
-    cases = load_file(GOLDENS / "mel_cases.safetensors")
+    cases = load_file(GOLDENS / "cases.safetensors")
     waveform = prepare_waveform(cases["in.wav"], 0.5, frames * 160)
     torch.testing.assert_close(REFERENCE(waveform), cases[case].squeeze(1), atol=1e-4, rtol=0)
 

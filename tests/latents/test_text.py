@@ -1,20 +1,17 @@
+import json
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerFast
 
-from opencodi.latents.text import TextAutoencoder, TextCodec, build_tokenizer
+from opencodi.convert.optimus import convert_optimus
+from opencodi.errors import ConfigurationError
+from opencodi.latents.text import TextAutoencoder, TextCodec, build_tokenizer, without_repeats
+from tests.published import GOLDENS, OPTIMUS, cases, load, weights
 
-GOLDENS = Path(__file__).parents[1] / "goldens" / "optimus_small"
-OPTIMUS_NAMES = [
-    ("encoder.linear.", "to_moments."),
-    ("decoder.transformer.linear.", "latent_to_memory."),
-    ("decoder.transformer.linear_emb.", "latent_to_embedding."),
-    ("decoder.transformer.", "decoder."),
-]
+CASES = cases("optimus_small")
 SENTENCES = ["a rooster", "Santa Claus, moving", "the word rooster", "a red apple", "the sound of a drum, naïve 🎅"]
 
 
@@ -33,52 +30,46 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 @pytest.fixture(scope="module")
 def optimus() -> TextAutoencoder:
-    model = TextAutoencoder(
-        latent_dim=48,
-        encoder_vocab_size=500,
-        encoder_hidden_size=64,
-        encoder_layers=3,
-        encoder_heads=4,
-        encoder_intermediate_size=128,
-        token_type_vocab_size=2,
-        decoder_vocab_size=500,
-        decoder_hidden_size=64,
-        decoder_layers=3,
-        decoder_heads=4,
-        decoder_intermediate_size=256,
-        decoder_max_length=64,
-        pad_token_id=497,
-        bos_token_id=1,
-        eos_token_id=499,
-        encoder_pooling="first",
-        log_variance_offset=0.0,
-    )
-    state = {}
-    for name, weight in load_file(GOLDENS / "weights.safetensors").items():
-        old, new = next((pair for pair in OPTIMUS_NAMES if name.startswith(pair[0])), ("", ""))
-        state[new + name.removeprefix(old)] = weight.float()
-    model.load_state_dict(state)
-    return model.eval()
+    model = TextAutoencoder(**OPTIMUS)
+    return load(model, convert_optimus(weights("optimus_small"), model))
 
 
 @torch.no_grad()
 def test_encoder_equals_the_published_one(optimus: TextAutoencoder):
-    cases = load_file(GOLDENS / "cases.safetensors")
-    mean, log_variance = optimus.moments(cases["enc.input_ids"])
-    torch.testing.assert_close(mean, cases["enc.mu"], atol=1e-4, rtol=0)
-    torch.testing.assert_close(log_variance, cases["enc.logvar"], atol=1e-4, rtol=0)
+    mean, log_variance = optimus.moments(CASES["enc.input_ids"])
+    torch.testing.assert_close(mean, CASES["enc.mu"], atol=1e-4, rtol=0)
+    torch.testing.assert_close(log_variance, CASES["enc.logvar"], atol=1e-4, rtol=0)
 
 
 @torch.no_grad()
 def test_decoder_equals_the_published_one(optimus: TextAutoencoder):
-    cases = load_file(GOLDENS / "cases.safetensors")
-    logits = optimus.decode_logits(cases["dec.z"], cases["dec.input_ids"])
-    torch.testing.assert_close(logits, cases["dec.logits"], atol=1e-4, rtol=0)
+    logits = optimus.decode_logits(CASES["dec.z"], CASES["dec.input_ids"])
+    torch.testing.assert_close(logits, CASES["dec.logits"], atol=1e-4, rtol=0)
 
 
 def test_generation_with_a_cache_equals_the_published_decoding(optimus: TextAutoencoder):
-    cases = load_file(GOLDENS / "cases.safetensors")
-    assert torch.equal(optimus.generate(cases["dec.z"], max_length=11), cases["dec.greedy_ids"])
+    assert torch.equal(optimus.generate(CASES["dec.z"], max_length=11), CASES["dec.greedy_ids"])
+
+
+@torch.no_grad()
+def test_the_decoder_finds_sentences_as_likely_as_the_published_one(optimus: TextAutoencoder):
+    logits = optimus.decode_logits(CASES["dec.z"], CASES["dec.input_ids"])[:, :-1]
+    targets = CASES["dec.labels"][:, 1:]
+    losses = F.cross_entropy(logits.transpose(1, 2), targets, ignore_index=497, reduction="none").sum(1)
+    torch.testing.assert_close(losses, CASES["dec.loss_sum_per_sample"], atol=1e-3, rtol=0)
+
+
+def test_repeated_words_and_phrases_are_dropped_as_by_the_published_code():
+    for case in json.loads((GOLDENS / "optimus_small" / "dedupe.json.txt").read_text()):
+        assert without_repeats(case["input"]) == case["final"]
+
+
+def test_an_output_layer_of_its_own_is_no_optimus(optimus: TextAutoencoder):
+    state = weights("optimus_small")
+    tied = state["decoder.transformer.wte.weight"]
+    convert_optimus({**state, "decoder.lm_head.weight": tied.clone()}, optimus)
+    with pytest.raises(ConfigurationError, match=r"lm_head\.weight: differs from"):
+        convert_optimus({**state, "decoder.lm_head.weight": tied + 1}, optimus)
 
 
 def test_tokenizer_gives_back_any_string_and_keeps_case(tokenizer: PreTrainedTokenizerFast):

@@ -13,6 +13,11 @@ EMPTY = {
     "image": Image.new("RGB", (32, 32), (128, 128, 128)),
     "audio": Audio(np.zeros(4096, np.float32), 16000),
     "video": Video(np.full((1, 32, 32, 3), 128, np.uint8), fps=8),
+    "clip_text": "",
+    # The reference's grey is 127.5, cut off to a byte.
+    "clip_image": Image.new("RGB", (32, 32), (127, 127, 127)),
+    "clip_video": Video(np.full((1, 32, 32, 3), 127, np.uint8), fps=8),
+    "clap_audio": Audio(np.zeros(4096, np.float32), 16000),
 }
 
 

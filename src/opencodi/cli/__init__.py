@@ -8,7 +8,7 @@ import typer
 
 from .. import __version__
 from ..errors import OpenCoDiError
-from . import generate, models, reconstruct, train
+from . import convert, generate, models, reconstruct, train
 
 # Some releases of Typer bring their own copy of click, so the base of all usage errors is looked up, not imported.
 UsageError = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
@@ -18,6 +18,7 @@ app.command(name="generate")(generate.generate)
 app.command(name="train")(train.train)
 app.command(name="models")(models.models)
 app.command(name="reconstruct")(reconstruct.reconstruct)
+app.add_typer(convert.app, name="convert")
 
 
 def _print_version(wanted: bool) -> None:

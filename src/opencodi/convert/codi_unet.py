@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..denoisers.blocks import Block
 from ..denoisers.topology import Denoiser
-from ..errors import ConfigurationError
+from .strict import fit
 
 # (reference, ours) inside one part, as prefixes of parameter names.
 _RESIDUAL = [
@@ -112,15 +112,4 @@ def convert_unet(state: Mapping[str, Tensor], net: Denoiser) -> dict[str, Tensor
     Raises:
         ConfigurationError: if a key is missing, unknown, or has another shape than the config says.
     """
-    keys = reference_keys(net)
-    for key in sorted(set(state) ^ set(keys)):
-        what = "is missing" if key in keys else "is not a parameter of this network"
-        raise ConfigurationError(f"{key}: {what}; check that the file and the config belong together")
-    shapes = {name: tensor.shape for name, tensor in net.state_dict().items()}
-    converted = {}
-    for key, names in keys.items():
-        for name, tensor in zip(names, state[key].chunk(len(names))):
-            if [n for n in tensor.shape if n != 1] != [n for n in shapes[name] if n != 1]:
-                raise ConfigurationError(f"{key}: shape {[*tensor.shape]} does not fit {name} {[*shapes[name]]}")
-            converted[name] = tensor.reshape(shapes[name])
-    return converted
+    return fit(state, net, reference_keys(net))

@@ -72,7 +72,7 @@ class TextAutoencoder(ModelMixin, ConfigMixin):
     The published autoencoder is the configuration with BERT-base-cased and GPT-2 small widths (hidden sizes 768, 12
     layers, 12 heads, intermediate sizes 3072), ``latent_dim=768, encoder_vocab_size=28996, encoder_max_length=512,
     token_type_vocab_size=2, decoder_vocab_size=50260, decoder_max_length=1024, pad_token_id=50257, bos_token_id=50258,
-    eos_token_id=50259, encoder_pooling="first", log_variance_offset=0, scaling_factor=4.3108``.
+    eos_token_id=50259, encoder_pooling="first", log_variance_offset=0, scaling_factor=4.3108, drop_repeats=True``.
 
     Args:
         latent_dim: D of the latents.
@@ -102,6 +102,7 @@ class TextAutoencoder(ModelMixin, ConfigMixin):
         latents_mean: per-dimension mean of the raw latents, or None.
         latents_std: per-dimension standard deviation of the raw latents, or None.
         sample_length: most tokens of a sentence that is read or written, ``<bos>`` and ``<eos>`` included.
+        drop_repeats: words and phrases that follow themselves are written once, as the published code does (SPEC §4).
     """
 
     @register_to_config
@@ -132,6 +133,7 @@ class TextAutoencoder(ModelMixin, ConfigMixin):
         latents_mean: Sequence[float] | None = None,
         latents_std: Sequence[float] | None = None,
         sample_length: int = 32,
+        drop_repeats: bool = False,
     ):
         super().__init__()
         self.encoder = BertModel(
@@ -326,4 +328,19 @@ class TextCodec:
     def decode(self, latents: torch.Tensor) -> list[str]:
         """Latents [B, D] → sentences, the likeliest word at each step."""
         ids = self.autoencoder.generate(latents.to(self.autoencoder.dtype))
-        return [text.strip() for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
+        texts = [text.strip() for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
+        return [without_repeats(text) for text in texts] if self.autoencoder.config.drop_repeats else texts
+
+
+def without_repeats(text: str) -> str:
+    """``"a cat and a cat and a dog"`` → ``"a cat and a dog"``: what follows itself is written once, words first."""
+    words, length = text.split(), 1
+    while 2 * length <= len(words):
+        start = 0
+        while start + 2 * length <= len(words):
+            if words[start : start + length] == words[start + length : start + 2 * length]:
+                del words[start + length : start + 2 * length]
+            else:
+                start += 1
+        length += 1
+    return " ".join(words)

@@ -5,6 +5,8 @@ Every encoder has one interface: ``preprocess(list of media) → dict of tensors
 """
 
 from .audio import AudioPromptEncoder
+from .clap import ClapAudioPromptEncoder
+from .clip import ClipImagePromptEncoder, ClipTextPromptEncoder, ClipVideoPromptEncoder
 from .condition import Condition
 from .image import ImagePromptEncoder
 from .mixing import mix
@@ -13,6 +15,10 @@ from .video import VideoPromptEncoder
 
 __all__ = [
     "AudioPromptEncoder",
+    "ClapAudioPromptEncoder",
+    "ClipImagePromptEncoder",
+    "ClipTextPromptEncoder",
+    "ClipVideoPromptEncoder",
     "Condition",
     "ImagePromptEncoder",
     "TextPromptEncoder",

@@ -114,7 +114,7 @@ class TextPromptEncoder(ModelMixin, ConfigMixin):
         )
         encoder = cls(**{name: getattr(sentence_encoder.config, name) for name in names}, **config)
         encoder.sentence_encoder.load_state_dict(sentence_encoder.state_dict())
-        encoder.tokenizer = _read_tokenizer(folder / TOKENIZER_FILE)
+        encoder.tokenizer = read_tokenizer(folder / TOKENIZER_FILE)
         return encoder
 
     def preprocess(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
@@ -172,7 +172,7 @@ class TextPromptEncoder(ModelMixin, ConfigMixin):
         loaded = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
         encoder = loaded[0] if isinstance(loaded, tuple) else loaded
         folder = Path(pretrained_model_name_or_path) / (kwargs.get("subfolder") or "")
-        encoder.tokenizer = _read_tokenizer(folder / TOKENIZER_FILE)
+        encoder.tokenizer = read_tokenizer(folder / TOKENIZER_FILE)
         # Parameters loaded from a file start out trainable.
         encoder.sentence_encoder.requires_grad_(False)
         return loaded
@@ -206,7 +206,12 @@ def find_minilm() -> Path:
     return Path(spec.origin).parent / "model"
 
 
-def _read_tokenizer(path: Path) -> Tokenizer:
+def read_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer in a ``tokenizer.json``.
+
+    Raises:
+        ConfigurationError: if the file is missing or damaged.
+    """
     try:
         return Tokenizer.from_str(path.read_text(encoding="utf-8"))
     except Exception as error:  # tokenizers raises plain Exception for a damaged file
