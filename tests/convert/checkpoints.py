@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers.pre_tokenizers import ByteLevel
 from torch import Tensor
-from transformers.models.gpt2.tokenization_gpt2 import bytes_to_unicode
 
 from tests.denoisers.reference import CONFIGS as DENOISERS
-from tests.denoisers.reference import SHARED, network, reference_state
+from tests.denoisers.reference import SHARED, reference_state
 from tests.published import AUDIOLDM, AUTOKL, CLAP, CLIP_TEXT, CLIP_VISION, OPTIMUS, VOCODER, weights
 
 CONFIGS: dict[str, dict[str, Any]] = {
@@ -73,7 +73,9 @@ def published_state() -> dict[str, dict[str, Tensor]]:
         ("image", "CoDi_video_diffuser_8frames.pth"),
     ):
         prefix = f"model.diffusion_model.unet_{name}."
-        state = reference_state(network(name), f"unet_{name}.")
+        cls, config = DENOISERS[name]
+        with torch.device("meta"):
+            state = reference_state(cls(**SHARED, **config), f"unet_{name}.")
         files[file] = {"betas": torch.zeros(1000), **{f"{prefix}{key}": tensor for key, tensor in state.items()}}
     return files
 
@@ -92,7 +94,7 @@ def write_tokenizers(folder: Path) -> dict[str, str]:
     letters = "abcdefghijklmnopqrstuvwxyz"
     clip = [*letters, *(f"{letter}</w>" for letter in letters)]
     clip += [f"[{i}]" for i in range(398 - len(clip))] + ["<|startoftext|>", "<|endoftext|>"]
-    gpt2 = sorted(bytes_to_unicode().values())
+    gpt2 = sorted(ByteLevel.alphabet())
     gpt2 += [f"[{i}]" for i in range(496 - len(gpt2))] + ["<|endoftext|>"]
     for name, vocabulary in (("clip", clip), ("gpt2", gpt2)):
         (folder / name).mkdir(parents=True)

@@ -10,14 +10,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from opencodi import AnyToAnyPipeline
-from opencodi.convert.codi import PARTS, convert_codi
+from opencodi.convert.codi import convert_codi
+from opencodi.convert.codi_unet import convert_unet
 from opencodi.errors import ArgumentError, ConfigurationError
 from opencodi.media import Audio
 from tests import tiny
-from tests.denoisers.reference import network
 from tests.published import cases
 
 from .checkpoints import CONFIGS, published_state, write_checkpoints, write_tokenizers
+
+PREFIX = "model.diffusion_model.unet_audio."
 
 
 @pytest.fixture(scope="module")
@@ -83,10 +85,18 @@ def test_the_converted_parts_give_the_references_numbers(pipe):
             (pipe.image_autoencoder.reconstruct(cases("autokl_small")["in.z"]), cases("autokl_small")["dec.out"]),
         ):
             torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
-    for name in ("image", "audio", "text"):
-        ours, theirs = pipe.components[f"{name}_denoiser"].state_dict(), network(name).state_dict()
-        assert ours.keys() == theirs.keys()
-        assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_the_converted_denoisers_hold_the_published_weights(pipe):
+    for file, prefix in (
+        ("CoDi_text_diffuser.pth", "model.diffusion_model.unet_text."),
+        ("CoDi_video_diffuser_8frames.pth", "model.diffusion_model.unet_image."),
+        ("CoDi_audio_diffuser_m.pth", PREFIX),
+    ):
+        net = pipe.components[prefix.split("unet_")[1].removesuffix(".") + "_denoiser"]
+        state = {key.removeprefix(prefix): x for key, x in published_state()[file].items() if key.startswith(prefix)}
+        expected, weights = convert_unet(state, net), net.state_dict()
+        assert all(torch.equal(weights[name], expected[name]) for name in weights)
 
 
 def test_the_folder_says_how_the_published_model_is_run(folder, pipe):
@@ -147,32 +157,33 @@ def test_some_of_the_files_make_a_smaller_model_that_others_join_later(convert, 
     assert "audio_denoiser" in index and "text_denoiser" in index and "image_denoiser" not in index
 
 
-def test_a_stopped_conversion_goes_on(convert, checkpoints, folder, tmp_path):
+def test_a_stopped_conversion_goes_on(convert, folder, tmp_path):
     class Stopped(Exception):
-        pass
+        """Ctrl-C, or worse."""
 
     def stop(name: str, done: int, total: int) -> None:
         if name == "audio_autoencoder":
             raise Stopped
 
+    source = write_checkpoints(tmp_path / "files", encoders=True)
     output, done = tmp_path / "codi", []
     with pytest.raises(Stopped):
-        convert(checkpoints, output, progress=stop)
+        convert(source, output, progress=stop)
     assert not (output / "model_index.json").exists() and not (output / "audio_autoencoder").exists()
     # What a kill in the middle of writing leaves behind
     (output / ".partial-audio_autoencoder").mkdir()
     (output / ".partial-audio_autoencoder" / "config.json").write_text("half")
     (output / "audio_vocoder").mkdir()
     (output / "audio_vocoder" / "junk").touch()
-    convert(checkpoints, output, progress=lambda *step: done.append(step))
-    names = list(PARTS)
-    assert done == [(name, names.index(name), 11) for name in names[6:]]
+    convert(source, output, progress=lambda *step: done.append(step))
+    assert done == [("audio_autoencoder", 6, 8), ("audio_vocoder", 7, 8)]
+    expected = {name for name in snapshot(folder) if "denoiser" not in name}
     ours, theirs = snapshot(output), snapshot(folder)
-    assert ours.keys() == theirs.keys()
+    assert ours.keys() == expected
     assert all(ours[name] == theirs[name] for name in ours if name.endswith((".safetensors", "config.json")))
 
 
-def test_the_record_counts_what_was_left_out_and_why(folder):
+def test_the_record_counts_what_was_left_out_and_why(folder, pipe):
     components = json.loads((folder / "conversion.json").read_text())["components"]
     assert components["audio_autoencoder"]["dropped"].keys() == {
         "belongs to the vocoder",
@@ -180,7 +191,7 @@ def test_the_record_counts_what_was_left_out_and_why(folder):
     }
     assert components["text_autoencoder"]["dropped"]["the token embedding again: it is tied"] == 1
     assert components["image_denoiser"] == {
-        "parameters": sum(p.numel() for p in network("image").parameters()),
+        "parameters": sum(p.numel() for p in pipe.image_denoiser.parameters()),
         "dropped": {},
     }
 
@@ -192,7 +203,6 @@ def audio(change) -> dict[str, torch.Tensor]:
     return state
 
 
-PREFIX = "model.diffusion_model.unet_audio."
 DAMAGED = {
     "missing": (lambda s: s.pop(f"{PREFIX}out.2.bias"), rf"audio_denoiser: {PREFIX}out\.2\.bias: is missing"),
     "unknown": (lambda s: s.update({f"{PREFIX}surprise": torch.zeros(1)}), rf"{PREFIX}surprise: is not a parameter"),
@@ -259,12 +269,20 @@ def test_places_without_checkpoints_are_named(convert, tmp_path):
 
 
 def test_tokenizers_are_asked_for_before_anything_is_converted(convert, checkpoints, tokenizers, tmp_path):
-    for whose in ("clip", "bert", "gpt2"):
-        (tmp_path / "empty").mkdir(exist_ok=True)
-        with pytest.raises(ConfigurationError, match="tokenizer cannot be loaded from there; give a folder"):
-            convert(checkpoints, tmp_path / whose, tokenizers={**tokenizers, whose: str(tmp_path / "empty")})
-    with pytest.raises(ConfigurationError, match=r"gpt2: this tokenizer has 497 tokens, the published model 400"):
-        convert(checkpoints, tmp_path / "other", tokenizers={**tokenizers, "clip": tokenizers["gpt2"]})
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "tokenizer.json").write_text("{")
+    places = {"nowhere": "cannot be loaded", "damaged": "cannot be loaded", "empty": r"has \d00 tokens, the one there"}
+    for place, whose in (
+        ("nowhere", "clip"),
+        ("damaged", "bert"),
+        ("empty", "clip"),
+        ("empty", "bert"),
+        ("empty", "gpt2"),
+    ):
+        wrong = {**tokenizers, whose: str(tmp_path / place)}
+        with pytest.raises(ConfigurationError, match=rf"{place}: .*'s tokenizer {places[place]}.*; give a folder"):
+            convert(checkpoints, tmp_path / "codi", tokenizers=wrong)
     assert not list(tmp_path.rglob("*.safetensors"))
 
 

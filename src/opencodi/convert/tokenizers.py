@@ -10,6 +10,11 @@ from transformers import BertTokenizerFast, CLIPTokenizerFast, GPT2TokenizerFast
 from ..errors import ConfigurationError
 from ..latents.optimus_tokenizer import OptimusTokenizer
 
+_REMEDY = (
+    "give a folder that holds its files (tokenizer.json, or the vocabulary and merges), or its name while the Hugging "
+    "Face hub can be reached"
+)
+
 
 def load_clip_tokenizer(source: str | Path, vocab_size: int) -> Tokenizer:
     """CLIP's tokenizer from a folder or a name on the Hugging Face hub.
@@ -18,7 +23,7 @@ def load_clip_tokenizer(source: str | Path, vocab_size: int) -> Tokenizer:
         ConfigurationError: if it is not there, or has another number of tokens.
     """
     tokenizer = _load(CLIPTokenizerFast, source, "CLIP")
-    _check_size(source, len(tokenizer), vocab_size)
+    _check_size(source, "CLIP", len(tokenizer), vocab_size)
     return tokenizer.backend_tokenizer
 
 
@@ -32,26 +37,26 @@ def load_optimus_tokenizer(bert: str | Path, gpt2: str | Path, config: Mapping[s
     Raises:
         ConfigurationError: if one is not there, or has other tokens than the autoencoder.
     """
-    reader = _load(BertTokenizerFast, bert, "BERT")
-    _check_size(bert, len(reader), config["encoder_vocab_size"])
+    reader = _load(BertTokenizerFast, bert, "BERT", do_lower_case=False)
+    _check_size(bert, "BERT", len(reader), config["encoder_vocab_size"])
     tokenizer = OptimusTokenizer.from_parts(reader, _load(GPT2TokenizerFast, gpt2, "GPT-2"))
-    _check_size(gpt2, len(tokenizer), config["decoder_vocab_size"])
+    _check_size(gpt2, "GPT-2", len(tokenizer), config["decoder_vocab_size"])
     for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
         if getattr(tokenizer, name) != config[name]:
             raise ConfigurationError(f"{gpt2}: its {name} becomes {getattr(tokenizer, name)}, not {config[name]}")
     return tokenizer
 
 
-def _load(kind: type[PreTrainedTokenizerFast], source: str | Path, whose: str) -> Any:
+def _load(kind: type[PreTrainedTokenizerFast], source: str | Path, whose: str, **options: Any) -> Any:
     try:
-        return kind.from_pretrained(str(source))
+        return kind.from_pretrained(str(source), **options)
     except Exception as error:  # tokenizers raises plain Exception for a damaged file, the hub client errors of its own
-        raise ConfigurationError(
-            f"{source}: {whose}'s tokenizer cannot be loaded from there; give a folder that holds its files "
-            "(tokenizer.json, or vocabulary and merges), or connect to the Hugging Face hub once"
-        ) from error
+        raise ConfigurationError(f"{source}: {whose}'s tokenizer cannot be loaded from there; {_REMEDY}") from error
 
 
-def _check_size(source: str | Path, size: int, expected: int) -> None:
+def _check_size(source: str | Path, whose: str, size: int, expected: int) -> None:
+    # The library makes a tokenizer of nothing out of a folder that holds nothing.
     if size != expected:
-        raise ConfigurationError(f"{source}: this tokenizer has {size} tokens, the published model {expected}")
+        raise ConfigurationError(
+            f"{source}: {whose}'s tokenizer has {expected} tokens, the one there {size}; {_REMEDY}"
+        )
