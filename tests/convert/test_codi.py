@@ -129,6 +129,27 @@ def test_the_video_encoders_tower_is_stored_once(folder):
     assert all(key.startswith("temporal.") for key in own)
 
 
+def test_saved_again_the_parts_are_complete_in_themselves(pipe, tmp_path):
+    names = ("text_prompt_encoder", "video_prompt_encoder", "text_tokenizer")
+    AnyToAnyPipeline(**{name: pipe.components[name] for name in names}).save_pretrained(tmp_path)
+    again = AnyToAnyPipeline.from_pretrained(tmp_path)
+    weights = again.video_prompt_encoder.state_dict()
+    assert all(torch.equal(weights[key], x) for key, x in pipe.video_prompt_encoder.state_dict().items())
+    assert again.text_tokenizer(["Abc"]).input_ids == pipe.text_tokenizer(["Abc"]).input_ids
+    texts = ["a rooster"]
+    expected = pipe.text_prompt_encoder.encode(texts).tokens
+    torch.testing.assert_close(again.text_prompt_encoder.encode(texts).tokens, expected, atol=1e-5, rtol=0)
+
+
+def test_a_place_without_room_is_named(convert, tmp_path):
+    source, output = write_checkpoints(tmp_path / "files", audio=True), tmp_path / "codi"
+    output.mkdir()
+    # Something in the way stands for a full disk.
+    (output / ".partial-audio_denoiser").write_text("in the way")
+    with pytest.raises(ConfigurationError, match=r"audio_denoiser: cannot be written .*start again"):
+        convert(source, output)
+
+
 def test_exchange_self_is_the_published_behaviour_and_can_be_set_afterwards(convert, tmp_path):
     source = write_checkpoints(tmp_path / "files", audio=True)
     convert(source, tmp_path / "codi", exchange="self")

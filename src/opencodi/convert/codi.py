@@ -13,6 +13,7 @@ import diffusers
 import torch
 from accelerate import init_empty_weights
 from diffusers import DDIMScheduler
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
@@ -111,7 +112,7 @@ def convert_codi(
     Raises:
         ArgumentError: if ``dtype`` or ``exchange`` is unknown, or ``output`` cannot be a folder.
         ConfigurationError: if a file is damaged, a key is missing, unknown, twice there or wrongly shaped, a tokenizer
-            is not to be had, or ``output`` was begun with other settings.
+            is not to be had, a component cannot be written, or ``output`` was begun with other settings.
     """
     if dtype not in DTYPES:
         raise ArgumentError(f"dtype: {dtype!r} is not one of {', '.join(DTYPES)}")
@@ -127,7 +128,13 @@ def convert_codi(
     for name in todo:
         if progress:
             progress(name, len(record["components"]), len(record["components"]) + len(todo) - todo.index(name))
-        record["components"][name] = _convert(name, files, output, DTYPES[dtype], configs[name], loaded.get(name))
+        try:
+            entry = _convert(name, files, output, DTYPES[dtype], configs[name], loaded.get(name))
+        except (OSError, SafetensorError) as error:
+            raise ConfigurationError(
+                f"{output / name}: cannot be written ({error}); make room and start again"
+            ) from error
+        record["components"][name] = entry
         _write_json(output / RECORD, record)
     present = [name for name in PARTS if name in record["components"]]
     _write_scheduler(output)
@@ -207,6 +214,7 @@ def _convert(
 
     partial = output / f".partial-{name}"
     shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
     if isinstance(net, ClipTextPromptEncoder):
         net.tokenizer = tokenizer
     if isinstance(net, ClipVideoPromptEncoder):
@@ -235,7 +243,6 @@ def _save_beside_image(net: ClipVideoPromptEncoder, folder: Path, image_folder: 
     """Save a video prompt encoder whose vision tower is the image prompt encoder's files, linked or copied."""
     towers = sorted(image_folder.glob("*.safetensors"))
     own = {key: tensor.contiguous() for key, tensor in net.state_dict().items() if key.startswith("temporal.")}
-    folder.mkdir(parents=True)
     net.save_config(folder)
     total = len(towers) + 1
     weight_map = {}
