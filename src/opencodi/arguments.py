@@ -139,21 +139,29 @@ def collect_latents(
 
 def per_output(
     argument: str,
-    value: T | Mapping[str, T],
+    value: T | Mapping[str, T] | None,
     outputs: Iterable[Modality],
-    default: T,
+    defaults: Mapping[str, T],
     check: Callable[[str, Any], T],
 ) -> dict[Modality, T]:
     """Spread one value, or a dictionary of values, over the output modalities.
+
+    Args:
+        argument: its name.
+        value: what was given; None for the default.
+        outputs: what is to be made.
+        defaults: argument → value where none is given.
+        check: refuses a bad value.
 
     Raises:
         ArgumentError: if a key is unknown or not among the outputs, or ``check`` refuses a value.
     """
     outputs = list(outputs)
+    value = defaults[argument] if value is None else value
     if not isinstance(value, Mapping):
         return dict.fromkeys(outputs, check(argument, value))
     check_keys(argument, value, outputs, "which is not among the outputs")
-    return {modality: check(argument, value.get(modality, default)) for modality in outputs}
+    return {modality: check(argument, value.get(modality, defaults[argument])) for modality in outputs}
 
 
 def check_keys(argument: str, given: Iterable[str], allowed: Iterable[Modality], otherwise: str) -> None:

@@ -14,15 +14,16 @@ from .modality import INFO, Modality
 class AnyToAnyOutput:
     """Results per modality; ``None`` where a modality was not asked for.
 
-    Each list is ordered by prompt, then by output of that prompt. With ``output_type="latent"`` each is the batch of
-    denoised latents instead, ``[batch, ...]`` as the modality's codec decodes them.
+    Each list is ordered by prompt, then by output of that prompt. With ``output_type="np"`` each but text is one array of
+    them all instead; with ``"latent"`` each is the batch of denoised latents, ``[batch, ...]`` as the modality's codec
+    decodes them.
 
     Attributes:
         text: sentences, ``list[str]``.
         image: RGB pictures, ``list[PIL.Image.Image]``.
         video: clips, ``list[Video]``; a clip made together with audio carries it as its sound track.
         audio: sounds, ``list[Audio]``.
-        seconds: how long each phase of the call took: ``encode``, ``denoise`` and ``decode``.
+        seconds: how long each phase of the call took, reading its parts included: ``encode``, ``denoise`` and ``decode``.
     """
 
     text: Any = None
@@ -57,13 +58,15 @@ class AnyToAnyOutput:
             The files written, in the order of the modalities.
 
         Raises:
-            ArgumentError: if the results are latents.
+            ArgumentError: if the results are arrays or latents.
             MediaError: if a file cannot be written.
         """
         made = {modality: self[modality] for modality in Modality if self[modality] is not None}
         for modality, items in made.items():
             if not all(isinstance(item, MEDIA_TYPES[modality]) for item in items):
-                raise ArgumentError(f"{modality}: latents cannot be saved as files; call with output_type='pil'")
+                raise ArgumentError(
+                    f"{modality}: only media can be saved as files, not arrays or latents; call with output_type='pil'"
+                )
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         files = []

@@ -1,21 +1,18 @@
 """Any inputs → encode → mix → denoise together → decode → any outputs (paper Figure 2)."""
 
-import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from time import perf_counter
 from typing import Any, ClassVar
 
 import torch
-from diffusers import DiffusionPipeline, ModelMixin
 
 from . import arguments
-from .errors import ArgumentError, ConfigurationError
-from .latents import codecs
+from .errors import ArgumentError
+from .latents import CODECS
+from .loading import LazyPipeline, PartsByModality
 from .media import MEDIA_TYPES
 from .modality import INFO, Modality, parse_modalities
-from .models import read_index, resolve
 from .output import AnyToAnyOutput
 from .prompts import Condition, mix
 from .sampling import sample
@@ -29,10 +26,11 @@ AUTOENCODERS = ["text_autoencoder", "image_autoencoder", "audio_autoencoder", "a
 DENOISERS = list(dict.fromkeys(INFO[modality].denoiser for modality in Modality))
 
 
-class AnyToAnyPipeline(DiffusionPipeline):
+class AnyToAnyPipeline(LazyPipeline):
     """Generates any combination of text, image, video and audio from any combination of them.
 
-    Every component may be ``None``; what is missing only narrows what the pipeline can read or make.
+    Every component may be ``None``; what is missing only narrows what the pipeline can read or make. From a model folder
+    (``from_pretrained``) components are read when they are first needed.
 
     Args:
         text_prompt_encoder, image_prompt_encoder, video_prompt_encoder, audio_prompt_encoder: turn inputs into
@@ -43,6 +41,7 @@ class AnyToAnyPipeline(DiffusionPipeline):
         scheduler: any diffusers scheduler; each output modality works with its own copy.
         exchange: ``"others"``: while they are denoised together, each modality attends to the others; ``"self"``: to
             itself, as the published code does (SPEC §0.1).
+        num_inference_steps, guidance_scale: what a call takes unless it says otherwise.
 
     Example:
         >>> pipe = AnyToAnyPipeline.from_pretrained("stickers")
@@ -72,6 +71,8 @@ class AnyToAnyPipeline(DiffusionPipeline):
         audio_denoiser: Any = None,
         scheduler: Any = None,
         exchange: str = "others",
+        num_inference_steps: int = DEFAULT_STEPS,
+        guidance_scale: float = DEFAULT_GUIDANCE,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -89,47 +90,24 @@ class AnyToAnyPipeline(DiffusionPipeline):
             audio_denoiser=audio_denoiser,
             scheduler=scheduler,
         )
-        self.register_to_config(exchange=exchange)
-
-    @classmethod
-    def from_pretrained(cls, name_or_folder: str | Path, **kwargs: Any) -> "AnyToAnyPipeline":
-        """Load an installed model by name, or a model folder.
-
-        Args:
-            name_or_folder: ``"stickers"``, or a folder with a ``model_index.json``.
-            **kwargs: as for diffusers. ``dtype`` (or ``torch_dtype``) is float32 unless given, whatever the files hold:
-                half precision is slow on CPUs. A component passed as ``None`` is not loaded.
-
-        Raises:
-            ConfigurationError: if there is no such model, or a part of it is missing or damaged.
-        """
-        folder = resolve(name_or_folder)
-        kwargs["dtype"] = kwargs.get("dtype") or kwargs.pop("torch_dtype", None) or torch.float32
-        _import_component_modules(folder)
-        try:
-            pipeline = super().from_pretrained(str(folder), use_safetensors=True, local_files_only=True, **kwargs)
-        except (OSError, ValueError, KeyError, AttributeError, RuntimeError) as error:
-            raise ConfigurationError(f"model {folder} cannot be loaded: {error}") from error
-        # Saved again, a model must not carry the path it was loaded from.
-        pipeline.register_to_config(_name_or_path=folder.name)
-        for name, component in pipeline.components.items():
-            if isinstance(component, ModelMixin):
-                component.register_to_config(_name_or_path=f"{folder.name}/{name}")
-        return pipeline
+        self.register_to_config(
+            exchange=exchange, num_inference_steps=num_inference_steps, guidance_scale=guidance_scale
+        )
 
     @property
-    def prompt_encoders(self) -> dict[Modality, Any]:
+    def defaults(self) -> dict[str, int | float]:
+        """What a call takes for ``num_inference_steps`` and ``guidance_scale`` unless it says otherwise."""
+        return {name: self.config[name] for name in ("num_inference_steps", "guidance_scale")}
+
+    @property
+    def prompt_encoders(self) -> Mapping[Modality, Any]:
         """What this model can read: input modality → prompt encoder."""
-        return self._present({modality: info.prompt_encoder for modality, info in INFO.items()})
+        return PartsByModality(self, {modality: info.prompt_encoder for modality, info in INFO.items()})
 
     @property
-    def denoisers(self) -> dict[Modality, Any]:
+    def denoisers(self) -> Mapping[Modality, Any]:
         """What this model can make: output modality → denoiser. Image and video share one."""
-        return self._present({modality: info.denoiser for modality, info in INFO.items()})
-
-    def _present(self, names: Mapping[Modality, str]) -> dict[Modality, Any]:
-        components = {modality: getattr(self, name) for modality, name in names.items()}
-        return {modality: component for modality, component in components.items() if component is not None}
+        return PartsByModality(self, {modality: info.denoiser for modality, info in INFO.items()})
 
     @torch.no_grad()
     def __call__(
@@ -142,8 +120,8 @@ class AnyToAnyPipeline(DiffusionPipeline):
         *,
         weights: Mapping[str, float | Sequence[float]] | None = None,
         negative_prompt: str | list[str] | None = None,
-        num_inference_steps: int | Mapping[str, int] = DEFAULT_STEPS,
-        guidance_scale: float | Mapping[str, float] = DEFAULT_GUIDANCE,
+        num_inference_steps: int | Mapping[str, int] | None = None,
+        guidance_scale: float | Mapping[str, float] | None = None,
         num_outputs_per_prompt: int = 1,
         generator: Generators = None,
         latents: Mapping[str, torch.Tensor] | None = None,
@@ -151,6 +129,7 @@ class AnyToAnyPipeline(DiffusionPipeline):
         width: int | None = None,
         num_frames: int | None = None,
         seconds: float | None = None,
+        text_decoding: str = "greedy",
         output_type: str = "pil",
         return_dict: bool = True,
         callback_on_step_end: Callable[..., dict[str, Any] | None] | None = None,
@@ -168,9 +147,10 @@ class AnyToAnyPipeline(DiffusionPipeline):
                 weighs each of them.
             negative_prompt: text to steer away from, one for all prompts or one for each; it takes the place of the
                 unconditional half. Without effect where the guidance scale is 1.
-            num_inference_steps: denoising steps, for all outputs or such as ``{"image": 30, "text": 10}``.
+            num_inference_steps: denoising steps, for all outputs or such as ``{"image": 30, "text": 10}``; the model's own
+                number (``defaults``) where not given.
             guidance_scale: classifier-free guidance scale (w of w * conditional + (1 - w) * unconditional), for all
-                outputs or for each; 1 turns it off and halves the work.
+                outputs or for each; 1 turns it off and halves the work. The model's own (``defaults``) where not given.
             num_outputs_per_prompt: results of every prompt, each from noise of its own.
             generator: where all randomness comes from. From a list, each result (ordered by prompt) takes its own
                 generator; a single one gives each result in turn a seed of its own. Noise does not depend on the place
@@ -178,8 +158,10 @@ class AnyToAnyPipeline(DiffusionPipeline):
             latents: initial noise instead of drawn noise, ``{output: [batch, ...]}`` of unit variance.
             height, width: of images and clips, in pixels; the model's own size by default.
             num_frames: of clips; the model's own number by default.
-            seconds: of sounds; the model's own length by default.
-            output_type: ``"pil"`` for media objects (pictures as ``PIL.Image.Image``), ``"latent"`` for latents.
+            seconds: of sounds; the model's own length by default, and the nearest it can make to any other.
+            text_decoding: ``"greedy"``: the likeliest word at each step; ``"sample"``: words drawn with the generator.
+            output_type: ``"pil"`` for media objects (pictures as ``PIL.Image.Image``); ``"np"`` for float32 arrays: images
+                [B, H, W, 3] and video [B, F, H, W, 3] in [0, 1], audio [B, T]; ``"latent"`` for latents.
             return_dict: ``False`` returns the tuple ``(text, image, video, audio)``.
             callback_on_step_end: called after each step as ``callback(pipeline, step, timesteps, tensors)``, where
                 ``tensors["latents"]`` is ``{output: latents}`` and ``timesteps`` is ``{output: timestep}`` of those
@@ -200,13 +182,12 @@ class AnyToAnyPipeline(DiffusionPipeline):
         shares = arguments.collect_weights(weights, inputs)
         negatives = arguments.collect_negatives(negative_prompt, batch_size)
         steps = arguments.per_output(
-            "num_inference_steps", num_inference_steps, wanted, DEFAULT_STEPS, arguments.positive_integer
+            "num_inference_steps", num_inference_steps, wanted, self.config, arguments.positive_integer
         )
-        guidance = arguments.per_output(
-            "guidance_scale", guidance_scale, wanted, DEFAULT_GUIDANCE, arguments.finite_number
-        )
+        guidance = arguments.per_output("guidance_scale", guidance_scale, wanted, self.config, arguments.finite_number)
         arguments.positive_integer("num_outputs_per_prompt", num_outputs_per_prompt)
-        arguments.one_of("output_type", output_type, ("pil", "latent"))
+        arguments.one_of("text_decoding", text_decoding, ("greedy", "sample"))
+        arguments.one_of("output_type", output_type, ("pil", "np", "latent"))
         for name in callback_on_step_end_tensor_inputs:
             arguments.one_of("callback_on_step_end_tensor_inputs", name, self._callback_tensor_inputs)
         self._check_parts(inputs, wanted, negatives)
@@ -214,10 +195,9 @@ class AnyToAnyPipeline(DiffusionPipeline):
         clock: dict[str, float] = {}
 
         # Draw noise of its own for every result and modality
-        codec = codecs(self.components)
         size = {"height": height, "width": width, "num_frames": num_frames, "seconds": seconds}
         num_samples = batch_size * num_outputs_per_prompt
-        shapes = {modality: codec[modality].latent_shape(num_samples, **size) for modality in wanted}
+        shapes = self._latent_shapes(wanted, num_samples, size)
         seeds = sample_seeds(generator, num_samples)
         noise = {
             modality: initial_noise(
@@ -228,16 +208,17 @@ class AnyToAnyPipeline(DiffusionPipeline):
             for modality in wanted
         }
         noise |= arguments.collect_latents(latents, shapes)
-        # Where and in which precision the denoisers run; asked once, since diffusers looks through every module for it
-        place = {"device": self._execution_device, "dtype": self.denoisers[wanted[0]].dtype}
-
         # Encode every input into the shared space, and mix (paper §3.2)
         with _timed(clock, "encode"):
             condition = self.encode_prompts(inputs, shares, batch_size)
             unconditional = self.encode_unconditional(inputs, shares, batch_size, negatives) if guided else condition
+        self._done_with(*PROMPT_ENCODERS)
 
         # Denoise all outputs together, each seeing the others (paper §3.4)
         with _timed(clock, "denoise"), self.progress_bar(total=max(steps.values())) as bar:
+            denoisers = {modality: self._denoiser(modality, wanted) for modality in wanted}
+            # Where and in which precision they run; asked once, since diffusers looks through every module for it
+            place = {"device": self._execution_device, "dtype": denoisers[wanted[0]].dtype}
 
             def after_step(tick: int, timesteps: dict, current: dict) -> dict | None:
                 bar.update()
@@ -248,7 +229,7 @@ class AnyToAnyPipeline(DiffusionPipeline):
                 return (callback_on_step_end(self, tick, timesteps, tensors) or {}).get("latents")
 
             denoised = sample(
-                self.denoisers,
+                denoisers,
                 dict.fromkeys(wanted, self.scheduler),
                 {modality: x.to(**place) for modality, x in noise.items()},
                 _repeat(condition, num_outputs_per_prompt).to(**place),
@@ -260,14 +241,24 @@ class AnyToAnyPipeline(DiffusionPipeline):
                 callback=after_step,
             )
 
+        del denoisers
+        self._done_with(*DENOISERS)
+
         # Decode into what people see, hear and read
         if output_type == "latent":
             result = AnyToAnyOutput(**denoised, seconds=clock)
         else:
+            options = {Modality.TEXT: {"generator": streams(seeds, "words")}} if text_decoding == "sample" else {}
             with _timed(clock, "decode"):
-                result = AnyToAnyOutput.from_media(
-                    {modality: codec[modality].decode(x) for modality, x in denoised.items()}, clock
-                )
+                codecs = {modality: self._codec(modality) for modality in wanted}
+                if output_type == "np":
+                    arrays = {m: codecs[m].decode_arrays(x, **options.get(m, {})) for m, x in denoised.items()}
+                    result = AnyToAnyOutput(**arrays, seconds=clock)
+                else:
+                    media = {m: codecs[m].decode(x, **options.get(m, {})) for m, x in denoised.items()}
+                    result = AnyToAnyOutput.from_media(media, clock)
+            del codecs
+            self._done_with(*AUTOENCODERS)
         self.maybe_free_model_hooks()
         return result if return_dict else result.to_tuple()
 
@@ -299,6 +290,29 @@ class AnyToAnyPipeline(DiffusionPipeline):
         device = self._execution_device
         return mix([condition.to(device) for condition in conditions], weights)
 
+    def _codec(self, modality: Modality, part: Callable[[str], Any] | None = None) -> Any:
+        """Latents ↔ media of one modality; ``part`` says how to get the components it is made of."""
+        kind, names = CODECS[modality]
+        part = part or (lambda name: getattr(self, name))
+        return kind(**{argument: part(name) for argument, name in names.items()})
+
+    def _latent_shapes(
+        self, outputs: list[Modality], num_samples: int, size: Mapping[str, Any]
+    ) -> dict[Modality, tuple[int, ...]]:
+        """Shapes of the latents to make, from the configs alone, so that nothing is loaded for a bad size."""
+        shapes = {m: self._codec(m, self.skeleton).latent_shape(num_samples, **size) for m in outputs}
+        if Modality.VIDEO in outputs:
+            config, frames = self.part_config(INFO[Modality.VIDEO].denoiser), shapes[Modality.VIDEO][2]
+            if config.get("temporal") and frames > config["max_frames"]:
+                raise ArgumentError(
+                    f"num_frames: {frames} frames asked, this model knows positions for {config['max_frames']}"
+                )
+        return shapes
+
+    def _denoiser(self, modality: Modality, outputs: list[Modality]) -> Any:
+        """The network of an output, at least with the sub-layers that these outputs need of it."""
+        return self.held(INFO[modality].denoiser, alignment=len(outputs) > 1, temporal=Modality.VIDEO in outputs)
+
     def _check_parts(self, inputs: arguments.Inputs, outputs: list[Modality], negatives: list[str] | None) -> None:
         """Refuse what this model lacks a part for."""
         needed = {
@@ -310,21 +324,10 @@ class AnyToAnyPipeline(DiffusionPipeline):
             "scheduler": "to make anything",
         }
         for name, purpose in needed.items():
-            if getattr(self, name) is None:
+            if not self.has(name):
                 raise ArgumentError(f"this model has no {name}, which it needs {purpose}")
         if not self.prompt_encoders:
             raise ArgumentError("this model has no prompt encoder; it needs one even without any input")
-
-
-def _import_component_modules(folder: Path) -> None:
-    """Make our own classes loadable by diffusers, whose ``from_pretrained`` knows those of its own libraries.
-
-    Other classes it takes only from modules that are already imported, and it finds out how to load them by looking
-    for its base class among the names of that module.
-    """
-    for entry in read_index(folder).values():
-        if isinstance(entry, list) and str(entry[0]).startswith(f"{__package__}."):
-            vars(importlib.import_module(entry[0])).setdefault("ModelMixin", ModelMixin)
 
 
 def _spread(condition: Condition, batch_size: int) -> Condition:

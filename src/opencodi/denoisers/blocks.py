@@ -12,6 +12,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from .context import Context
+
 
 def zero_init(layer: nn.Module) -> nn.Module:
     """Zero a layer's parameters, so that the residual branch it ends starts as an identity."""
@@ -21,7 +23,10 @@ def zero_init(layer: nn.Module) -> nn.Module:
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Scaled dot-product attention on ``[batch, heads, tokens, head_dim]``; ``bias`` is added to the logits."""
+    """Scaled dot-product attention on ``[batch, heads, tokens, head_dim]``.
+
+    ``bias`` is added to the logits; a boolean one says which tokens count.
+    """
     if query.device.type == "cpu" and query.dtype != torch.float32 and torch.is_grad_enabled():
         # The fused kernel's half-precision backward on the CPU takes about twice as long as plain matrix products.
         with sdpa_kernel(SDPBackend.MATH):
@@ -39,7 +44,10 @@ class AttentionProcessor:
         encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,
     ) -> Tensor:
-        """``hidden_states`` [B, N, C], ``encoder_hidden_states`` [B, M, D] (default: self-attention) -> [B, N, C]."""
+        """``hidden_states`` [B, N, C], ``encoder_hidden_states`` [B, M, D] (default: self-attention) -> [B, N, C].
+
+        ``attention_mask`` [B, 1, 1, M] is True where a token of the other counts.
+        """
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         query, key, value = (
             rearrange(states, "b n (h d) -> b h n d", h=attn.heads)
@@ -82,22 +90,23 @@ class SpatialTransformer(nn.Module):
         self.ff = FeedForward(width, mult=feed_forward_mult, activation_fn="geglu")
         self.proj_out = zero_init(nn.Linear(width, channels))
 
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """``x`` [B, C, *positions], ``context`` [B, N, context_dim] -> like ``x``."""
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        """``x`` [B, C, *positions], ``context`` of tokens [B, N, context_dim] -> like ``x``."""
         tokens = self.proj_in(self.norm(x).flatten(2).transpose(1, 2))
         tokens = tokens + self.attn1(self.norm1(tokens))
         tokens = tokens + self.cross_attention(tokens, context)
         tokens = tokens + self.ff(self.norm3(tokens))
         return x + self.proj_out(tokens).transpose(1, 2).unflatten(2, x.shape[2:])
 
-    def cross_attention(self, tokens: Tensor, context: Tensor) -> Tensor:
+    def cross_attention(self, tokens: Tensor, context: Context) -> Tensor:
         """What the context adds to every token: [B, 1, width] for one context token, else [B, N, width].
 
-        With one key the softmax is 1 whatever the query (SPEC §0.4), so this is exact, and its gradients too.
+        One token needs no attending, exactly, and its gradients do not either (see ``Context``).
         """
-        if context.shape[1] == 1:
-            return self.attn2.to_out[0](self.attn2.to_v(context))
-        return self.attn2(self.norm2(tokens), context)
+        if context.is_single:
+            return context.constant(self.attn2, lambda single: self.attn2.to_out[0](self.attn2.to_v(single)))
+        keys, mask = context.keys()
+        return self.attn2(self.norm2(tokens), keys, attention_mask=mask)
 
 
 class Block(nn.Module):
@@ -124,8 +133,8 @@ class Block(nn.Module):
         self,
         x: Tensor,
         time_embedding: Tensor,
-        context: Tensor | None = None,
-        environment: Tensor | None = None,
+        context: Context | None = None,
+        environment: Context | None = None,
         num_frames: int | None = None,
     ) -> Tensor:
         """``x`` [B, C, h, w], frames of a video folded into the batch, or [B, C * tokens] -> the next feature."""
@@ -141,7 +150,7 @@ class Block(nn.Module):
             x = self._transform(self.alignment, x, environment)
         return x
 
-    def _transform(self, transformer: SpatialTransformer, x: Tensor, context: Tensor) -> Tensor:
+    def _transform(self, transformer: SpatialTransformer, x: Tensor, context: Context) -> Tensor:
         if self.tokens_per_feature is None:
             return transformer(x, context)
         return transformer(x.unflatten(1, (-1, self.tokens_per_feature)), context).flatten(1)

@@ -35,11 +35,10 @@ class RelativePositionBias(nn.Module):
             nn.Linear(1, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, num_heads)
         )
 
-    def forward(self, num_frames: int) -> Tensor:
-        """-> [heads, frames (query), frames (key)]."""
-        weight = self.net[0].weight
-        frames = torch.arange(num_frames, device=weight.device)
-        distances = torch.arange(1 - num_frames, num_frames, device=weight.device, dtype=weight.dtype)
+    def forward(self, num_frames: int, device: torch.device | None = None) -> Tensor:
+        """-> [heads, frames (query), frames (key)], computed on ``device``: offloaded weights cannot tell where."""
+        frames = torch.arange(num_frames, device=device)
+        distances = torch.arange(1 - num_frames, num_frames, device=device, dtype=self.net[0].weight.dtype)
         bias = self.net((distances.sign() * (distances.abs() + 1).log())[:, None])
         return bias[frames[:, None] - frames[None, :] + num_frames - 1].permute(2, 0, 1)
 
@@ -150,7 +149,7 @@ class TemporalBlock(nn.Module):
             raise ArgumentError(f"num_frames: {num_frames} frames, but this model makes {self.attention.max_frames}")
         height = x.shape[2]
         tokens = rearrange(x, "(b f) c h w -> b (h w) f c", f=num_frames)
-        tokens = tokens + self.attention(tokens, self.position_bias(num_frames))
+        tokens = tokens + self.attention(tokens, self.position_bias(num_frames, x.device))
         tokens = tokens + self.feed_forward(tokens)
         x = rearrange(tokens, "b (h w) f c -> (b f) c h w", h=height)
         return x + self.frame_shift(x, num_frames)

@@ -5,7 +5,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -14,12 +14,15 @@ from torch import Tensor, nn
 
 from ..errors import ConfigurationError
 from .blocks import Block, Head, PromptMap, SpatialTransformer, TimeEmbedding, zero_init
+from .context import Context
 
 
 class Denoiser(ModelMixin, ConfigMixin):
     """Base of the denoisers: builds the topology from ``self.config`` and runs it."""
 
     tokens_per_feature: int | None = None
+    # A network may be loaded without the parts that a call does not need.
+    _keys_to_ignore_on_load_unexpected: ClassVar = [r"^environment_encoder\.", r"\.alignment\.", r"\.temporal\."]
 
     # The layers that a subclass supplies; widths are feature channels.
 
@@ -191,39 +194,52 @@ class Denoiser(ModelMixin, ConfigMixin):
         """Sample -> (features with any frames in the batch axis, number of frames or None)."""
         return sample, None
 
+    def context(self, encoder_hidden_states: Tensor, mask: Tensor | None = None) -> Context:
+        """Prompt tokens [B, N, cross_attention_dim] and their mask [B, N], to pass to ``forward`` again and again.
+
+        What a prompt of one token adds everywhere is then computed once, not at every step.
+        """
+        return Context(encoder_hidden_states * self.config.context_scale, mask)
+
     def forward(
         self,
         sample: Tensor,
         timesteps: Tensor,
-        encoder_hidden_states: Tensor,
-        environment_hidden_states: Tensor | None = None,
+        encoder_hidden_states: Tensor | Context,
+        environment_hidden_states: Tensor | Context | None = None,
     ) -> Tensor:
         """Predict the scheduler's target (noise, velocity or flow) from a noisy latent.
 
         Args:
             sample: image [B, C, H, W], video [B, C, F, H, W], audio [B, C, T, M] or text [B, D].
             timesteps: [B], whole or fractional.
-            encoder_hidden_states: prompt tokens [B, N, cross_attention_dim].
-            environment_hidden_states: tokens [B, n, environment_dim] that the alignment sub-layers attend to; None
-                skips those sub-layers (one output modality).
+            encoder_hidden_states: prompt tokens [B, N, cross_attention_dim], or what ``context`` made of them.
+            environment_hidden_states: tokens [B, n, environment_dim] that the alignment sub-layers attend to, or a
+                ``Context`` of them; None skips those sub-layers (one output modality).
 
         Returns:
             Tensor of the shape of ``sample``.
         """
         x, num_frames = self._fold(sample)
-        context = encoder_hidden_states.to(sample.dtype) * self.config.context_scale
-        layout = None if self.prompt_map is None else self.prompt_map(context[:, 0], x.shape[2:])
-        per_sample = [layout, self.time_embedding(timesteps, sample.dtype), context, environment_hidden_states]
+        prompt, environment = encoder_hidden_states, environment_hidden_states
+        if isinstance(prompt, Tensor):
+            prompt = self.context(prompt.to(sample.dtype))
+        if isinstance(environment, Tensor):
+            environment = Context(environment)
+        time_embedding = self.time_embedding(timesteps, sample.dtype)
         if num_frames is not None:
-            per_sample = [None if t is None else t.repeat_interleave(num_frames, dim=0) for t in per_sample]
-        x = self._run(x, *per_sample, num_frames)
+            time_embedding = time_embedding.repeat_interleave(num_frames, dim=0)
+            prompt = prompt.repeated(frames=num_frames)
+            environment = None if environment is None else environment.repeated(frames=num_frames)
+        x = self._run(x, time_embedding, prompt, environment, num_frames)
         return x if num_frames is None else x.unflatten(0, (-1, num_frames)).transpose(1, 2)
 
-    def _run(self, x: Tensor, layout: Tensor | None, *states: Any) -> Tensor:
+    def _run(self, x: Tensor, time_embedding: Tensor, prompt: Context, *states: Any) -> Tensor:
+        size, states = tuple(x.shape[2:]), (time_embedding, prompt, *states)
         # The CPU's group norm crashes in the backward pass of frozen weights on channels-last input (torch 2.13).
         x = self.conv_in(x.contiguous())
-        if layout is not None:
-            x = x + layout
+        if self.prompt_map is not None:
+            x = x + prompt.constant((self.prompt_map, size), lambda tokens: self.prompt_map(tokens[:, 0], size))
         skips = [x]
         for block in self.encoder:
             x = block(x, *states)
@@ -234,7 +250,10 @@ class Denoiser(ModelMixin, ConfigMixin):
             # The published networks decode cat(mid, mid) first: their list of skips is overwritten (SPEC §0.2).
             skips[-1] = x
         for block in self.decoder:
-            x = block(torch.cat([x, skips.pop()], dim=1), *states)
+            skip = skips.pop()
+            # An odd side is halved rounding up, so the way back may be one position too long.
+            x = x[(..., *map(slice, skip.shape[2:]))]
+            x = block(torch.cat([x, skip], dim=1), *states)
         return self.conv_out(x)
 
     def environment(self, sample: Tensor, timesteps: Tensor) -> Tensor:
@@ -281,7 +300,8 @@ class Denoiser(ModelMixin, ConfigMixin):
         unknown = sorted(set(changes) - set(config))
         if unknown:
             raise ConfigurationError(f"{unknown[0]}: not a config value of {type(self).__name__}")
-        extended = type(self)(**{**config, **changes}).to(self.device, self.dtype)
+        extended = type(self)(**{**config, **changes})
+        nn.Module.to(extended, self.device, self.dtype)  # the library's own ``to`` warns of any cast
         ours, theirs = self.state_dict(), extended.state_dict()
         for name in sorted(set(theirs) ^ set(ours)):
             if not (name in theirs and (is_alignment(name) or is_temporal(name))):

@@ -1,8 +1,9 @@
 """Media ↔ latents: an autoencoder per modality, and codecs that hide what they need around it.
 
 ``codecs(components)[modality]`` has, for every modality, ``latent_shape(batch_size, **size)``,
-``encode(media, **size)``, ``decode(latents)`` and ``defaults``; ``size`` is any of height, width (pixels), num_frames
-and seconds, of which each takes what it needs. Latents are normalised: what the denoisers see.
+``encode(media, **size)``, ``decode(latents)`` to media, ``decode_arrays(latents)`` to numbers (sentences stay lists) and
+``defaults``; ``size`` is any of height, width (pixels), num_frames and seconds, of which each takes what it needs. Latents
+are normalised: what the denoisers see.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,8 @@ class Codec(Protocol):
     def encode(self, media: Sequence[Any], **size: Any) -> Tensor: ...
 
     def decode(self, latents: Tensor) -> list[Any]: ...
+
+    def decode_arrays(self, latents: Tensor) -> Any: ...
 
 
 CODECS: dict[Modality, tuple[type, dict[str, str]]] = {

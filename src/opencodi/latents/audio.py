@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, ConfigMixin, ModelMixin
@@ -171,6 +172,10 @@ class AudioCodec:
         # A HiFi-GAN adds a few samples of its own (32 in the published one).
         waveform = waveform[:, : mel.shape[1] * config.hop_length].float().clamp(-1, 1)
         return [Audio(samples, config.sample_rate) for samples in waveform.cpu().numpy()]
+
+    def decode_arrays(self, latents: torch.Tensor) -> np.ndarray:
+        """Latents [B, C, t, m] → float32 samples [B, S]."""
+        return np.stack([audio.samples for audio in self.decode(latents)])
 
     def _num_frames(self, seconds: float | None) -> int:
         seconds = self.defaults["seconds"] if seconds is None else seconds

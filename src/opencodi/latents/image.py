@@ -132,8 +132,14 @@ class ImageCodec:
 
     def decode(self, latents: torch.Tensor) -> list[Image.Image]:
         """Latents [B, C, h, w] → RGB images."""
-        pixel_values = self.autoencoder.decode(latents.to(self.autoencoder.dtype))
-        return [Image.fromarray(frame) for frame in to_uint8(pixel_values)]
+        return [Image.fromarray(picture) for picture in to_uint8(self._pixel_values(latents))]
+
+    def decode_arrays(self, latents: torch.Tensor) -> np.ndarray:
+        """Latents [B, C, h, w] → float32 [B, H, W, 3] in [0, 1]."""
+        return to_unit_range(self._pixel_values(latents))
+
+    def _pixel_values(self, latents: torch.Tensor) -> torch.Tensor:
+        return self.autoencoder.decode(latents.to(self.autoencoder.dtype))
 
 
 def to_pixel_values(image: Image.Image | np.ndarray) -> torch.Tensor:
@@ -145,3 +151,8 @@ def to_uint8(pixel_values: torch.Tensor) -> np.ndarray:
     """Pixel values [..., 3, H, W], clamped to [-1, 1] → uint8 [..., H, W, 3]."""
     scaled = (pixel_values.float().clamp(-1, 1) + 1) * 127.5
     return scaled.round().byte().movedim(-3, -1).cpu().numpy()
+
+
+def to_unit_range(pixel_values: torch.Tensor) -> np.ndarray:
+    """Pixel values [..., 3, H, W], clamped to [-1, 1] → float32 [..., H, W, 3] in [0, 1]."""
+    return ((pixel_values.float().clamp(-1, 1) + 1) / 2).movedim(-3, -1).cpu().numpy()

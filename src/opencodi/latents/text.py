@@ -223,7 +223,7 @@ class TextAutoencoder(ModelMixin, ConfigMixin):
         max_length: int | None = None,
         do_sample: bool = False,
         temperature: float = 1.0,
-        generator: torch.Generator | None = None,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
     ) -> torch.Tensor:
         """Normalised latents [B, D] → token ids [B, at most max_length], from ``<bos>``; ended sentences are padded.
 
@@ -233,7 +233,8 @@ class TextAutoencoder(ModelMixin, ConfigMixin):
             do_sample: draw each token from its distribution; otherwise take the likeliest, so that a sentence does not
                 depend on the others of its batch.
             temperature: divides the logits before drawing.
-            generator: source of the draws.
+            generator: source of the draws; from a list, each sentence takes its own, and then does not depend on the
+                others of its batch.
         """
         raw = denormalise(latents, self.config)
         max_length = min(max_length or self.config.sample_length, self.config.decoder_max_length - 1)
@@ -244,9 +245,7 @@ class TextAutoencoder(ModelMixin, ConfigMixin):
             logits, cache = self._step(raw, ids[:, -1:], cache, past_length=ids.shape[1] - 1)
             logits = logits[:, -1].float()
             if do_sample:
-                device = generator.device if generator else logits.device
-                probabilities = (logits / temperature).softmax(-1).to(device)
-                token = torch.multinomial(probabilities, 1, generator=generator).to(ids.device)
+                token = _draw((logits / temperature).softmax(-1), generator)
             else:
                 token = logits.argmax(-1, keepdim=True)
             token = token.masked_fill(ended, self.config.pad_token_id)
@@ -292,6 +291,14 @@ class TextAutoencoder(ModelMixin, ConfigMixin):
         return F.linear(hidden, self.decoder.wte.weight), cache
 
 
+def _draw(probabilities: torch.Tensor, generator: torch.Generator | Sequence[torch.Generator] | None) -> torch.Tensor:
+    """One token [B, 1] from each row of probabilities [B, V], drawn where the generator lives."""
+    if isinstance(generator, Sequence):
+        return torch.cat([_draw(row[None], own) for row, own in zip(probabilities, generator)])
+    device = generator.device if generator else probabilities.device
+    return torch.multinomial(probabilities.to(device), 1, generator=generator).to(probabilities.device)
+
+
 class TextCodec:
     """Sentences ↔ latents [B, D].
 
@@ -325,11 +332,14 @@ class TextCodec:
         """Sentences → latents [B, D]."""
         return self.autoencoder.encode(**self.tokenize(texts))
 
-    def decode(self, latents: torch.Tensor) -> list[str]:
-        """Latents [B, D] → sentences, the likeliest word at each step."""
-        ids = self.autoencoder.generate(latents.to(self.autoencoder.dtype))
+    def decode(self, latents: torch.Tensor, generator: Sequence[torch.Generator] | None = None) -> list[str]:
+        """Latents [B, D] → sentences: the likeliest word at each step, or drawn words if there is a generator for each."""
+        latents = latents.to(self.autoencoder.dtype)
+        ids = self.autoencoder.generate(latents, do_sample=generator is not None, generator=generator)
         texts = [text.strip() for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
         return [without_repeats(text) for text in texts] if self.autoencoder.config.drop_repeats else texts
+
+    decode_arrays = decode
 
 
 def without_repeats(text: str) -> str:

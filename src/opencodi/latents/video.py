@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from einops import rearrange
 
 from ..errors import ArgumentError
 from ..media import Video, fit_square_frames, sample_frames
-from .image import ImageAutoencoder, ImageCodec, to_pixel_values, to_uint8
+from .image import ImageAutoencoder, ImageCodec, to_pixel_values, to_uint8, to_unit_range
 
 FRAMES_AT_ONCE = 32
 """Frames in one call of the autoencoder, so that long clips need no more memory than short ones."""
@@ -51,7 +52,14 @@ class VideoCodec:
 
     def decode(self, latents: torch.Tensor) -> list[Video]:
         """Latents [B, C, F, h, w] → clips without sound, at the model's frame rate."""
+        clips = to_uint8(self._pixel_values(latents))
+        return [Video(frames, self.autoencoder.config.sample_fps) for frames in clips]
+
+    def decode_arrays(self, latents: torch.Tensor) -> np.ndarray:
+        """Latents [B, C, F, h, w] → float32 [B, F, H, W, 3] in [0, 1]."""
+        return to_unit_range(self._pixel_values(latents))
+
+    def _pixel_values(self, latents: torch.Tensor) -> torch.Tensor:
         single = rearrange(latents.to(self.autoencoder.dtype), "b c f h w -> (b f) c h w")
         pixels = torch.cat([self.autoencoder.decode(frames).cpu() for frames in single.split(FRAMES_AT_ONCE)])
-        clips = to_uint8(rearrange(pixels, "(b f) c h w -> b f c h w", b=latents.shape[0]))
-        return [Video(frames, self.autoencoder.config.sample_fps) for frames in clips]
+        return rearrange(pixels, "(b f) c h w -> b f c h w", b=latents.shape[0])

@@ -13,6 +13,7 @@ from pathlib import Path
 from ..errors import ConfigurationError
 
 INDEX = "model_index.json"
+INDEX_ENDING = ".safetensors.index.json"
 
 
 @dataclass(frozen=True)
@@ -82,11 +83,44 @@ def read_index(folder: Path) -> dict:
         raise ConfigurationError(f"{folder / INDEX} cannot be read: {error}") from error
 
 
+def check_files(part: Path) -> None:
+    """See that the folder of a part is there, and that its weights, if it is a network, are complete.
+
+    Only headers and sizes are read, so that a damaged model is noticed before its parts are needed.
+
+    Raises:
+        ConfigurationError: if something is missing or cut; the message names it.
+    """
+    if not part.is_dir():
+        raise ConfigurationError(f"model {part.parent} cannot be loaded: its part {part.name} is missing")
+    config, weights = part / "config.json", {path.name for path in part.glob("*.safetensors")}
+    try:
+        network = config.is_file() and isinstance(json.loads(config.read_text(encoding="utf-8")), dict)
+        indices = [json.loads(index.read_text(encoding="utf-8")) for index in part.glob(f"*{INDEX_ENDING}")]
+        shards = {name for index in indices for name in index["weight_map"].values()}
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise ConfigurationError(f"model {part.parent} cannot be loaded: {part} is damaged: {error}") from error
+    missing = sorted(shards - weights) or (["*.safetensors"] if network and not weights else [])
+    if missing:
+        raise ConfigurationError(f"model {part.parent} cannot be loaded: {part / missing[0]} is missing; restore it")
+    for name in weights:
+        header, start = _read_header(part / name)
+        end = start + max((entry["data_offsets"][1] for entry in header.values()), default=0)
+        if (part / name).stat().st_size != end:
+            raise ConfigurationError(f"model {part.parent} cannot be loaded: {part / name} is incomplete; restore it")
+
+
 def _count_parameters(weights: Path) -> int:
-    """Number of values in a safetensors file, from its header: 8 bytes of length, then JSON."""
+    """Number of values in a safetensors file."""
+    return sum(math.prod(entry["shape"]) for entry in _read_header(weights)[0].values())
+
+
+def _read_header(weights: Path) -> tuple[dict[str, dict], int]:
+    """What a safetensors file says of its tensors, and where their data begin: 8 bytes of length, JSON, data."""
     try:
         with weights.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length))
     except (OSError, ValueError, MemoryError, OverflowError) as error:
         raise ConfigurationError(f"{weights} is not a readable safetensors file; restore it") from error
-    return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+    return {name: entry for name, entry in header.items() if name != "__metadata__"}, 8 + length

@@ -1,9 +1,12 @@
 """Classifier-free guidance: how far a prediction is pushed from "anything" towards the prompt."""
 
-from collections.abc import Callable
-
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from ..denoisers import Context
+from ..denoisers.topology import Denoiser
+from ..prompts import Condition
 
 
 def guide(unconditional: Tensor, conditional: Tensor, scale: float) -> Tensor:
@@ -11,23 +14,45 @@ def guide(unconditional: Tensor, conditional: Tensor, scale: float) -> Tensor:
     return unconditional + scale * (conditional - unconditional)
 
 
+def guidance_context(
+    denoiser: Denoiser, condition: Condition, unconditional: Condition | None, scale: float, dtype: torch.dtype
+) -> Context:
+    """The prompt of a whole trajectory, as ``guided_prediction`` takes it.
+
+    Args:
+        denoiser: the network that will attend to it.
+        condition: the mixed prompt, tokens [B, N, D].
+        unconditional: the negative or empty prompt [B, M, D]; not needed, and not used, at scale 1.
+        scale: guidance scale.
+        dtype: of the latents.
+
+    Returns:
+        The unconditional half, then the conditional one; at scale 1 the latter alone.
+    """
+    if scale == 1:
+        return denoiser.context(condition.tokens.to(dtype), condition.mask)
+    halves, length = (unconditional, condition), max(unconditional.tokens.shape[1], condition.tokens.shape[1])
+    missing = [length - half.tokens.shape[1] for half in halves]
+    tokens = torch.cat([F.pad(half.tokens.to(dtype), (0, 0, 0, pad)) for half, pad in zip(halves, missing)])
+    mask = torch.cat([F.pad(half.mask, (0, pad)) for half, pad in zip(halves, missing)])
+    return denoiser.context(tokens, mask)
+
+
 def guided_prediction(
-    denoise: Callable[..., Tensor],
+    denoiser: Denoiser,
     sample: Tensor,
     timesteps: Tensor,
-    condition: Tensor,
-    unconditional: Tensor | None,
+    prompt: Context,
     scale: float,
-    environment: Tensor | None = None,
+    environment: Context | None = None,
 ) -> Tensor:
     """One guided prediction, in one batched pass.
 
     Args:
-        denoise: a denoiser.
+        denoiser: the network.
         sample: noisy latent [B, ...].
         timesteps: [B].
-        condition: prompt tokens [B, N, D].
-        unconditional: tokens [B, N, D] of the negative or empty prompt; not needed, and not used, at scale 1.
+        prompt: from ``guidance_context``.
         scale: guidance scale; 1 is the plain conditional prediction, at half the cost.
         environment: environment tokens [B, n, E] or None; the same for both halves.
 
@@ -35,9 +60,7 @@ def guided_prediction(
         Prediction [B, ...] of the shape of ``sample``.
     """
     if scale == 1:
-        return denoise(sample, timesteps, condition, environment)
-    doubled = None if environment is None else torch.cat([environment, environment])
-    prediction = denoise(
-        torch.cat([sample, sample]), torch.cat([timesteps, timesteps]), torch.cat([unconditional, condition]), doubled
-    )
+        return denoiser(sample, timesteps, prompt, environment)
+    doubled = None if environment is None else environment.repeated(halves=2)
+    prediction = denoiser(torch.cat([sample, sample]), torch.cat([timesteps, timesteps]), prompt, doubled)
     return guide(*prediction.chunk(2), scale)

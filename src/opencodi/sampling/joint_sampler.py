@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from ..denoisers.alignment import Exchange, exchanged
+from ..denoisers.context import Context
 from ..errors import ArgumentError
 from ..modality import Modality
 from ..prompts import Condition
-from .guidance import guided_prediction
+from .guidance import guidance_context, guided_prediction
 
 Latents = dict[Modality, Tensor]
 StepCallback = Callable[[int, dict[Modality, Tensor], Latents], Latents | None]
@@ -80,6 +81,10 @@ def sample(
     timesteps = {modality: scheduler.timesteps for modality, scheduler in schedulers.items()}
     # Flow matching schedulers have neither of these two: their noise has unit variance and goes in as it is.
     latents = {m: x * getattr(schedulers[m], "init_noise_sigma", 1.0) for m, x in latents.items()}
+    prompts = {
+        modality: guidance_context(denoisers[modality], condition, unconditional, guidance_scale[modality], x.dtype)
+        for modality, x in latents.items()
+    }
     steps_done = dict.fromkeys(latents, 0)
     environments: dict[Modality, Tensor] = {}
 
@@ -97,13 +102,12 @@ def sample(
             for modality in latents:  # only those whose latent changed since the last tick
                 if modality not in environments:
                     environments[modality] = denoisers[modality].environment(*current(modality))
-        seen = exchanged(environments, exchange)
+        seen = {modality: Context(tokens) for modality, tokens in exchanged(environments, exchange).items()}
         predictions = {
             modality: guided_prediction(
                 denoisers[modality],
                 *current(modality),
-                condition.tokens,
-                None if unconditional is None else unconditional.tokens,
+                prompts[modality],
                 guidance_scale[modality],
                 seen.get(modality),
             )

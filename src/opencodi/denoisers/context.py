@@ -1,0 +1,57 @@
+"""What cross-attention listens to: the tokens of a prompt or of the other modalities' environments."""
+
+from collections.abc import Callable, Hashable
+from typing import Self
+
+import torch
+from torch import Tensor
+
+
+class Context:
+    """Tokens for the cross-attentions of a denoiser, and what each attention makes of a single one.
+
+    With one key the softmax is 1 whatever the query, so a cross-attention adds one vector to all positions (SPEC §0.4). Each
+    attention computes its vector when it first meets the context; kept by a sampler for a trajectory (the prompt) or a step
+    (the environment), the context makes it do so once. With weights that change in between, make a new one.
+
+    Args:
+        tokens: [B, N, D].
+        mask: bool [B, N], True where a token counts, at least one of each row; None if all do.
+    """
+
+    def __init__(self, tokens: Tensor, mask: Tensor | None = None):
+        self.tokens = tokens
+        self.mask = None if mask is None or mask.all() else mask
+        self.halves = self.frames = 1
+        self._constants: dict[Hashable, Tensor] = {}
+
+    def repeated(self, halves: int = 1, frames: int = 1) -> Self:
+        """The same for a larger batch: all of it ``halves`` times over (guidance), each sample ``frames`` times (video).
+
+        What was computed and what will be is shared with this one.
+        """
+        larger = type(self)(self.tokens, self.mask)
+        larger.halves, larger.frames = halves * self.halves, frames * self.frames
+        larger._constants = self._constants
+        return larger
+
+    @property
+    def is_single(self) -> bool:
+        """Whether there is one token for each sample."""
+        return self.tokens.shape[1] == 1
+
+    def constant(self, layer: Hashable, compute: Callable[[Tensor], Tensor]) -> Tensor:
+        """``compute(tokens)`` [B, ...], computed once for this layer, spread over the batch."""
+        if layer not in self._constants:
+            self._constants[layer] = compute(self.tokens)
+        return self._spread(self._constants[layer])
+
+    def keys(self) -> tuple[Tensor, Tensor | None]:
+        """Tokens [batch, N, D] and their mask [batch, 1, 1, N] or None, spread over the batch."""
+        mask = None if self.mask is None else self._spread(self.mask)[:, None, None]
+        return self._spread(self.tokens), mask
+
+    def _spread(self, x: Tensor) -> Tensor:
+        if self.halves > 1:
+            x = torch.cat([x] * self.halves)
+        return x.repeat_interleave(self.frames, dim=0) if self.frames > 1 else x
