@@ -33,9 +33,9 @@ class AnyToAnyOutput:
     seconds: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def from_media(cls, media: Mapping[Modality, list[Any]], seconds: dict[str, float]) -> "AnyToAnyOutput":
+    def from_media(cls, media: Mapping[Modality, list[Any]]) -> "AnyToAnyOutput":
         """Collect decoded media; clips made together with sounds get them as sound tracks."""
-        output = cls(**media, seconds=seconds)
+        output = cls(**media)
         if output.video is not None and output.audio is not None:
             output.video = [replace(clip, audio=sound) for clip, sound in zip(output.video, output.audio)]
         return output

@@ -208,6 +208,7 @@ class AnyToAnyPipeline(LazyPipeline):
             for modality in wanted
         }
         noise |= arguments.collect_latents(latents, shapes)
+
         # Encode every input into the shared space, and mix (paper §3.2)
         with _timed(clock, "encode"):
             condition = self.encode_prompts(inputs, shares, batch_size)
@@ -240,25 +241,20 @@ class AnyToAnyPipeline(LazyPipeline):
                 generator=streams(seeds, "steps"),
                 callback=after_step,
             )
-
-        del denoisers
+            del denoisers
         self._done_with(*DENOISERS)
 
         # Decode into what people see, hear and read
         if output_type == "latent":
-            result = AnyToAnyOutput(**denoised, seconds=clock)
+            result = AnyToAnyOutput(**denoised)
         else:
+            decode = "decode_arrays" if output_type == "np" else "decode"
             options = {Modality.TEXT: {"generator": streams(seeds, "words")}} if text_decoding == "sample" else {}
             with _timed(clock, "decode"):
-                codecs = {modality: self._codec(modality) for modality in wanted}
-                if output_type == "np":
-                    arrays = {m: codecs[m].decode_arrays(x, **options.get(m, {})) for m, x in denoised.items()}
-                    result = AnyToAnyOutput(**arrays, seconds=clock)
-                else:
-                    media = {m: codecs[m].decode(x, **options.get(m, {})) for m, x in denoised.items()}
-                    result = AnyToAnyOutput.from_media(media, clock)
-            del codecs
+                made = {m: getattr(self._codec(m), decode)(x, **options.get(m, {})) for m, x in denoised.items()}
+            result = AnyToAnyOutput(**made) if output_type == "np" else AnyToAnyOutput.from_media(made)
             self._done_with(*AUTOENCODERS)
+        result.seconds = clock
         self.maybe_free_model_hooks()
         return result if return_dict else result.to_tuple()
 
