@@ -2,6 +2,7 @@
 
 from itertools import combinations
 
+import numpy as np
 import pytest
 import torch
 from diffusers import (
@@ -311,6 +312,61 @@ def test_sizes_can_be_chosen(pipe):
     assert out.image[0].size == (24, 8)
     assert out.video[0].frames.shape == (2, 8, 24, 3)
     assert out.audio[0].samples.shape == (8192,)
+
+
+def test_odd_sizes_and_other_lengths_can_be_made(pipe):
+    """Sides that the autoencoder takes but that the denoiser halves unevenly; seconds to the nearest that can be made."""
+    size = {"height": 12, "width": 20, "num_frames": 5, "seconds": 0.2}
+    out = pipe(outputs=["image", "video", "audio"], num_inference_steps=1, **size)
+    assert out.image[0].size == (20, 12)
+    assert out.video[0].frames.shape == (5, 12, 20, 3)
+    assert out.audio[0].samples.shape == (3072,)
+    assert pipe(outputs=["video"], num_inference_steps=1, num_frames=1).video[0].frames.shape == (1, 16, 16, 3)
+    assert pipe(outputs=["video"], num_inference_steps=1, num_frames=30).video[0].frames.shape == (30, 16, 16, 3)
+
+
+def test_words_can_be_drawn_with_the_generator(pipe):
+    call = {"text": ["a rooster", "a red apple"], "outputs": ["text"], "num_inference_steps": 1}
+    greedy = pipe(**call, generator=[seeded(0), seeded(1)]).text
+    drawn = [pipe(**call, text_decoding="sample", generator=[seeded(s), seeded(s + 1)]).text for s in (0, 0, 7)]
+    assert drawn[0] == drawn[1]
+    assert drawn[0] != drawn[2] and drawn[0] != greedy
+    # A sentence does not depend on the others of its batch.
+    alone = pipe(
+        text="a red apple", outputs=["text"], num_inference_steps=1, text_decoding="sample", generator=seeded(1)
+    )
+    assert alone.text == drawn[0][1:]
+
+
+def test_results_can_be_had_as_arrays(pipe):
+    call = {"text": "a rooster", "outputs": "all", "num_inference_steps": 1, "num_outputs_per_prompt": 2}
+    arrays, media = (pipe(**call, generator=seeded(), output_type=kind) for kind in ("np", "pil"))
+    assert arrays.text == media.text
+    assert (arrays.image.shape, arrays.video.shape, arrays.audio.shape) == (
+        (2, 16, 16, 3),
+        (2, 3, 16, 16, 3),
+        (2, 4096),
+    )
+    assert {arrays.image.dtype, arrays.video.dtype, arrays.audio.dtype} == {np.dtype("float32")}
+    for made, shown in ((arrays.image[1], np.asarray(media.image[1])), (arrays.video[1], media.video[1].frames)):
+        assert made.min() >= 0 and made.max() <= 1
+        assert np.abs(made * 255 - shown).max() < 0.51
+    assert np.array_equal(arrays.audio[1], media.audio[1].samples)
+    with pytest.raises(ArgumentError, match="not arrays or latents"):
+        arrays.save("nowhere")
+
+
+def test_a_model_says_how_many_steps_it_takes_by_default(pipe):
+    assert pipe.defaults == {"num_inference_steps": 20, "guidance_scale": 3.0}
+    own = tiny.pipeline(num_inference_steps=3, guidance_scale=1.0)
+    assert own.defaults == {"num_inference_steps": 3, "guidance_scale": 1.0}
+    ticks = []
+    own(text="a rooster", callback_on_step_end=lambda pipe, step, timesteps, tensors: ticks.append(step))
+    assert ticks == [0, 1, 2]
+    assert torch.equal(
+        latents(own, text="a rooster", guidance_scale=None)["image"],
+        latents(own, text="a rooster", guidance_scale=1)["image"],
+    )
 
 
 def test_the_phases_are_timed(pipe):

@@ -224,6 +224,7 @@ class LazyPipeline(DiffusionPipeline):
         }
         if held is not None and all(held.config[each] for each, needed in wanted.items() if needed):
             return held
+        del held  # or it would be in memory beside its successor
         return self._load(name, **{each: False for each, needed in wanted.items() if not needed})
 
     def part_config(self, name: str) -> Mapping[str, Any]:

@@ -7,7 +7,8 @@ import torch
 
 from opencodi.denoisers import FlatUNet, UNet
 from opencodi.errors import ArgumentError, ConfigurationError
-from opencodi.modality import Modality
+from opencodi.modality import INFO, Modality
+from tests.denoisers import reference
 from tests.denoisers.tiny_nets import audio_net, image_net, joint_nets, noise, prompt, randomise, text_net
 
 BUILDERS = {Modality.TEXT: text_net, Modality.IMAGE: image_net, Modality.AUDIO: audio_net}
@@ -170,3 +171,33 @@ def test_more_frames_than_positions_are_refused_by_number():
     net = image_net(temporal=True)
     with pytest.raises(ArgumentError, match="num_frames: 5 frames asked, this model knows positions for 4"):
         net(torch.zeros(1, 3, 5, 8, 8), torch.tensor([1]), torch.zeros(1, 1, 12))
+
+
+@pytest.mark.parametrize(
+    ("modality", "shape"),
+    [
+        (Modality.IMAGE, (4, 6, 13)),
+        (Modality.VIDEO, (4, 3, 7, 10)),
+        (Modality.VIDEO, (4, 1, 5, 5)),
+        (Modality.AUDIO, (8, 25, 16)),
+        (Modality.AUDIO, (8, 3, 16)),
+    ],
+)
+@torch.no_grad()
+def test_any_size_comes_back_as_it_went_in(modality, shape):
+    """Four levels, as published: sides that are no multiples of 8 are halved rounding up and cut on the way back."""
+    net = reference.network(INFO[modality].denoiser.removesuffix("_denoiser"))
+    x, context = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0)), torch.zeros(1, 1, 48)
+    out = net(x, torch.tensor([500]), context, net.environment(x, torch.tensor([500])))
+    assert out.shape == x.shape and out.isfinite().all()
+
+
+def test_an_odd_side_is_cut_only_where_it_is_odd():
+    net, (even, odd) = joint_nets()[Modality.IMAGE], (torch.randn(1, 3, side, 8) for side in (8, 7))
+    hooked = []
+    handle = net.decoder[-1].register_forward_pre_hook(lambda module, given: hooked.append(given[0].shape[-2:]))
+    with torch.no_grad():
+        for x in (even, odd):
+            net(x, torch.tensor([5.0]), prompt(1))
+    handle.remove()
+    assert hooked == [(8, 8), (7, 8)]

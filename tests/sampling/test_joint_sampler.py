@@ -74,6 +74,43 @@ def test_a_joint_run_is_joint_forward_and_a_step_again_and_again():
     torch.testing.assert_close(run(noise(*PAIR), scale=1.0), latents, atol=1e-4, rtol=1e-4)
 
 
+@torch.no_grad()
+def test_a_guided_joint_run_is_the_same_by_hand_with_nothing_kept():
+    scheduler = DDIMScheduler.from_config(SCHEDULERS["ddim"].config)
+    scheduler.set_timesteps(3)
+    latents, nets = noise(*PAIR), joint_nets()
+    for t in scheduler.timesteps:
+        negative, positive = (
+            joint_forward(nets, latents, dict.fromkeys(PAIR, t.expand(2)), prompt(seed=seed)) for seed in (8, 9)
+        )
+        guided = {m: negative[m] + 2.0 * (positive[m] - negative[m]) for m in PAIR}
+        latents = {m: scheduler.step(guided[m], t, latents[m]).prev_sample for m in PAIR}
+    torch.testing.assert_close(run(noise(*PAIR)), latents, atol=1e-4, rtol=1e-4)
+
+
+def test_prompts_are_projected_once_and_environments_once_a_step():
+    net, seen = joint_nets()[IMAGE], []
+    handles = [
+        module.register_forward_hook(lambda *_, name=name: seen.append(name))
+        for name, module in net.named_modules()
+        if name.endswith(".attn2.to_v")
+    ]
+    run(noise(*PAIR), steps=3)
+    for handle in handles:
+        handle.remove()
+    times = {name: seen.count(name) for name in seen}
+    assert {count for name, count in times.items() if ".attention." in name} == {1}
+    assert {count for name, count in times.items() if ".alignment." in name} == {3}
+
+
+def test_prompts_of_several_tokens_count_by_their_masks():
+    tokens, mask = prompt(num_tokens=3), torch.tensor([[True, True, False]] * 2)
+    short, one = Condition(tokens[:, :2], mask[:, :2]), condition(seed=8)
+    padded = run(noise(IMAGE), prompts=(Condition(tokens, mask), one))
+    # The empty prompt has one token and is padded to the length of the other.
+    torch.testing.assert_close(padded, run(noise(IMAGE), prompts=(short, one)), atol=1e-4, rtol=1e-4)
+
+
 def test_joint_results_depend_on_the_others_noise_unless_each_sees_itself():
     latents = noise(*PAIR)
     altered = {**latents, AUDIO: noise(AUDIO, seed=1)[AUDIO]}

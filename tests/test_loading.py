@@ -1,0 +1,288 @@
+"""Model folders: saved, opened, read part by part, cast, offloaded, damaged."""
+
+import gc
+import json
+import shutil
+import weakref
+
+import pytest
+import torch
+from diffusers import DPMSolverMultistepScheduler
+from safetensors.torch import load_file, save_file
+
+from opencodi import AnyToAnyPipeline
+from opencodi.denoisers.topology import is_alignment, is_temporal
+from opencodi.errors import ArgumentError, ConfigurationError
+
+from . import tiny
+from .tiny import latents
+
+IMAGE_CALL = {"text": "a rooster", "outputs": ["image"]}
+JOINT_CALL = {"text": "a rooster", "outputs": ["image", "audio"]}
+
+
+@pytest.fixture(scope="module")
+def folder(pipe, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    pipe.save_pretrained(folder)
+    return folder
+
+
+def opened(folder, **options):
+    pipe = AnyToAnyPipeline.from_pretrained(folder, **options)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def in_memory(pipe) -> dict:
+    with pipe._only_in_memory():
+        return {name: part for name, part in pipe.components.items() if part is not None}
+
+
+def close(pipe, other, **call):
+    ours, theirs = latents(pipe, **call), latents(other, **call)
+    for modality, result in theirs.items():
+        # Where the loader puts weights in memory may change the last bit.
+        torch.testing.assert_close(ours[modality], result, atol=1e-4, rtol=0)
+
+
+def test_a_saved_pipeline_loads_again_and_gives_the_same(pipe, folder, tmp_path):
+    loaded = opened(folder)
+    assert not list(folder.rglob("*.bin"))
+    for name, part in pipe.components.items():
+        if isinstance(part, torch.nn.Module):
+            weights, again = part.state_dict(), getattr(loaded, name).state_dict()
+            assert weights.keys() == again.keys()
+            assert all(torch.equal(weights[key], again[key]) for key in weights), name
+    close(loaded, pipe, **tiny.media(), outputs="all")
+    assert loaded.config.exchange == "others"
+    # Saved once more, no file tells where the model was loaded from.
+    loaded.save_pretrained(tmp_path / "copy")
+    texts = [path.read_text() for path in (tmp_path / "copy").rglob("*.json")]
+    assert len(texts) > 10
+    assert not any(str(folder.parent) in text for text in texts)
+
+
+def test_settings_are_saved(tmp_path):
+    parts = dict.fromkeys([name for name in tiny.components() if name != "image_denoiser"])
+    tiny.pipeline(**parts, exchange="self", num_inference_steps=50, guidance_scale=7.5).save_pretrained(tmp_path)
+    loaded = AnyToAnyPipeline.from_pretrained(tmp_path)
+    assert loaded.config.exchange == "self"
+    assert loaded.defaults == {"num_inference_steps": 50, "guidance_scale": 7.5}
+    assert loaded.audio_denoiser is None
+    assert AnyToAnyPipeline.from_pretrained(tmp_path, exchange="others").config.exchange == "others"
+
+
+# ------------------------------------------------------------------------------------------------- part by part
+
+
+def test_a_call_reads_only_what_it_needs(pipe, folder, capfd):
+    loaded = opened(folder)
+    assert in_memory(loaded) == {}
+    close(loaded, pipe, **IMAGE_CALL)
+    # Latents need no autoencoder.
+    assert set(in_memory(loaded)) == {"text_prompt_encoder", "image_denoiser", "scheduler"}
+    assert loaded(**IMAGE_CALL, num_inference_steps=1).image[0].size == (16, 16)
+    held = in_memory(loaded)
+    assert set(held) == {"text_prompt_encoder", "image_denoiser", "image_autoencoder", "scheduler"}
+    names = [name for name, _ in held["image_denoiser"].named_parameters()]
+    assert names and not any(is_alignment(name) or is_temporal(name) for name in names)
+    assert capfd.readouterr().err == ""  # no library has anything to complain of
+
+
+def test_what_a_later_call_needs_more_of_a_part_is_read_then_and_kept(pipe, folder):
+    loaded = opened(folder)
+    latents(loaded, **IMAGE_CALL)
+    first = weakref.ref(in_memory(loaded)["image_denoiser"])
+    close(loaded, pipe, **JOINT_CALL)
+    gc.collect()
+    assert first() is None  # never two of them
+    joint = in_memory(loaded)["image_denoiser"]
+    assert joint.config.alignment and not joint.config.temporal
+    close(loaded, pipe, **IMAGE_CALL)
+    assert in_memory(loaded)["image_denoiser"] is joint
+    close(loaded, pipe, text="a rooster", outputs=["video", "text"])
+    whole = in_memory(loaded)["image_denoiser"]
+    assert whole.config.alignment and whole.config.temporal and whole is loaded.image_denoiser
+    close(loaded, pipe, **IMAGE_CALL)
+    assert in_memory(loaded)["image_denoiser"] is whole
+
+
+def test_an_attribute_is_the_whole_part(pipe, folder, tmp_path):
+    loaded = opened(folder)
+    latents(loaded, **IMAGE_CALL)
+    loaded.save_pretrained(tmp_path)  # the whole, too
+    keys = pipe.image_denoiser.state_dict().keys()
+    assert load_file(next((tmp_path / "image_denoiser").glob("*.safetensors"))).keys() == keys
+    again = opened(folder)
+    latents(again, **IMAGE_CALL)
+    assert again.image_denoiser.state_dict().keys() == keys
+    assert set(again.components) == set(pipe.components)
+    copied = AnyToAnyPipeline(**again.components)
+    copied.set_progress_bar_config(disable=True)
+    close(copied, pipe, **JOINT_CALL)
+
+
+def test_parts_replaced_before_they_were_read_stay_replaced(folder, tmp_path):
+    loaded = opened(folder)
+    loaded.text_denoiser = None
+    loaded.scheduler = DPMSolverMultistepScheduler.from_config(loaded.scheduler.config)
+    loaded.image_denoiser = tiny.image_denoiser(temporal=False)
+    with pytest.raises(ArgumentError, match="no text_denoiser, which it needs to make text"):
+        loaded(outputs=["text"])
+    latents(loaded, **JOINT_CALL)
+    loaded.save_pretrained(tmp_path)
+    index = json.loads((tmp_path / "model_index.json").read_text())
+    assert index["text_denoiser"] == [None, None]
+    assert index["scheduler"] == ["diffusers", "DPMSolverMultistepScheduler"]
+    assert not AnyToAnyPipeline.from_pretrained(tmp_path).image_denoiser.config.temporal
+
+
+def test_parts_can_be_unloaded_and_come_again(pipe, folder):
+    loaded = opened(folder)
+    latents(loaded, **JOINT_CALL)
+    denoiser = weakref.ref(in_memory(loaded)["image_denoiser"])
+    loaded.unload("image_denoiser")
+    gc.collect()
+    assert denoiser() is None and "audio_denoiser" in in_memory(loaded)
+    close(loaded, pipe, **JOINT_CALL)
+    loaded.unload()
+    assert in_memory(loaded) == {}
+    with pytest.raises(ArgumentError, match="unload: 'image_denoiser' did not come from a model folder"):
+        pipe.unload("image_denoiser")
+
+
+def test_what_a_model_reads_and_makes_is_known_without_reading_it(folder):
+    loaded = opened(folder, audio_prompt_encoder=None)
+    assert [*loaded.prompt_encoders] == ["text", "image", "video"]
+    assert [*loaded.denoisers] == ["text", "image", "video", "audio"]
+    assert in_memory(loaded) == {}
+    assert loaded.denoisers["video"] is loaded.image_denoiser
+
+
+def test_a_bad_size_is_refused_before_anything_is_read(folder):
+    loaded = opened(folder)
+    for call in ({"outputs": ["video"], "num_frames": 31}, {"outputs": ["image"], "height": 13}):
+        with pytest.raises(ArgumentError, match=r"num_frames|height"):
+            loaded(**call)
+    assert in_memory(loaded) == {}
+
+
+# ------------------------------------------------------------------------------------------------- precision and place
+
+
+def test_half_precision_files_load_as_float32_unless_asked_otherwise(folder, tmp_path):
+    AnyToAnyPipeline.from_pretrained(folder, torch_dtype=torch.float16).save_pretrained(tmp_path)
+    assert AnyToAnyPipeline.from_pretrained(tmp_path).image_denoiser.dtype == torch.float32
+    kept = AnyToAnyPipeline.from_pretrained(tmp_path, torch_dtype=torch.float16)
+    assert kept.dtype == torch.float16
+    assert {part.dtype for part in kept.components.values() if isinstance(part, torch.nn.Module)} == {torch.float16}
+    some = AnyToAnyPipeline.from_pretrained(tmp_path, torch_dtype={"image_denoiser": torch.bfloat16})
+    assert (some.image_denoiser.dtype, some.audio_denoiser.dtype) == (torch.bfloat16, torch.float32)
+
+
+def test_a_part_passed_as_none_is_not_loaded(folder):
+    loaded = AnyToAnyPipeline.from_pretrained(folder, text_denoiser=None)
+    assert loaded.text_denoiser is None
+    with pytest.raises(ArgumentError, match="no text_denoiser, which it needs to make text"):
+        loaded(outputs=["text"])
+
+
+def test_it_runs_in_bfloat16_asked_for_before_or_after_its_parts_are_read(folder):
+    for pipe in (opened(folder).to("cpu", torch.bfloat16), opened(folder, torch_dtype=torch.bfloat16)):
+        out = pipe(**tiny.media(), outputs="all", num_inference_steps=1)
+        assert all(len(items) == 1 for items in out.to_tuple())
+        assert pipe.image_denoiser.dtype == torch.bfloat16
+
+
+def test_offloading_moves_all_but_the_denoisers_and_changes_no_result(pipe):
+    offloaded = tiny.pipeline()
+    offloaded.enable_model_cpu_offload(device="cpu")
+    hooked = {name for name, part in offloaded.components.items() if hasattr(part, "_hf_hook")}
+    networks = {name for name, part in pipe.components.items() if isinstance(part, torch.nn.Module)}
+    assert hooked == networks - {"text_denoiser", "image_denoiser", "audio_denoiser"}
+    close(offloaded, pipe, **tiny.media(), outputs="all", num_inference_steps=1)
+
+
+@pytest.mark.parametrize("offload", ["enable_model_cpu_offload", "enable_sequential_cpu_offload"])
+def test_parts_read_after_offloading_was_enabled_are_offloaded_too(pipe, folder, offload):
+    loaded = opened(folder)
+    getattr(loaded, offload)(device="cpu")
+    for call in (IMAGE_CALL, {**tiny.media(), "outputs": "all"}, IMAGE_CALL):
+        close(loaded, pipe, **call, num_inference_steps=1)
+    assert loaded(**JOINT_CALL, num_inference_steps=1).audio[0].samples.shape == (4096,)
+    held = in_memory(loaded)
+    assert hasattr(held["text_prompt_encoder"], "_hf_hook")
+    layerwise = offload == "enable_sequential_cpu_offload"
+    assert ({p.device.type for p in held["image_denoiser"].parameters()} == {"meta"}) == layerwise
+    loaded.remove_all_hooks()
+    assert {p.device.type for p in held["image_denoiser"].parameters()} == {"cpu"}
+    close(loaded, pipe, **IMAGE_CALL)
+
+
+def test_with_disk_offload_nothing_stays_after_a_call(pipe, folder):
+    loaded = opened(folder)
+    loaded.enable_disk_offload()
+    most = []
+    call = {**JOINT_CALL, "num_inference_steps": 1, "generator": tiny.seeded()}
+    out = loaded(**call, callback_on_step_end=lambda pipe, *_: most.append(set(in_memory(pipe))))
+    assert most == [{"image_denoiser", "audio_denoiser", "scheduler"}]
+    assert set(in_memory(loaded)) == {"scheduler"}
+    again = loaded(**{**call, "generator": tiny.seeded()})
+    assert list(out.image[0].getdata()) == list(again.image[0].getdata())
+    close(loaded, pipe, **IMAGE_CALL)
+
+
+def test_with_a_device_map_everything_is_loaded_at_once(pipe, folder):
+    loaded = opened(folder, device_map="cpu")
+    assert set(in_memory(loaded)) == set(pipe.components)
+    close(loaded, pipe, **JOINT_CALL)
+
+
+# ------------------------------------------------------------------------------------------------- damage
+
+
+@pytest.fixture
+def copy(folder, tmp_path):
+    return shutil.copytree(folder, tmp_path / "copy")
+
+
+@pytest.mark.parametrize("damage", ["no folder", "no weights", "cut header", "cut weights", "no shard", "no config"])
+def test_a_damaged_model_is_named_when_it_is_opened(copy, damage):
+    part = copy / "audio_denoiser"
+    (weights,) = part.glob("*.safetensors")
+    if damage == "no folder":
+        shutil.rmtree(part)
+    elif damage == "no weights":
+        weights.unlink()
+    elif damage == "no shard":
+        (part / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-2.safetensors"}}')
+    elif damage == "no config":
+        (part / "config.json").write_text("{")
+    else:
+        weights.write_bytes(weights.read_bytes()[: 1000 if damage == "cut header" else -1])
+    with pytest.raises(ConfigurationError, match="audio_denoiser"):
+        AnyToAnyPipeline.from_pretrained(copy)
+
+
+def test_missing_weights_are_named_when_the_part_is_read(copy):
+    (weights,) = (copy / "audio_denoiser").glob("*.safetensors")
+    tensors = load_file(weights)
+    del tensors["conv_in.bias"]
+    save_file(tensors, weights)
+    with pytest.raises(ConfigurationError, match=r"audio_denoiser: its files lack the weights conv_in\.bias"):
+        AnyToAnyPipeline.from_pretrained(copy).audio_denoiser  # noqa: B018
+
+
+def test_a_model_folder_cannot_make_us_import_what_it_likes(copy):
+    index = json.loads((copy / "model_index.json").read_text())
+    for module, message in (("antigravity", "is from antigravity"), ("opencodi.nowhere", "no class opencodi.nowhere")):
+        index["audio_denoiser"] = [module, "UNet"]
+        (copy / "model_index.json").write_text(json.dumps(index))
+        with pytest.raises(ConfigurationError, match=message):
+            AnyToAnyPipeline.from_pretrained(copy).audio_denoiser  # noqa: B018
+
+
+def test_a_model_that_is_not_there_is_named():
+    with pytest.raises(ConfigurationError, match="'nowhere' is neither installed nor a folder"):
+        AnyToAnyPipeline.from_pretrained("nowhere")
