@@ -26,8 +26,13 @@ def generate(
         str | None, typer.Option(metavar="LIST", help="How much each input counts, such as text=1,image=0.5.")
     ] = None,
     negative: Annotated[str | None, typer.Option(metavar="WORDS", help="What to steer away from.")] = None,
-    steps: Annotated[int, typer.Option(metavar="N", min=1, help="Denoising steps.")] = 20,
-    guidance: Annotated[float, typer.Option(metavar="X", help="How closely to follow the inputs; 1 is off.")] = 3.0,
+    steps: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Denoising steps; the model's own number if not given.")
+    ] = None,
+    guidance: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="How closely to follow the inputs; 1 is off; the model's own if not given."),
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(metavar="N", min=0, help="Same seed, same results; drawn and recorded if not given.")
     ] = None,
@@ -51,6 +56,8 @@ def generate(
     started = perf_counter()
     pipeline = load_pipeline(model, device)
     loaded = perf_counter()
+    steps = pipeline.defaults["num_inference_steps"] if steps is None else steps
+    guidance = pipeline.defaults["guidance_scale"] if guidance is None else guidance
 
     import torch
 

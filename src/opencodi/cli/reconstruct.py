@@ -74,10 +74,11 @@ def there_and_back(pipeline: "AnyToAnyPipeline", modality: Modality, original: A
     """
     import torch
 
-    from ..latents import codecs
+    from ..latents import CODECS, codecs
     from ..output import AnyToAnyOutput
 
-    codec = codecs(pipeline.components).get(modality)
+    parts = {name: getattr(pipeline, name) for name in CODECS[modality][1].values()}
+    codec = codecs(parts).get(modality)
     if codec is None:
         raise ArgumentError(f"this model has no {INFO[modality].autoencoder}, which it needs to reconstruct {modality}")
     with spinner(f"reconstructing the {modality}"), torch.no_grad():

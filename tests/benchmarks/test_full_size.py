@@ -1,0 +1,65 @@
+"""The full-size benchmark, on the reduced published networks."""
+
+import pytest
+import torch
+
+from opencodi.modality import Modality
+from tests.denoisers import reference
+from tests.denoisers.reference import _SHARED
+
+CONFIGS = {
+    f"{name}_denoiser": {**_SHARED, **config, "skip": "aliased"} for name, (_, config) in reference.CONFIGS.items()
+}
+CASES = {
+    "image": {"image": (4, 8, 8)},
+    "text": {"text": (24,)},
+    "image+audio": {"image": (4, 8, 8), "audio": (8, 8, 8)},
+    "video8": {"video": (4, 2, 8, 8)},
+}
+
+
+@pytest.mark.parametrize("name", ["image", "audio", "text"])
+def test_networks_are_built_with_the_weights_of_the_reference(name):
+    from full_size import build
+
+    whole = reference.network(name)
+    for left_out in ({}, {"alignment": False}):
+        net = build(f"{name}_denoiser", CONFIGS[f"{name}_denoiser"], left_out, "hash", torch.float32)
+        weights = net.state_dict()
+        assert len(weights) == len(whole.state_dict()) or left_out
+        assert all(torch.equal(tensor, whole.state_dict()[key]) for key, tensor in weights.items())
+
+
+@pytest.mark.parametrize("case", list(CASES))
+def test_a_case_is_measured_with_the_parts_it_needs_only(case):
+    from full_size import measure
+
+    found = measure(case, "fp32", 1, 2, "random", shapes=CASES[case], configs=CONFIGS)
+    assert 0 < found["wall"] < 60 and 0 < found["cpu"] < 60 and found["peak"] > 1e7
+    nets = {name: reference.network(name) for name in ("image", "audio", "text")}
+    expected = 0
+    for name in dict.fromkeys({"video": "image"}.get(each, each) for each in CASES[case]):
+        expected += sum(p.numel() for p in nets[name].parameters())
+        if case != "image+audio":
+            expected -= sum(p.numel() for _, p in nets[name].alignment_parameters())
+        if case == "image":
+            expected -= sum(p.numel() for _, p in nets[name].temporal_parameters())
+        if case == "image+audio":
+            temporal = [p.numel() for key, p in nets[name].named_parameters() if ".temporal." in key]
+            expected -= sum(temporal)
+    assert found["parameters"] == expected
+
+
+def test_the_published_sizes_are_those_of_the_manifests():
+    from accelerate import init_empty_weights
+    from full_size import CASES, CONFIGS, REFERENCE
+
+    from opencodi.denoisers import FlatUNet, UNet
+
+    sizes = {"text_denoiser": 2_048_385_408, "image_denoiser": 1_772_784_247, "audio_denoiser": 431_309_032}
+    for name, size in sizes.items():
+        with init_empty_weights():
+            net = (FlatUNet if name == "text_denoiser" else UNet)(**CONFIGS[name])
+        assert sum(p.numel() for p in net.parameters()) == size
+    assert CASES.keys() == REFERENCE.keys()
+    assert all(Modality(name) for shapes in CASES.values() for name in shapes)
