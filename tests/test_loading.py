@@ -148,7 +148,7 @@ def test_parts_can_be_unloaded_and_come_again(pipe, folder):
     close(loaded, pipe, **JOINT_CALL)
     loaded.unload()
     assert in_memory(loaded) == {}
-    with pytest.raises(ArgumentError, match="unload: 'image_denoiser' did not come from a model folder"):
+    with pytest.raises(ArgumentError, match="unload: 'image_denoiser' cannot be read from"):
         pipe.unload("image_denoiser")
 
 

@@ -246,11 +246,11 @@ class LazyPipeline(DiffusionPipeline):
             names: of parts; without any, all that came from a folder.
 
         Raises:
-            ArgumentError: if a part did not come from a folder.
+            ArgumentError: if a part is not from a folder, or was loaded at once with all others.
         """
         for name in names:
             if name not in self._stored:
-                raise ArgumentError(f"unload: {name!r} did not come from a model folder; set the attribute to None")
+                raise ArgumentError(f"unload: {name!r} cannot be read from a model folder again; set the attribute to None")
         self._release(*(names or self._stored))
         self._apply_offload()
 
@@ -348,6 +348,8 @@ class LazyPipeline(DiffusionPipeline):
         with self._only_in_memory():
             self._exclude_from_cpu_offload = [] if layerwise else together
             super().enable_model_cpu_offload(**options)
+            if self._offload_device.type == "cpu":  # accelerate takes cpu:0, as diffusers calls it, for another place
+                self._offload_device = torch.device("cpu")
             for part in (getattr(self, name) for name in together if layerwise):
                 if part is not None:
                     remove_hook_from_module(part)

@@ -36,6 +36,7 @@ def test_what_a_call_reads_is_counted(model, monkeypatch):
     assert image < video and image < joint
 
 
+@pytest.mark.slow
 def test_the_table_is_markdown_with_a_row_for_each_combination(model, tmp_path):
     """The script imports nothing heavy itself, so its own memory does not count."""
     options = ["--model", model, "--outputs", "image", "--dtype", "float32", "--offload", "disk"]
