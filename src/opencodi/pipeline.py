@@ -203,7 +203,7 @@ class AnyToAnyPipeline(LazyPipeline):
             modality: initial_noise(
                 shapes[modality],
                 streams(seeds, modality),
-                self.denoisers[modality].config.get("shared_frame_noise", 0.0),
+                self.part_config(INFO[modality].denoiser).get("shared_frame_noise", 0.0),
             )
             for modality in wanted
         }
