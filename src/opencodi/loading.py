@@ -250,7 +250,9 @@ class LazyPipeline(DiffusionPipeline):
         """
         for name in names:
             if name not in self._stored:
-                raise ArgumentError(f"unload: {name!r} cannot be read from a model folder again; set the attribute to None")
+                raise ArgumentError(
+                    f"unload: {name!r} cannot be read from a model folder again; set the attribute to None"
+                )
         self._release(*(names or self._stored))
         self._apply_offload()
 
