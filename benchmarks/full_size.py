@@ -16,6 +16,8 @@ from typing import Any
 
 from measuring import in_fresh_process, peak_bytes, print_table, task
 
+from opencodi.convert.published import CONFIGS
+
 CASES = {
     "image": {"image": (4, 32, 32)},
     "audio": {"audio": (8, 256, 16)},
@@ -34,27 +36,6 @@ REFERENCE = {
 }
 """The published code: best seconds per step, by the clock and of computing, and gigabytes of peak memory; float32, 1 thread,
 torch 2.13, a shared machine of 2 cores. It held the text network for text, the image and audio networks for all else."""
-
-_SHARED = {
-    "channel_mult": (1, 2, 4, 4),
-    "num_res_blocks": (2, 2, 2, 2),
-    "with_attention": (True, True, True, False),
-    "with_alignment": (True, True, True, False),
-    "num_attention_heads": 8,
-    "cross_attention_dim": 768,
-    "environment_dim": 1280,
-    "alignment": True,
-    "skip": "aliased",
-}
-_WIDE = {"model_channels": 320, "environment_channels": (320, 640, 1280)}
-_AUDIO = {"model_channels": 192, "environment_channels": (192, 384, 768), "in_channels": 8, "out_channels": 8}
-_TEMPORAL = {"with_temporal": (True, True, True, True)}
-CONFIGS = {
-    "text_denoiser": {**_SHARED, **_WIDE, "in_channels": 768, "out_channels": 768},
-    "image_denoiser": {**_SHARED, **_WIDE, **_TEMPORAL, "temporal": True},
-    "audio_denoiser": {**_SHARED, **_AUDIO, **_TEMPORAL},
-}
-"""Component → config of the published network."""
 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
 
