@@ -5,10 +5,10 @@ import torch
 
 from opencodi.modality import INFO, Modality
 from tests.denoisers import reference
-from tests.denoisers.reference import _SHARED
 
 CONFIGS = {
-    f"{name}_denoiser": {**_SHARED, **config, "skip": "aliased"} for name, (_, config) in reference.CONFIGS.items()
+    f"{name}_denoiser": {**reference.SHARED, **config, "skip": "aliased"}
+    for name, (_, config) in reference.CONFIGS.items()
 }
 CASES = {
     "image": {"image": (4, 8, 8)},
