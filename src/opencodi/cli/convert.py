@@ -7,8 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from .common import check_output
+from .convert_stable_diffusion import stable_diffusion
 
 app = typer.Typer(help="Turn models published elsewhere into model folders.", no_args_is_help=True)
+app.command(name="stable-diffusion")(stable_diffusion)
 
 
 class Dtype(StrEnum):
