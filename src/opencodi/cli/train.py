@@ -21,4 +21,19 @@ def train(
     """Train one stage, as its recipe says: losses, time left, checkpoints and sample grids on the way."""
     from ..training.run import run_recipe
 
-    run_recipe(recipe, minutes=minutes, resume=resume, output=output, data=data, device=device)
+    show_measures(run_recipe(recipe, minutes=minutes, resume=resume, output=output, data=data, device=device))
+
+
+def show_measures(measures: dict[str, float]) -> None:
+    """Print the last validation's measures as a table; nothing if the stage has none."""
+    from rich.console import Console
+    from rich.table import Table
+
+    if not measures:
+        return
+    table = Table(box=None)
+    table.add_column("on validation items", no_wrap=True)
+    table.add_column("", justify="right", no_wrap=True)
+    for name, value in measures.items():
+        table.add_row(name, f"{value:.4g}")
+    Console(soft_wrap=True).print(table)
