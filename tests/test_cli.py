@@ -14,6 +14,7 @@ from opencodi import Audio, cli
 from opencodi.media import read_audio, read_image, read_video, write_audio, write_image, write_video
 
 from . import tiny
+from .training.tiny_recipes import DATA, shrink
 
 
 @pytest.fixture(scope="module")
@@ -99,24 +100,18 @@ def generate(run, model, out, *arguments):
     return json.loads((out / "result.json").read_text())
 
 
-def test_the_same_seed_writes_the_same_picture_and_a_drawn_seed_is_recorded(run, model, tmp_path):
-    drawn = generate(run, model, tmp_path / "drawn", "--text", "a rooster", "--to", "image")
-    again = generate(run, model, tmp_path / "again", "--text", "a rooster", "--to", "image", "--seed", drawn["seed"])
-    other = generate(
-        run, model, tmp_path / "other", "--text", "a rooster", "--to", "image", "--seed", drawn["seed"] + 1
-    )
-    pictures = [np.asarray(Image.open(tmp_path / name / "image-0.png"), float) for name in ("drawn", "again", "other")]
-    assert drawn["seed"] == again["seed"] != other["seed"]
-    assert np.abs(pictures[0] - pictures[1]).max() <= 1
-    assert np.abs(pictures[0] - pictures[2]).max() > 1
-
-
-def test_several_results_have_seeds_in_a_row(run, model, tmp_path):
-    three = generate(run, model, tmp_path / "three", "--text", "a rooster", "--to", "image", "--seed", 4, "--number", 3)
+def test_the_same_seed_writes_the_same_picture_a_drawn_one_is_recorded_and_several_stand_in_a_row(run, model, tmp_path):
+    call = (run, model)
+    picture = ("--text", "a rooster", "--to", "image")
+    drawn = generate(*call, tmp_path / "drawn", *picture)
+    three = generate(*call, tmp_path / "three", *picture, "--seed", drawn["seed"], "--number", 3)
+    generate(*call, tmp_path / "last", *picture, "--seed", drawn["seed"] + 2)
+    assert drawn["seed"] == three["seed"]
     assert three["files"] == ["image-0.png", "image-1.png", "image-2.png"]
-    generate(run, model, tmp_path / "one", "--text", "a rooster", "--to", "image", "--seed", 6)
-    last, one = (np.asarray(Image.open(tmp_path / name), float) for name in ("three/image-2.png", "one/image-0.png"))
-    assert np.abs(last - one).max() <= 1
+    names = ("drawn/image-0", "three/image-0", "three/image-1", "three/image-2", "last/image-0")
+    alone, first, second, third, last = (np.asarray(Image.open(tmp_path / f"{name}.png"), float) for name in names)
+    assert np.abs(alone - first).max() <= 1 and np.abs(third - last).max() <= 1
+    assert np.abs(first - second).max() > 1 and np.abs(first - third).max() > 1
 
 
 def test_repeated_inputs_are_mixed_into_one_prompt(run, model, files, tmp_path):
@@ -173,7 +168,17 @@ def test_models_lists_what_is_installed_and_the_parts_of_one(run, model, monkeyp
     assert "FlatUNet" in parts
 
 
-def test_train_runs_a_recipe_and_says_what_is_wrong_with_it(run, tmp_path):
+def test_train_runs_a_recipe_and_prints_its_last_measures(run, tmp_path):
+    recipe = shrink("image_autoencoder", tmp_path)
+    code, out, _ = run("train", recipe, "--data", DATA, "--device", "cpu")
+    assert code == 0
+    (psnr,) = [float(line.split()[1]) for line in out.splitlines() if line.split()[:1] == ["psnr"]]
+    summary = tmp_path / "model" / "training" / "image_autoencoder" / "summary.json"
+    assert psnr == pytest.approx(json.loads(summary.read_text())["psnr"], rel=1e-3)
+    assert "on validation items" in out
+
+
+def test_train_says_what_is_wrong_with_a_recipe(run, tmp_path):
     code, _, err = run("train", tmp_path / "nothing.yaml")
     assert code == 2
     assert err.startswith("error: ") and err.count("\n") == 1 and "nothing.yaml" in err
@@ -183,7 +188,7 @@ BAD_CALLS = [
     (["generate", "--to", "imge"], "--to: unknown modality 'imge'"),
     (["generate", "--to", "image", "--image", "MISSING.png"], "MISSING.png: there is no such file"),
     (["generate", "--to", "image", "--image", "{audio}"], "a.wav: is a WAV sound, give an image"),
-    (["generate", "--to", "image", "--audio", "{empty}"], "has no bytes"),
+    (["generate", "--to", "image", "--audio", "{empty}"], "has no bytes, save or fetch it again"),
     (["generate", "--to", "image", "--image", "{cut}"], "is truncated"),
     (["generate", "--to", "image", "--text", "a", "--weight", "txt=1"], "unknown modality 'txt'; did you mean 'text'"),
     (["generate", "--to", "image", "--text", "a", "--weight", "text"], "'text' is not of the form text=1"),

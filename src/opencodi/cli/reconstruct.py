@@ -80,7 +80,9 @@ def there_and_back(pipeline: "AnyToAnyPipeline", modality: Modality, original: A
     parts = {name: getattr(pipeline, name) for name in CODECS[modality][1].values()}
     codec = codecs(parts).get(modality)
     if codec is None:
-        raise ArgumentError(f"this model has no {INFO[modality].autoencoder}, which it needs to reconstruct {modality}")
+        raise ArgumentError(
+            f"this model has no {INFO[modality].autoencoder}, which it needs to reconstruct {modality}; use another --model"
+        )
     with spinner(f"reconstructing the {modality}"), torch.no_grad():
         latents = codec.encode([original])
         (back,) = codec.decode(latents)

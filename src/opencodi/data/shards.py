@@ -94,12 +94,14 @@ def _load(folder: Path, shards: Sequence[str], suffix: str, decode) -> Items:
     for shard in shards:
         path = folder / f"{shard}.tar.gz"
         if not path.is_file():
-            raise TrainingError(f"{path} is missing: the recipe asks for the shard {shard!r}")
+            raise TrainingError(
+                f"{path} is missing: the recipe asks for the shard {shard!r}; fetch it or take it out of the recipe"
+            )
         for sample in webdataset.WebDataset(str(path), shardshuffle=False, empty_check=False):
             media.append(decode(sample[suffix]))
             records.append({**json.loads(sample["json"]), "shard": shard})
     if not records:
-        raise TrainingError(f"{folder} holds no items in {', '.join(shards)}")
+        raise TrainingError(f"{folder} holds no items in {', '.join(shards)}; fetch the shards again")
     return Items(np.stack(media), records)
 
 

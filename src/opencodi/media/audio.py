@@ -86,18 +86,20 @@ def _read_libsndfile(path: Path, limits: Limits) -> Audio:
         with soundfile.SoundFile(path) as file:
             rate, declared = file.samplerate, file.frames
             if rate not in SAMPLE_RATES:
-                raise DamagedFile(f"{path}: declares an impossible rate of {rate:,} samples per second")
+                raise DamagedFile(
+                    f"{path}: declares an impossible rate of {rate:,} samples per second, export it again"
+                )
             if declared > limits.max_seconds * rate or declared * 4 > limits.max_decoded_bytes:
-                raise OverLimit(f"{path}: lasts {declared / rate:.1f} s, the limit is {limits.max_seconds:g} s")
+                raise OverLimit(f"{path}: lasts {declared / rate:.1f} s, the limit is {limits.max_seconds:g} s, cut it")
             # In blocks, so that eight channels of silence, which compress to nothing, are never all in memory.
             blocks = [to_mono(block) for block in file.blocks(_BLOCK, dtype="float32", always_2d=True)]
     except (soundfile.SoundFileError, RuntimeError, ValueError) as error:
-        raise DamagedFile(f"{path}: cannot be decoded ({error})") from error
+        raise DamagedFile(f"{path}: cannot be decoded ({error}), fetch or export it again") from error
     samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
     if len(samples) < declared:
         raise DamagedFile(f"{path}: is truncated ({len(samples)} of {declared} samples are there), fetch it again")
     if len(samples) == 0:
-        raise EmptyFile(f"{path}: holds no sample")
+        raise EmptyFile(f"{path}: holds no sample, give a sound that lasts")
     if not np.isfinite(samples).all():
-        raise DamagedFile(f"{path}: holds samples that are not numbers")
+        raise DamagedFile(f"{path}: holds samples that are not numbers, export it again")
     return Audio(samples.clip(-1, 1), rate)

@@ -17,6 +17,12 @@ from .objects import SAMPLE_RATES, Audio
 
 _WORKER = Path(__file__).with_name("decode_worker.py")
 _CLASSES = {name: getattr(errors, name) for name in ("EmptyFile", "DamagedFile", "WrongKind", "OverLimit")}
+_REMEDIES = {
+    "EmptyFile": ", give a clip or sound that lasts",
+    "DamagedFile": ", fetch or export it again",
+    "OverLimit": ", cut it or make it smaller",
+}
+"""What to do about an answer of the child; the words for a wrong kind say it themselves."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +78,9 @@ def _ask(path: Path, request: dict, timeout: float) -> dict:
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, env=environment, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise DamagedFile(f"{path}: took more than {timeout:g} s to decode, it is damaged or far too large") from error
+        raise DamagedFile(f"{path}: took more than {timeout:g} s to decode, cut it or fetch it again") from error
     if child.returncode < 0:
-        raise DamagedFile(f"{path}: crashed the decoder (signal {-child.returncode}), it is damaged")
+        raise DamagedFile(f"{path}: crashed the decoder (signal {-child.returncode}), fetch or export it again")
     try:
         answer = json.loads(child.stdout.splitlines()[-1])
     except (IndexError, ValueError) as error:
@@ -83,7 +89,8 @@ def _ask(path: Path, request: dict, timeout: float) -> dict:
             f"{path}: the decoder failed ({said[0]}), check that av, numpy and pillow are installed"
         ) from error
     if "error" in answer:
-        raise _CLASSES[answer["error"]](f"{path}: {answer['reason']}")
+        remedy = _REMEDIES.get(answer["error"], "")
+        raise _CLASSES[answer["error"]](f"{path}: {answer['reason']}{remedy}")
     return answer
 
 
@@ -92,5 +99,5 @@ def _in_step(path: Path, samples: np.ndarray, answer: dict) -> Audio | None:
     skip = answer["skip"]
     samples = np.concatenate([np.zeros(max(0, -skip), np.float32), samples[max(0, skip) :]])
     if not np.isfinite(samples).all():
-        raise DamagedFile(f"{path}: holds samples that are not numbers")
+        raise DamagedFile(f"{path}: holds samples that are not numbers, export it again")
     return Audio(samples.clip(-1, 1), answer["sample_rate"]) if len(samples) else None

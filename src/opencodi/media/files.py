@@ -19,18 +19,18 @@ def require_file(path: str | Path, limits: Limits) -> Path:
     path = Path(path)
     try:
         if not path.exists():
-            raise MissingFile(f"{path}: there is no such file")
+            raise MissingFile(f"{path}: there is no such file, check its name")
         if not path.is_file():
             raise MissingFile(f"{path}: is a folder or device, give a file")
         size = path.stat().st_size
     except (OSError, ValueError) as error:
         if isinstance(error, MediaError):
             raise
-        raise MissingFile(f"{path}: cannot be reached ({error})") from error
+        raise MissingFile(f"{path}: cannot be reached ({error}), check its name and folder") from error
     if size == 0:
-        raise EmptyFile(f"{path}: has no bytes")
+        raise EmptyFile(f"{path}: has no bytes, save or fetch it again")
     if size > limits.max_bytes:
-        raise OverLimit(f"{path}: has {size:,} bytes, the limit is {limits.max_bytes:,}")
+        raise OverLimit(f"{path}: has {size:,} bytes, the limit is {limits.max_bytes:,}, give a smaller file")
     return path
 
 
@@ -61,7 +61,7 @@ def opened(path: Path) -> Iterator:
     try:
         file = path.open("rb")
     except OSError as error:
-        raise MediaError(f"{path}: cannot be opened ({error.strerror})") from error
+        raise MediaError(f"{path}: cannot be opened ({error.strerror}), check that you may read it") from error
     with file:
         yield file
 
@@ -92,6 +92,6 @@ def replacing(path: str | Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
     except OSError as error:
         if isinstance(error, MediaError):
             raise
-        raise MediaError(f"{path}: cannot be written ({error})") from error
+        raise MediaError(f"{path}: cannot be written ({error}), check the space and the rights there") from error
     finally:
         temporary.unlink(missing_ok=True)

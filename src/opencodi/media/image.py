@@ -36,17 +36,19 @@ def read_image(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> Image.Image
         with image:
             if image.width * image.height > limits.max_pixels:
                 size = f"{image.width} x {image.height} = {image.width * image.height:,}"
-                raise OverLimit(f"{path}: has {size} pixels, the limit is {limits.max_pixels:,}")
+                raise OverLimit(f"{path}: has {size} pixels, the limit is {limits.max_pixels:,}, scale it down")
             image.load()
             return over_white(ImageOps.exif_transpose(image))
     except Image.DecompressionBombError as error:
-        raise OverLimit(f"{path}: declares far more pixels than the limit of {limits.max_pixels:,}") from error
+        raise OverLimit(
+            f"{path}: declares far more pixels than the limit of {limits.max_pixels:,}, scale it down"
+        ) from error
     except OverLimit:
         raise
     except (
         Exception
     ) as error:  # Pillow's readers raise what their parsers run into: OSError, SyntaxError, struct.error, …
-        raise DamagedFile(f"{path}: cannot be decoded ({error})") from error
+        raise DamagedFile(f"{path}: cannot be decoded ({error}), fetch or export it again") from error
 
 
 def write_image(image: Image.Image, path: str | Path) -> None:

@@ -29,7 +29,7 @@ class Audio:
     def __post_init__(self) -> None:
         _require_array("Audio.samples", self.samples, np.float32, "[num_samples]", 1)
         if not np.isfinite(self.samples).all():
-            raise ArgumentError("Audio.samples: must be finite, found NaN or infinity")
+            raise ArgumentError("Audio.samples: must be finite, found NaN or infinity; replace them first")
         peak = float(np.abs(self.samples).max())
         if peak > 1.0:
             raise ArgumentError(f"Audio.samples: must lie in [-1, 1], found {peak:.4g}; clip or scale them first")

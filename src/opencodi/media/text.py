@@ -32,9 +32,11 @@ def read_text(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> str:
         raise WrongKind(f"{path}: is {is_what}, give a text file saved as UTF-8")
     text = text.strip()
     if len(text) > limits.max_characters or not is_all:
-        raise OverLimit(f"{path}: the text is longer than the limit of {limits.max_characters:,} characters")
+        raise OverLimit(
+            f"{path}: the text is longer than the limit of {limits.max_characters:,} characters, shorten it"
+        )
     if not text:
-        raise EmptyFile(f"{path}: holds no word")
+        raise EmptyFile(f"{path}: holds no word, write one into it")
     return text
 
 

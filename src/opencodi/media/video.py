@@ -37,7 +37,9 @@ def read_video(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> Video:
     chosen, fps = even_rate(decoded.times, decoded.end, decoded.rate)
     frame_bytes = decoded.frames[0].nbytes
     if len(chosen) > limits.max_frames or len(chosen) * frame_bytes > limits.max_decoded_bytes:
-        raise OverLimit(f"{path}: has {len(chosen):,} frames at an even rate, the limit is {limits.max_frames:,}")
+        raise OverLimit(
+            f"{path}: has {len(chosen):,} frames at an even rate, the limit is {limits.max_frames:,}, cut it or lower its rate"
+        )
     # Most clips are even already, and then their frames need no second copy.
     is_even = len(chosen) == len(decoded.times) and (chosen == np.arange(len(chosen))).all()
     return Video(decoded.frames if is_even else decoded.frames[chosen], fps, decoded.audio)

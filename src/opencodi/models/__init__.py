@@ -48,7 +48,9 @@ def resolve(name_or_folder: str | Path) -> Path:
     if (folder / INDEX).is_file():
         return folder
     if folder.is_dir():
-        raise ConfigurationError(f"{folder} is not a model folder: it holds no {INDEX}")
+        raise ConfigurationError(
+            f"{folder} is not a model folder: it holds no {INDEX}; give one that does, or a name that `opencodi models` lists"
+        )
     raise ConfigurationError(
         f"model {str(name_or_folder)!r} is neither installed nor a folder; installed: {', '.join(models) or 'none'}"
     )
@@ -80,7 +82,7 @@ def read_index(folder: Path) -> dict:
     try:
         return json.loads((folder / INDEX).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{folder / INDEX} cannot be read: {error}") from error
+        raise ConfigurationError(f"{folder / INDEX} cannot be read: {error}; restore it") from error
 
 
 def check_files(part: Path) -> None:

@@ -67,12 +67,16 @@ def load_checkpoint(
         old.rename(folder)
     weights, ema = load_file(folder / "weights.safetensors"), load_file(folder / "ema.safetensors")
     for name in weights.keys() ^ parameters.keys():
-        raise TrainingError(f"{folder} does not fit this recipe: {name} is only in one of the two")
+        raise TrainingError(
+            f"{folder} does not fit this recipe: {name} is only in one of the two; resume with the recipe that made it"
+        )
     with torch.no_grad():
         for name, parameter in parameters.items():
             if weights[name].shape != parameter.shape:
                 shapes = f"{list(weights[name].shape)} instead of {list(parameter.shape)}"
-                raise TrainingError(f"{folder} does not fit this recipe: {name} is {shapes}")
+                raise TrainingError(
+                    f"{folder} does not fit this recipe: {name} is {shapes}; resume with the recipe that made it"
+                )
             parameter.copy_(weights[name])
             averaged[name].copy_(ema[name])
     state: dict[int, dict[str, torch.Tensor]] = {}

@@ -60,9 +60,9 @@ class Recipe:
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "gradient_accumulation_steps", "report_every", "validate_every"):
             if getattr(self, name) < 1:
-                raise ConfigurationError(f"{name}: {getattr(self, name)} is not a positive number")
+                raise ConfigurationError(f"{name}: {getattr(self, name)} is not a positive number; give one")
         if not self.learning_rate > 0:
-            raise ConfigurationError(f"learning_rate: {self.learning_rate} is not a positive number")
+            raise ConfigurationError(f"learning_rate: {self.learning_rate} is not a positive number; give one")
 
 
 def from_mapping(kind: type, values: dict[str, Any], where: str) -> Any:
@@ -84,7 +84,7 @@ def from_mapping(kind: type, values: dict[str, Any], where: str) -> Any:
         n for n, f in fields.items() if f.default is f.default_factory is dataclasses.MISSING and n not in values
     ]
     if required:
-        raise ConfigurationError(f"{where}: {', '.join(required)} missing")
+        raise ConfigurationError(f"{where}: {', '.join(required)} missing; add them")
     return kind(**{key: _checked(value, hints[key], f"{where}: {key}") for key, value in values.items()})
 
 
@@ -114,9 +114,9 @@ def load_recipe(path: str | Path) -> Recipe:
     """
     path = Path(path)
     if not path.is_file():
-        raise ConfigurationError(f"{path}: no such recipe")
+        raise ConfigurationError(f"{path}: no such recipe; recipes/stickers has one for every stage")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} is not a YAML file: {str(error).splitlines()[0]}") from error
+        raise ConfigurationError(f"{path} is not a YAML file, correct it: {str(error).splitlines()[0]}") from error
     return from_mapping(Recipe, values, str(path))

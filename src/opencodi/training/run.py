@@ -90,7 +90,9 @@ def start_from(task: Task, folder: Path) -> None:
         fresh = {key for key in own if key.split(".")[0] not in parts}
         for key in own.keys() - fresh:
             if key not in stored or stored[key].shape != own[key].shape:
-                raise TrainingError(f"initial_weights: {folder / name} does not fit this recipe: {key} differs")
+                raise TrainingError(
+                    f"initial_weights: {folder / name} does not fit this recipe: {key} differs; leave it empty"
+                )
         network.load_state_dict({key: own[key] if key in fresh else stored[key] for key in own})
 
 

@@ -75,7 +75,7 @@ class CaptionTable:
         name_share: float = 0.0,
     ):
         if any(len(choices) == 0 for choices in captions):
-            raise TrainingError("an item of the training data has no caption")
+            raise TrainingError("an item of the training data has no caption; give it one in its json")
         known, self.embeddings = embed_captions(encoder, (text for choices in captions for text in choices), cache)
         self._rows = np.array([known[text] for choices in captions for text in choices], dtype=np.int64)
         self._counts = np.array([len(choices) for choices in captions], dtype=np.int64)

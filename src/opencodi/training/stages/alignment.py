@@ -150,7 +150,9 @@ def _draw_pairs(
     first, second = sets.values()
     shared = _shared_concepts(sets)
     if not shared:
-        raise ConfigurationError("shards: no concept is in both modalities of the pair")
+        raise ConfigurationError(
+            "shards: no concept is in both modalities of the pair; name shards that share concepts"
+        )
     chosen = [shared[i] for i in rng.integers(0, len(shared), count)]
     place = {code: position for position, code in enumerate(shared)}
     rows = [[rng.choice(each.by_concept[code]) for code in chosen] for each in (first, second)]

@@ -91,7 +91,9 @@ class BridgingTask(Task):
 
         items, held = split(self.pair.load(data, tuple(settings.shards)))
         if not len(items):
-            raise TrainingError(f"{data}: {', '.join(settings.shards)} hold nothing to train on")
+            raise TrainingError(
+                f"{data}: {', '.join(settings.shards)} hold nothing to train on; name other shards or captions"
+            )
         concepts = load_concepts(data)
         cache = model_folder / "training" / CACHE_FILE
         self.captions, self.held_captions = (

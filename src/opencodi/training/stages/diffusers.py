@@ -35,7 +35,9 @@ def make_scheduler(values: dict[str, Any]) -> Any:
     """
     kind = getattr(library, str(values.get("class")), None)
     if kind is None or not issubclass(kind, library.SchedulerMixin):
-        raise ConfigurationError(f"scheduler: diffusers has no scheduler {values.get('class')!r}")
+        raise ConfigurationError(
+            f"scheduler: diffusers has no scheduler {values.get('class')!r}; name one such as DDIMScheduler"
+        )
     return kind(**{key: value for key, value in values.items() if key != "class"})
 
 
