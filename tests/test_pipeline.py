@@ -20,26 +20,37 @@ from .tiny import differ, latents, seeded
 
 SETS = [names for size in range(1, 5) for names in combinations([modality.value for modality in Modality], size)]
 TYPES = {"text": str, "image": Image.Image, "video": Video, "audio": Audio}
+SHAPES = {"text": (1, 8), "image": (1, 4, 4, 4), "video": (1, 4, 3, 4, 4), "audio": (1, 4, 4, 4)}
 
 
 @pytest.mark.parametrize("inputs", SETS, ids="+".join)
 def test_every_set_of_inputs_makes_every_set_of_outputs(pipe, inputs):
     given = {name: item for name, item in tiny.media().items() if name in inputs}
     for outputs in SETS:
-        out = pipe(**given, outputs=outputs, num_inference_steps=1, generator=seeded())
-        for modality in Modality:
-            if modality not in outputs:
-                assert out[modality] is None
-                continue
-            (item,) = out[modality]
-            assert isinstance(item, TYPES[modality])
-        if "image" in outputs:
-            assert out.image[0].size == (16, 16)
-        if "video" in outputs:
-            assert out.video[0].frames.shape == (3, 16, 16, 3)
-            assert out.video[0].audio is (out.audio[0] if "audio" in outputs else None)
-        if "audio" in outputs:
-            assert out.audio[0].samples.shape == (4096,)
+        made = latents(pipe, **given, outputs=outputs, num_inference_steps=1, guidance_scale=1)
+        assert {modality: tuple(latent.shape) for modality, latent in made.items()} == {
+            name: SHAPES[name] for name in outputs
+        }
+    out = pipe(**given, outputs="all", num_inference_steps=1, guidance_scale=2.0, generator=seeded())
+    assert all(isinstance(out[Modality(name)][0], kind) for name, kind in TYPES.items())
+
+
+@pytest.mark.parametrize("outputs", SETS, ids="+".join)
+def test_every_set_of_outputs_becomes_media_of_its_own_and_nothing_else(pipe, outputs):
+    out = pipe(text="a rooster", outputs=outputs, num_inference_steps=1, generator=seeded())
+    for modality in Modality:
+        if modality not in outputs:
+            assert out[modality] is None
+            continue
+        (item,) = out[modality]
+        assert isinstance(item, TYPES[modality])
+    if "image" in outputs:
+        assert out.image[0].size == (16, 16)
+    if "video" in outputs:
+        assert out.video[0].frames.shape == (3, 16, 16, 3)
+        assert out.video[0].audio is (out.audio[0] if "audio" in outputs else None)
+    if "audio" in outputs:
+        assert out.audio[0].samples.shape == (4096,)
 
 
 def test_results_follow_every_input(pipe):

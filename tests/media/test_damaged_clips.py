@@ -27,7 +27,7 @@ def whole(tmp_path_factory) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
-@pytest.mark.parametrize("keep", [0.001, 0.3, 0.6, 0.99])
+@pytest.mark.parametrize("keep", [0.001, 0.5, 0.99])
 @pytest.mark.parametrize("name", ["a.mp4", "a.gif", "a.webp", "a.webm", "late.mov"])
 def test_a_truncated_clip_is_damaged(tmp_path, whole, name, keep):
     (tmp_path / name).write_bytes(whole[name])
@@ -50,7 +50,7 @@ def test_zero_bytes_a_text_and_noise_named_like_a_clip(tmp_path, name):
         read_video(path)
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(15))
 def test_random_corruption_gives_a_clip_or_a_typed_error(tmp_path, whole, seed):
     """Bytes flipped anywhere: in headers, index, pictures and sound."""
     random = np.random.default_rng(seed)
