@@ -10,8 +10,11 @@ import torch
 
 from opencodi.convert import published
 from opencodi.convert.codi import PARTS
+from opencodi.convert.published import CONFIGS
 from opencodi.convert.strict import why_dropped
 from opencodi.errors import ConfigurationError
+from opencodi.latents import AudioAutoencoder, ImageAutoencoder, codecs
+from opencodi.modality import Modality
 
 MANIFESTS = Path(__file__).parents[1] / "goldens" / "manifests"
 
@@ -90,3 +93,16 @@ def test_a_missing_unknown_or_misshapen_key_is_named(name):
         part.convert({**state, "surprise": torch.empty(1, device="meta")}, net)
     with pytest.raises(ConfigurationError, match=rf"^{taken}: shape \[3, 5\] does not fit"):
         part.convert({**state, taken: torch.empty(3, 5, device="meta")}, net)
+
+
+def test_by_default_the_published_model_makes_256_pixels_8_frames_and_10_24_seconds():
+    with torch.device("meta"):
+        image, audio = (
+            ImageAutoencoder(**CONFIGS["image_autoencoder"]),
+            AudioAutoencoder(**CONFIGS["audio_autoencoder"]),
+        )
+    codec = codecs({"image_autoencoder": image, "audio_autoencoder": audio})
+    assert codec[Modality.IMAGE].latent_shape(1) == (1, 4, 32, 32)
+    assert codec[Modality.VIDEO].latent_shape(1) == (1, 4, 8, 32, 32)
+    assert codec[Modality.AUDIO].latent_shape(1) == (1, 8, 256, 16)
+    assert audio.config.sample_seconds == 10.24

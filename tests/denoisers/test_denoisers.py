@@ -201,3 +201,14 @@ def test_an_odd_side_is_cut_only_where_it_is_odd():
             net(x, torch.tensor([5.0]), prompt(1))
     handle.remove()
     assert hooked == [(8, 8), (7, 8)]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("modality", [Modality.TEXT, Modality.VIDEO, Modality.AUDIO])
+def test_no_attention_writes_out_its_matrix(modality):
+    net, x = joint_nets()[modality], noise(modality)[modality]
+    with torch.profiler.profile() as profile:
+        net(x, timesteps(), prompt(num_tokens=3), net.environment(x, timesteps()))
+    ran = {event.key for event in profile.key_averages()}
+    assert any("scaled_dot_product" in name for name in ran)
+    assert not any("softmax" in name for name in ran)
