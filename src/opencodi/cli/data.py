@@ -1,0 +1,101 @@
+"""``opencodi data``: make a data collection from public packages, and look whether one is whole."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import ArgumentError, CollectionError
+from .common import check_output, steps_bar
+
+app = typer.Typer(help="Make a data collection from public packages, or check one.", no_args_is_help=True)
+
+
+@app.command()
+def build(
+    collection: Annotated[str, typer.Argument(help="Which collection; stickers is the only one.")],
+    output: Annotated[Path, typer.Option(help="Folder for the shards.")],
+    only: Annotated[
+        str | None, typer.Option(metavar="SHARD,…", help="Only these shards, for example images,videos.")
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder that keeps the packages; by default in the user's cache.")
+    ] = None,
+) -> None:
+    """Rebuild a collection from its packages; called again, it goes on where it was stopped."""
+    if collection != "stickers":
+        raise ArgumentError(f"there is no collection {collection!r}; stickers is the only one")
+    check_output(output)
+    from ..data.stickers.build import build as build_stickers
+
+    build_stickers(
+        output,
+        cache or default_cache(),
+        only=[name.strip() for name in only.split(",")] if only else (),
+        progress=steps_bar,
+        say=typer.echo,
+    )
+
+
+@app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(help="Folder of the shards.")],
+    against: Annotated[
+        Path | None, typer.Option(help="Another folder of shards: compare records, pixels and samples.")
+    ] = None,
+) -> None:
+    """Verify a collection's checksums, counts and withheld items."""
+    for place in filter(None, (folder, against)):
+        if not place.is_dir():
+            raise ArgumentError(f"{place} is not a folder; give the one that holds the shards")
+    _check(folder)
+    if against:
+        _compare(folder, against)
+
+
+def default_cache() -> Path:
+    """Where packages are kept unless ``--cache`` says otherwise."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "opencodi" / "packages"
+
+
+def _check(folder: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from ..data.stickers import check as checks
+
+    table = Table("shard", box=None)
+    for title in ("items", "expected"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for title in ("state", "records", "media"):
+        table.add_column(title, no_wrap=True)
+    reports = []
+    for report in checks.check(folder):
+        numbers = ["–" if number is None else f"{number:,}" for number in (report.items, report.expected)]
+        state = f"{len(report.withheld)} withheld items in it" if report.withheld else report.state
+        table.add_row(report.name, *numbers, state, report.records, report.media)
+        reports.append(report)
+    Console(soft_wrap=True).print(table)
+    bad = [report.name for report in reports if not report.sound and report.state != "missing"]
+    bad += checks.damaged_lists(folder)
+    if bad:
+        raise CollectionError(
+            f"{folder}: {', '.join(bad)} cannot be used; opencodi data build stickers makes them again"
+        )
+
+
+def _compare(folder: Path, against: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from ..data.stickers.compare import compare
+
+    table = Table("against the other", box=None)
+    titles = ("items", "other's", "same key", "same record", "same bytes", "mean difference", "greatest")
+    for title in titles:
+        table.add_column(title, justify="right", no_wrap=True)
+    for found in compare(folder, against):
+        counts = (found.items, found.others, found.keys, found.records, found.media)
+        table.add_row(found.name, *map("{:,}".format, counts), f"{found.difference:.3f}", f"{found.worst:.2f}")
+    Console(soft_wrap=True).print(table)
