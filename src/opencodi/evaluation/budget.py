@@ -1,0 +1,74 @@
+"""How many samples an evaluation takes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..modality import Modality
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Numbers of samples; clips have their own, since one costs as much as all other outputs of a dozen prompts.
+
+    Attributes:
+        table: prompts of one cell of the any-to-any table, by output.
+        clips_from_all: make clips from all input sets, not only from single inputs and from all together.
+        composition: prompts of each composition.
+        coherence: samples of each vague prompt, by whether a clip is among the outputs.
+        vague_prompts: how many of the vague prompts are used.
+        synchrony: clips with sound that are made for the synchrony measure.
+        gallery: most concepts in a retrieval gallery.
+        reconstructions: validation items sent through the autoencoders.
+        floor: training items of each kind compared with validation items.
+        seeds: samples of one prompt for variety.
+        searched: training pictures in which near copies are looked for; None: all.
+        spoken: spoken words recognised for the ceiling of the word judge.
+        repeats: runs of each timing.
+    """
+
+    table: Mapping[Modality, int]
+    clips_from_all: bool
+    composition: int
+    coherence: Mapping[bool, int]
+    vague_prompts: int
+    synchrony: int
+    gallery: int
+    reconstructions: int
+    floor: int
+    seeds: int
+    searched: int | None
+    spoken: int
+    repeats: int
+
+
+FULL = Budget(
+    table={Modality.TEXT: 32, Modality.IMAGE: 16, Modality.VIDEO: 4, Modality.AUDIO: 16},
+    clips_from_all=True,
+    composition=24,
+    coherence={True: 3, False: 12},
+    vague_prompts=4,
+    synchrony=8,
+    gallery=300,
+    reconstructions=200,
+    floor=300,
+    seeds=16,
+    searched=None,
+    spoken=100,
+    repeats=3,
+)
+
+QUICK = Budget(
+    table={Modality.TEXT: 4, Modality.IMAGE: 2, Modality.VIDEO: 1, Modality.AUDIO: 2},
+    clips_from_all=False,
+    composition=3,
+    coherence={True: 1, False: 2},
+    vague_prompts=1,
+    synchrony=2,
+    gallery=50,
+    reconstructions=32,
+    floor=50,
+    seeds=6,
+    searched=1500,
+    spoken=12,
+    repeats=1,
+)

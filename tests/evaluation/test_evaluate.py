@@ -1,0 +1,146 @@
+"""The command, end to end: tiny model, sample data, tiny judges."""
+
+import json
+import re
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from opencodi import Modality, cli
+from opencodi.evaluation import budget as budgets
+from opencodi.evaluation import coherence
+from opencodi.evaluation.bench import Bench
+from opencodi.evaluation.budget import Budget
+from opencodi.evaluation.collection import Collection
+from opencodi.evaluation.run import MEASURES, rounded
+
+from .. import tiny
+from ..training.tiny_recipes import DATA
+from . import tiny_judges
+
+SMALLEST = replace(
+    budgets.QUICK,
+    table=dict.fromkeys(Modality, 1),
+    composition=1,
+    coherence={True: 1, False: 1},
+    vague_prompts=1,
+    synchrony=1,
+    reconstructions=4,
+    floor=4,
+    seeds=2,
+    searched=10,
+    spoken=2,
+)
+
+
+@pytest.fixture
+def run(capsys):
+    """Run a command in this process: exit code, standard output, standard error."""
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            cli.main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return stop.value.code, captured.out, captured.err
+
+    return call
+
+
+def bench(budget: Budget = SMALLEST, **changes) -> Bench:
+    pipeline = tiny.pipeline(num_inference_steps=1)
+    return Bench(pipeline, tiny_judges.judges(), Collection.open(DATA), budget, **changes)
+
+
+def test_a_model_is_evaluated_into_numbers_and_a_page_that_needs_nothing_else(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(budgets, "QUICK", SMALLEST)
+    tiny.pipeline(num_inference_steps=1).save_pretrained(tmp_path / "model")
+    judges = tiny_judges.save(tmp_path / "judges")
+    place = ["--data", DATA, "--judges", judges, "--device", "cpu", "--output", tmp_path / "out"]
+    code, out, err = run("evaluate", tmp_path / "model", "--quick", *place)
+    assert (code, err) == (0, "")
+    assert "Fréchet distance, image" in out and "floor" in out
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["report.html", "results.json"]
+
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert list(results) == ["about", "ceilings", "any_to_any", *MEASURES]
+    table = results["any_to_any"]["table"]
+    assert len(table) == 16 and table["image+audio"]["image"]["top1"]["n"] == 1
+    assert set(table["image"]["text"]) == {"top1", "exact", "is_a_name", "cosine", "ratio_top1", "held_out"}
+    assert results["about"]["num_inference_steps"] == 1 and results["timing"]["load"] > 0
+    assert results["coherence"]["sets"]["image+audio"]["kind"] == "never-trained pair"
+    assert results["distances"]["frechet"]["audio"]["floor"] > 0
+    assert results["bridging"]["image → sound"]["trained"] is False
+
+    page = (tmp_path / "out" / "report.html").read_text()
+    addresses = re.findall(r'(?:src|href)="([^"]{0,24})', page)
+    kinds = {address.split(";")[0] for address in addresses if address.startswith("data:")}
+    assert kinds == {"data:image/png", "data:image/webp", "data:video/mp4", "data:audio/ogg"}
+    assert all(address.startswith(("data:", "#")) for address in addresses)
+
+
+def test_the_same_seed_makes_the_same_samples_in_any_batch():
+    subject = bench()
+    prompts = {Modality.TEXT: ["a rooster"] * 9}  # one more than a batch
+    nine = subject.make("here", prompts, [Modality.IMAGE])[Modality.IMAGE]
+    one = subject.make("here", {Modality.TEXT: ["a rooster"]}, [Modality.IMAGE])[Modality.IMAGE]
+    assert len(nine) == 9
+    assert np.abs(np.asarray(nine[0], int) - np.asarray(one[0], int)).max() <= 1
+    assert all((np.asarray(a) != np.asarray(b)).any() for a, b in pairwise(nine))
+    elsewhere = subject.make("there", {Modality.TEXT: ["a rooster"]}, [Modality.IMAGE])[Modality.IMAGE]
+    assert (np.asarray(elsewhere[0]) != np.asarray(one[0])).any()
+
+
+def test_coherence_tells_joint_from_chance():
+    """All clips and pictures of these judges look alike to them, so every set of the two agrees, joint or not."""
+    subject = bench(replace(SMALLEST, vague_prompts=2))
+    for layer in (subject.judges.image.concept, subject.judges.audio.concept):
+        torch.nn.init.zeros_(layer.weight)
+    found = coherence.measure(subject)
+    assert found["prompts"] == ["an animal", ""]
+    assert found["sets"]["image+video"]["concept"] == {"joint": 1.0, "independent": 1.0, "n": 2}
+    assert found["sets"]["text+image"]["concept"]["joint"] == 0.0  # an untrained model writes no name
+    assert found["kinds"]["triple"]["subgroup"]["n"] == 8
+
+
+def test_validation_items_are_those_of_training_and_only_what_is_asked_for_is_decoded():
+    from opencodi.data.shards import load_images
+    from opencodi.data.splits import split
+
+    collection = Collection.open(DATA)
+    _, expected = split(load_images(DATA, ("images",)))
+    numbers = collection.validation("image")
+    items = collection.items("image", numbers)
+    assert items.records == expected.records
+    assert (items.media == expected.media).all()
+    assert set(collection._media) == {("image", number) for number in numbers}
+    assert not set(numbers) & set(collection.training("image"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "nowhere"], "nowhere has no concepts.jsonl"),
+        (["--data", DATA, "--judges", "nowhere"], "is missing"),
+        ([], "no training data"),
+    ],
+)
+def test_what_is_missing_is_said_in_one_line(run, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.delenv("OPENCODI_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run("evaluate", "stickers", "--output", tmp_path / "out", *arguments)
+    assert (code, out) == (2, "")
+    assert message in err and err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_shard_is_named(run, tmp_path):
+    (tmp_path / "concepts.jsonl").write_text((DATA / "concepts.jsonl").read_text())
+    code, _, err = run("evaluate", "stickers", "--output", tmp_path / "out", "--data", tmp_path)
+    assert code == 2 and "images.tar.gz is missing" in err and err.count("\n") == 1
+
+
+def test_numbers_are_rounded_and_keys_become_strings():
+    assert rounded({Modality.TEXT: (0.123456789, None, {True: 3})}) == {"text": [0.12346, None, {"True": 3}]}
