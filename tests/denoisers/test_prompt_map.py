@@ -1,6 +1,10 @@
 """The prompt map says where: with one prompt token, attention says the same everywhere."""
 
+import pytest
 import torch
+
+from opencodi.denoisers.context import Context
+from opencodi.errors import ConfigurationError
 
 from .tiny_nets import image_net, prompt, randomise, text_net
 
@@ -37,3 +41,34 @@ def test_the_prompt_map_of_a_vector_network_reaches_its_output():
     before = net(samples(6), TIMES, prompt())
     net.prompt_map.entry.weight.data.mul_(2)
     assert (net(samples(6), TIMES, prompt()) - before).abs().max() > 1e-3
+
+
+JOINT = {"prompt_map_dim": 8, "prompt_map_size": (8, 8), "alignment": True, "environment_dim": 12}
+
+
+def test_a_fresh_environment_map_changes_nothing_and_belongs_to_the_alignment_parts():
+    plain = randomise(image_net(**JOINT))
+    mapped = plain.extended(with_environment_map=True).eval()
+    seen = torch.randn(2, 1, 12, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(
+        mapped(samples(3, 8, 8), TIMES, prompt(), seen), plain(samples(3, 8, 8), TIMES, prompt(), seen)
+    )
+    new = {name for name, _ in mapped.alignment_parameters()} - {name for name, _ in plain.alignment_parameters()}
+    assert {name.split(".")[0] for name in new} == {"environment_map"}
+
+
+def test_the_environment_map_draws_what_the_others_show_as_a_prompt_is_drawn():
+    net = randomise(image_net(**JOINT, with_environment_map=True))
+    embedding = torch.nn.functional.normalize(prompt()[:, 0], dim=-1)
+    tokens = Context(embedding[:, None].expand(-1, 3, -1))  # three tokens that say the same
+    expected = net.environment_map.entry(net.prompt_map.draw(embedding * net.config.context_scale, (8, 8)))
+    torch.testing.assert_close(net._map_of(tokens, (8, 8)), expected)
+    early, late = (net.environment_map(expected, net.time_embedding(t, torch.float32)) for t in TIMES[:, None])
+    assert (early - late).abs().max() > 1e-3  # how much they count depends on the timestep
+
+
+def test_an_environment_map_needs_tokens_that_are_like_prompts():
+    with pytest.raises(ConfigurationError, match="make it 12"):
+        image_net(**{**JOINT, "environment_dim": 32}, with_environment_map=True)
+    with pytest.raises(ConfigurationError, match="prompt_map_dim"):
+        image_net(alignment=True, environment_dim=12, with_environment_map=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .motion import MOTIONS
 from .shards import load_concepts
 
 STYLE_NAMES = {
@@ -21,6 +22,9 @@ STYLE_NAMES = {
     "emojione": "emojione",
     "emojione-v1": "old emojione",
 }
+
+PROCEDURAL_CLIPS, PROCEDURAL_SOUNDS = PROCEDURAL = ("procedural-clips", "procedural-sounds")
+"""The ``shard`` of items that are made from others rather than read: pictures in motion, and sounds on their beat."""
 
 
 def article(noun: str) -> str:
@@ -50,6 +54,20 @@ def video_captions(record: Mapping[str, Any], concept: Mapping[str, Any]) -> lis
     return [name, article(name), f"{article(name)}, moving", f"an animated {name}", *keyword_captions(concept)]
 
 
+def motion_captions(record: Mapping[str, Any], concept: Mapping[str, Any]) -> list[str]:
+    """Captions of a picture in motion (``data.motion``): ``record["motion"]`` names how it moves."""
+    name, doing = display_name(record), MOTIONS[record["motion"]].doing
+    style = STYLE_NAMES.get(record["style"], record["style"])
+    return [name, f"{article(name)}, {doing}", article(f"{doing} {name}"), f"{article(f'{style} {name}')}, {doing}"]
+
+
+def beat_captions(record: Mapping[str, Any], concept: Mapping[str, Any]) -> list[str]:
+    """Captions of a sound on the beat of a motion (``data.soundtrack``)."""
+    name, doing = record["name"], MOTIONS[record["motion"]].doing
+    moving = article(f"{doing} {name}")
+    return [name, f"{article(name)}, {doing}", moving, f"the sound of {moving}"]
+
+
 def audio_captions(record: Mapping[str, Any], concept: Mapping[str, Any]) -> list[str]:
     """Captions of a recording: ``the word …`` for speech and ``the sound of …`` for sounds keep the two apart."""
     name = record["name"] if "name" in record else concept["name"]
@@ -71,8 +89,10 @@ CAPTIONS = {
     "photos": image_captions,
     "videos": video_captions,
     "videos-skin-tones": video_captions,
+    PROCEDURAL_CLIPS: motion_captions,
     "sounds": audio_captions,
     "speech": audio_captions,
+    PROCEDURAL_SOUNDS: beat_captions,
 }
 """Which captions the items of each shard have."""
 

@@ -1,5 +1,6 @@
 """Latent alignment: how denoisers of several modalities see one another while they denoise (CoDi §3.3, SPEC §3)."""
 
+import math
 from collections.abc import Mapping
 from typing import Literal
 
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from ..errors import ArgumentError
 from ..modality import Modality
+from .context import Context
 from .topology import Denoiser
 
 Exchange = Literal["others", "self"]
@@ -20,16 +22,27 @@ def environment_tokens(
     return {modality: denoisers[modality].environment(x, timesteps[modality]) for modality, x in latents.items()}
 
 
-def exchanged(environments: Mapping[Modality, Tensor], exchange: Exchange) -> dict[Modality, Tensor | None]:
+def environment_seconds(
+    denoisers: Mapping[Modality, Denoiser], latents: Mapping[Modality, Tensor]
+) -> dict[Modality, Tensor]:
+    """When each environment token of every modality in ``latents`` is: seconds [n], NaN for tokens without time."""
+    return {modality: denoisers[modality].environment_seconds(x) for modality, x in latents.items()}
+
+
+def exchanged(
+    environments: Mapping[Modality, Tensor], exchange: Exchange, seconds: Mapping[Modality, Tensor] | None = None
+) -> dict[Modality, Context | None]:
     """What each modality's alignment sub-layers attend to.
 
     Args:
         environments: tokens [B, n, E] of every modality that is generated.
         exchange: ``"others"``: the tokens of all other modalities, side by side (the paper);
             ``"self"``: its own token (what the published code does, SPEC §0.1).
+        seconds: when these tokens are, from ``environment_seconds``; None: they have no time.
 
     Returns:
-        Tokens [B, m, E] per modality; None for a modality that is generated alone.
+        Context of tokens [B, m, E] per modality; None for a modality that is generated alone. A modality of many tokens
+        counts as much as one of a single token.
 
     Raises:
         ArgumentError: if ``exchange`` is neither.
@@ -38,12 +51,21 @@ def exchanged(environments: Mapping[Modality, Tensor], exchange: Exchange) -> di
         raise ArgumentError(f"exchange: {exchange!r} is unknown, choose 'others' or 'self'")
     if len(environments) < 2:
         return dict.fromkeys(environments)
-    if exchange == "self":
-        return dict(environments)
-    return {
-        modality: torch.cat([tokens for other, tokens in environments.items() if other != modality], dim=1)
-        for modality in environments
-    }
+    seen = {}
+    for modality in environments:
+        watched = [m for m in environments if (m == modality) == (exchange == "self")]
+        times = None if seconds is None else torch.cat([seconds[m] for m in watched])
+        tokens = [environments[m] for m in watched]
+        seen[modality] = Context(torch.cat(tokens, dim=1), seconds=times, bias=_equal_shares(tokens))
+    return seen
+
+
+def _equal_shares(tokens: list[Tensor]) -> Tensor | None:
+    """Logits [N] with which every modality weighs the same, however many tokens it has; None if they do anyway."""
+    counts = [x.shape[1] for x in tokens]
+    if len(set(counts)) == 1:
+        return None
+    return torch.cat([torch.full((count,), -math.log(count), device=tokens[0].device) for count in counts])
 
 
 def joint_forward(
@@ -70,7 +92,8 @@ def joint_forward(
     if len(latents) == 1:
         seen = dict.fromkeys(latents)
     else:
-        seen = exchanged(environments or environment_tokens(denoisers, latents, timesteps), exchange)
+        environments = environments or environment_tokens(denoisers, latents, timesteps)
+        seen = exchanged(environments, exchange, environment_seconds(denoisers, latents))
     return {
         modality: denoisers[modality](x, timesteps[modality], encoder_hidden_states, seen[modality])
         for modality, x in latents.items()

@@ -12,6 +12,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from .clock import TimeQuery, position_seconds
 from .context import Context
 
 
@@ -43,16 +44,21 @@ class AttentionProcessor:
         hidden_states: Tensor,
         encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,
+        time: tuple[Tensor, Tensor, Tensor] | None = None,
     ) -> Tensor:
         """``hidden_states`` [B, N, C], ``encoder_hidden_states`` [B, M, D] (default: self-attention) -> [B, N, C].
 
-        ``attention_mask`` [B, 1, 1, M] is True where a token of the other counts.
+        ``attention_mask`` [B, 1, 1, M] is True where a token of the other counts, or added to the logits. ``time`` is
+        what ``TimeQuery`` adds.
         """
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        query, key, value = (
-            rearrange(states, "b n (h d) -> b h n d", h=attn.heads)
-            for states in (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context))
-        )
+        query, key, value = attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context)
+        if time is not None:
+            query, key = query + time[0], key + time[1]
+            attention_mask = time[2] if attention_mask is None else attention_mask + time[2]
+        if attention_mask is not None and attention_mask.is_floating_point():
+            attention_mask = attention_mask.to(query.dtype)
+        query, key, value = (rearrange(states, "b n (h d) -> b h n d", h=attn.heads) for states in (query, key, value))
         return attn.to_out[0](rearrange(attend(query, key, value, attention_mask), "b h n d -> b n (h d)"))
 
 
@@ -66,6 +72,7 @@ class SpatialTransformer(nn.Module):
         feed_forward_mult: hidden width of the feed-forward, as a multiple of ``width``.
         norm_num_groups: groups of the norm at the entry; must divide ``channels``.
         width: channels inside the branch; ``None`` means ``channels``, as in the reference.
+        with_time: build a ``TimeQuery`` for contexts whose tokens have a time.
     """
 
     def __init__(
@@ -76,6 +83,7 @@ class SpatialTransformer(nn.Module):
         feed_forward_mult: float,
         norm_num_groups: int,
         width: int | None = None,
+        with_time: bool = False,
     ):
         super().__init__()
         width = width or channels
@@ -86,19 +94,23 @@ class SpatialTransformer(nn.Module):
         self.attn1 = Attention(width, **heads)
         self.norm2 = nn.LayerNorm(width)
         self.attn2 = Attention(width, cross_attention_dim=context_dim, **heads)
+        self.time = TimeQuery(width, num_heads) if with_time else None
         self.norm3 = nn.LayerNorm(width)
         self.ff = FeedForward(width, mult=feed_forward_mult, activation_fn="geglu")
         self.proj_out = zero_init(nn.Linear(width, channels))
 
-    def forward(self, x: Tensor, context: Context) -> Tensor:
-        """``x`` [B, C, *positions], ``context`` of tokens [B, N, context_dim] -> like ``x``."""
+    def forward(self, x: Tensor, context: Context, seconds: Tensor | None = None) -> Tensor:
+        """``x`` [B, C, *positions], ``context`` of tokens [B, N, context_dim] -> like ``x``.
+
+        ``seconds`` [B or 1, positions or 1] is when each position is; None where there is no time.
+        """
         tokens = self.proj_in(self.norm(x).flatten(2).transpose(1, 2))
         tokens = tokens + self.attn1(self.norm1(tokens))
-        tokens = tokens + self.cross_attention(tokens, context)
+        tokens = tokens + self.cross_attention(tokens, context, seconds)
         tokens = tokens + self.ff(self.norm3(tokens))
         return x + self.proj_out(tokens).transpose(1, 2).unflatten(2, x.shape[2:])
 
-    def cross_attention(self, tokens: Tensor, context: Context) -> Tensor:
+    def cross_attention(self, tokens: Tensor, context: Context, seconds: Tensor | None = None) -> Tensor:
         """What the context adds to every token: [B, 1, width] for one context token, else [B, N, width].
 
         One token needs no attending, exactly, and its gradients do not either (see ``Context``).
@@ -106,7 +118,9 @@ class SpatialTransformer(nn.Module):
         if context.is_single:
             return context.constant(self.attn2, lambda single: self.attn2.to_out[0](self.attn2.to_v(single)))
         keys, mask = context.keys()
-        return self.attn2(self.norm2(tokens), keys, attention_mask=mask)
+        timed = self.time is not None and seconds is not None and context.seconds is not None
+        time = {"time": self.time(seconds, context.seconds)} if timed else {}
+        return self.attn2(self.norm2(tokens), keys, attention_mask=mask, **time)
 
 
 class Block(nn.Module):
@@ -136,8 +150,12 @@ class Block(nn.Module):
         context: Context | None = None,
         environment: Context | None = None,
         num_frames: int | None = None,
+        duration: float | None = None,
     ) -> Tensor:
-        """``x`` [B, C, h, w], frames of a video folded into the batch, or [B, C * tokens] -> the next feature."""
+        """``x`` [B, C, h, w], frames of a video folded into the batch, or [B, C * tokens] -> the next feature.
+
+        ``duration`` is how many seconds the frames of a video, or else the rows of ``x``, cover; None: they have no time.
+        """
         if self.residual is not None:
             x = self.residual(x, time_embedding)
         if self.temporal is not None and num_frames is not None:
@@ -147,12 +165,15 @@ class Block(nn.Module):
         if self.resample is not None:
             x = self.resample(x)
         if self.alignment is not None and environment is not None:
-            x = self._transform(self.alignment, x, environment)
+            seconds = None if duration is None else position_seconds(x, duration, num_frames)
+            x = self._transform(self.alignment, x, environment, seconds)
         return x
 
-    def _transform(self, transformer: SpatialTransformer, x: Tensor, context: Context) -> Tensor:
+    def _transform(
+        self, transformer: SpatialTransformer, x: Tensor, context: Context, seconds: Tensor | None = None
+    ) -> Tensor:
         if self.tokens_per_feature is None:
-            return transformer(x, context)
+            return transformer(x, context, seconds)
         return transformer(x.unflatten(1, (-1, self.tokens_per_feature)), context).flatten(1)
 
 
@@ -193,12 +214,40 @@ class PromptMap(nn.Module):
         self.linear_2 = nn.Linear(dim, math.prod(shape))
         self.entry = entry
 
-    def forward(self, embedding: Tensor, size: Sequence[int]) -> Tensor:
-        """``embedding`` [B, D] -> features [B, C, *size]; a map of another size is stretched."""
+    def draw(self, embedding: Tensor, size: Sequence[int]) -> Tensor:
+        """``embedding`` [B, D] -> the map [B, channels, *size], like a latent; one of another size is stretched."""
         drawn = self.linear_2(F.silu(self.linear_1(embedding))).unflatten(1, self.shape)
         if tuple(size) != tuple(drawn.shape[2:]):
             drawn = F.interpolate(drawn, size=tuple(size), mode="bilinear")
-        return self.entry(drawn)
+        return drawn
+
+    def forward(self, embedding: Tensor, size: Sequence[int]) -> Tensor:
+        """``embedding`` [B, D] -> features [B, C, *size]."""
+        return self.entry(self.draw(embedding, size))
+
+
+class EnvironmentMap(nn.Module):
+    """What the other modalities say about places: the prompt map drawn for their environment tokens.
+
+    Environment tokens learn to lie where the prompt of what they show lies (training stage ``alignment``), so the map that
+    knows what each prompt looks like serves them, too. How much they count depends on the timestep: early tokens know
+    little. The entry is zeroed, so that it changes nothing until trained.
+
+    Args:
+        entry: layer from a latent's channels to the network's features.
+        features: features of each position.
+        time_embedding_dim: width of the time embedding.
+    """
+
+    def __init__(self, entry: nn.Module, features: int, time_embedding_dim: int):
+        super().__init__()
+        self.entry = zero_init(entry)
+        self.gate = zero_init(nn.Linear(time_embedding_dim, features))
+
+    def forward(self, features: Tensor, time_embedding: Tensor) -> Tensor:
+        """``features`` [B, features, *size], what ``entry`` made of the map, weighed for ``time_embedding`` [B, dim]."""
+        gate = 1 + self.gate(F.silu(time_embedding))
+        return features * gate.unflatten(1, (-1, *[1] * (features.ndim - 2)))
 
 
 class TimeEmbedding(nn.Module):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Hashable
 from typing import Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -17,11 +18,20 @@ class Context:
     Args:
         tokens: [B, N, D].
         mask: bool [B, N], True where a token counts, at least one of each row; None if all do.
+        seconds: [N], when in the sample each token is, NaN for one that is about all of it; None if all are.
+        bias: [N], added to the attention logits of each token; None adds nothing.
     """
 
-    def __init__(self, tokens: Tensor, mask: Tensor | None = None):
+    def __init__(
+        self,
+        tokens: Tensor,
+        mask: Tensor | None = None,
+        seconds: Tensor | None = None,
+        bias: Tensor | None = None,
+    ):
         self.tokens = tokens
         self.mask = None if mask is None or mask.all() else mask
+        self.seconds, self.bias = seconds, bias
         self.halves = self.frames = 1
         self._constants: dict[Hashable, Tensor] = {}
 
@@ -30,7 +40,7 @@ class Context:
 
         What was computed and what will be is shared with this one.
         """
-        larger = type(self)(self.tokens, self.mask)
+        larger = type(self)(self.tokens, self.mask, self.seconds, self.bias)
         larger.halves, larger.frames = halves * self.halves, frames * self.frames
         larger._constants = self._constants
         return larger
@@ -40,6 +50,11 @@ class Context:
         """Whether there is one token for each sample."""
         return self.tokens.shape[1] == 1
 
+    def mean(self) -> Tensor:
+        """The mean of the tokens [B, D], L2-normalised; with ``bias``, as an attention that has only that would weigh them."""
+        weights = torch.zeros_like(self.tokens[0, :, 0]) if self.bias is None else self.bias.to(self.tokens.dtype)
+        return F.normalize(torch.einsum("n,bnd->bd", weights.softmax(0), self.tokens), dim=-1)
+
     def constant(self, layer: Hashable, compute: Callable[[Tensor], Tensor]) -> Tensor:
         """``compute(tokens)`` [B, ...], computed once for this layer, spread over the batch."""
         if layer not in self._constants:
@@ -47,8 +62,16 @@ class Context:
         return self._spread(self._constants[layer])
 
     def keys(self) -> tuple[Tensor, Tensor | None]:
-        """Tokens [batch, N, D] and their mask [batch, 1, 1, N] or None, spread over the batch."""
+        """Tokens [batch, N, D] and their mask, spread over the batch.
+
+        The mask is None, boolean [batch, 1, 1, N], or (with ``bias`` or ``seconds``) what it adds to the logits.
+        """
         mask = None if self.mask is None else self._spread(self.mask)[:, None, None]
+        if mask is not None and (self.bias is not None or self.seconds is not None):
+            mask = torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, -torch.inf)
+        if self.bias is not None:
+            bias = self.bias[None, None, None]
+            mask = bias if mask is None else mask + bias
         return self._spread(self.tokens), mask
 
     def _spread(self, x: Tensor) -> Tensor:

@@ -63,6 +63,7 @@ class FlatUNet(Denoiser):
         environment_channels: tuple[int, ...] = (64, 128),
         environment_num_res_blocks: int = 1,
         environment_tokens: int = 1,
+        with_environment_map: bool = False,
         skip: str = "ordinary",
     ):
         super().__init__()

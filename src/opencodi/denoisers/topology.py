@@ -13,7 +13,8 @@ from diffusers import ConfigMixin, ModelMixin
 from torch import Tensor, nn
 
 from ..errors import ConfigurationError
-from .blocks import Block, Head, PromptMap, SpatialTransformer, TimeEmbedding, zero_init
+from .blocks import Block, EnvironmentMap, Head, PromptMap, SpatialTransformer, TimeEmbedding, zero_init
+from .clock import centres
 from .context import Context
 
 
@@ -22,7 +23,7 @@ class Denoiser(ModelMixin, ConfigMixin):
 
     tokens_per_feature: int | None = None
     # A network may be loaded without the parts that a call does not need.
-    _keys_to_ignore_on_load_unexpected: ClassVar = [r"^environment_encoder\.", r"\.alignment\.", r"\.temporal\."]
+    _keys_to_ignore_on_load_unexpected: ClassVar = [r"^environment_", r"\.alignment\.", r"\.temporal\."]
 
     # The layers that a subclass supplies; widths are feature channels.
 
@@ -89,12 +90,20 @@ class Denoiser(ModelMixin, ConfigMixin):
         self.decoder = nn.ModuleList(decoder)
         self.conv_out = self._head(width, zero_init(self._projection(width, config.out_channels)))
         self.environment_encoder = self._environment_encoder() if config.alignment else None
+        self.environment_map = self._environment_map() if config.alignment and config.with_environment_map else None
 
     def _prompt_map(self) -> PromptMap:
         config = self.config
         size = tuple(config.get("prompt_map_size", ()))
         entry = zero_init(self._entry(config.in_channels, config.model_channels))
         return PromptMap(config.cross_attention_dim, config.prompt_map_dim, (config.in_channels, *size), entry)
+
+    def _environment_map(self) -> EnvironmentMap:
+        config = self.config
+        features = config.model_channels * (self.tokens_per_feature or 1)
+        return EnvironmentMap(
+            self._entry(config.in_channels, config.model_channels), features, self.time_embedding_dim
+        )
 
     @property
     def time_embedding_dim(self) -> int:
@@ -145,6 +154,7 @@ class Denoiser(ModelMixin, ConfigMixin):
             config.alignment_feed_forward_mult,
             config.norm_num_groups,
             width=int(width * config.alignment_width_mult),
+            with_time=config.environment_tokens > 1,
         )
 
     def _head(self, width: int, projection: nn.Module) -> Head:
@@ -174,8 +184,20 @@ class Denoiser(ModelMixin, ConfigMixin):
                 )
         if config.skip not in ("ordinary", "aliased"):
             raise ConfigurationError(f"skip: {config.skip!r} is unknown, choose 'ordinary' or 'aliased'")
-        if config.environment_tokens != 1:
-            raise ConfigurationError(f"environment_tokens: {config.environment_tokens} asked, only 1 is supported")
+        if config.environment_tokens < 1:
+            raise ConfigurationError(f"environment_tokens: {config.environment_tokens} asked, give at least 1")
+        if config.environment_tokens > 1 and not (config.get("seconds_per_frame") or config.get("seconds_per_row")):
+            raise ConfigurationError(
+                f"environment_tokens: {config.environment_tokens} lie along time, so a UNet must be told how it passes "
+                "(seconds_per_frame or seconds_per_row); else use 1"
+            )
+        if config.with_environment_map and not config.prompt_map_dim:
+            raise ConfigurationError("with_environment_map: draws with the prompt map; set prompt_map_dim as well")
+        if config.with_environment_map and config.environment_dim != config.cross_attention_dim:
+            raise ConfigurationError(
+                f"with_environment_map: environment_dim is {config.environment_dim}, make it {config.cross_attention_dim} as "
+                "cross_attention_dim is, since tokens are drawn like prompts"
+            )
         widths = [config.model_channels * mult for mult in config.channel_mult]
         normed, attended = set(widths), set(widths)
         if config.alignment:
@@ -193,6 +215,10 @@ class Denoiser(ModelMixin, ConfigMixin):
     def _fold(self, sample: Tensor) -> tuple[Tensor, int | None]:
         """Sample -> (features with any frames in the batch axis, number of frames or None)."""
         return sample, None
+
+    def duration(self, sample: Tensor) -> float | None:
+        """Seconds that a latent covers, if the config says how fast time passes in it; else None."""
+        return None
 
     def context(self, encoder_hidden_states: Tensor, mask: Tensor | None = None) -> Context:
         """Prompt tokens [B, N, cross_attention_dim] and their mask [B, N], to pass to ``forward`` again and again.
@@ -231,15 +257,20 @@ class Denoiser(ModelMixin, ConfigMixin):
             time_embedding = time_embedding.repeat_interleave(num_frames, dim=0)
             prompt = prompt.repeated(frames=num_frames)
             environment = None if environment is None else environment.repeated(frames=num_frames)
-        x = self._run(x, time_embedding, prompt, environment, num_frames)
+        x = self._run(x, time_embedding, prompt, environment, num_frames, self.duration(sample))
         return x if num_frames is None else x.unflatten(0, (-1, num_frames)).transpose(1, 2)
 
-    def _run(self, x: Tensor, time_embedding: Tensor, prompt: Context, *states: Any) -> Tensor:
-        size, states = tuple(x.shape[2:]), (time_embedding, prompt, *states)
+    def _run(
+        self, x: Tensor, time_embedding: Tensor, prompt: Context, environment: Context | None, *states: Any
+    ) -> Tensor:
+        size, states = tuple(x.shape[2:]), (time_embedding, prompt, environment, *states)
         # The CPU's group norm crashes in the backward pass of frozen weights on channels-last input (torch 2.13).
         x = self.conv_in(x.contiguous())
         if self.prompt_map is not None:
             x = x + prompt.constant((self.prompt_map, size), lambda tokens: self.prompt_map(tokens[:, 0], size))
+        if self.environment_map is not None and environment is not None:
+            seen = environment.constant((self.environment_map, size), lambda _: self._map_of(environment, size))
+            x = x + self.environment_map(seen, time_embedding)
         skips = [x]
         for block in self.encoder:
             x = block(x, *states)
@@ -256,8 +287,16 @@ class Denoiser(ModelMixin, ConfigMixin):
             x = block(torch.cat([x, skip], dim=1), *states)
         return self.conv_out(x)
 
+    def _map_of(self, environment: Context, size: tuple[int, ...]) -> Tensor:
+        drawn = self.prompt_map.draw(environment.mean() * self.config.context_scale, size)
+        return self.environment_map.entry(drawn)
+
     def environment(self, sample: Tensor, timesteps: Tensor) -> Tensor:
-        """What the other modalities see of this noisy latent: L2-normalised tokens [B, 1, environment_dim] (SPEC §3).
+        """What the other modalities see of this noisy latent (SPEC §3).
+
+        Returns:
+            L2-normalised tokens [B, n, environment_dim] along time (``environment_seconds`` says when), or one if the
+            latent has no time.
 
         Raises:
             ConfigurationError: if the network was built with ``alignment=False``.
@@ -273,9 +312,25 @@ class Denoiser(ModelMixin, ConfigMixin):
         for block in blocks:
             x = block(x, time_embedding, num_frames=num_frames)
         x = head(x).unflatten(0, (sample.shape[0], -1))
-        # [B, frames, environment_dim, *positions] -> one vector per sample
-        pooled = x.transpose(1, 2).flatten(2).mean(dim=2)
-        return F.normalize(pooled, dim=-1)[:, None]
+        # [B, environment_dim, frames or 1, *positions]
+        x = x.transpose(1, 2)
+        count = self._num_environment_tokens(sample)
+        if count == 1:
+            return F.normalize(x.flatten(2).mean(dim=2), dim=-1)[:, None]
+        # The time axis is the frames or, without any, the first of the positions.
+        along_time = x.mean(dim=(3, 4)) if num_frames is not None else x.squeeze(2).mean(dim=3)
+        return F.normalize(F.adaptive_avg_pool1d(along_time, count).transpose(1, 2), dim=-1)
+
+    def environment_seconds(self, sample: Tensor) -> Tensor:
+        """When in the sample each token of ``environment`` is, in seconds [n]; NaN if it is about all of it."""
+        count = self._num_environment_tokens(sample)
+        if count == 1:
+            return torch.full((1,), torch.nan, device=sample.device)
+        return centres(self.duration(sample), count, sample.device)
+
+    def _num_environment_tokens(self, sample: Tensor) -> int:
+        """As many as the config says, but not more than there are positions along time."""
+        return 1 if self.duration(sample) is None else min(self.config.environment_tokens, sample.shape[2])
 
     # ------------------------------------------------------------------ parts
 
@@ -314,8 +369,8 @@ class Denoiser(ModelMixin, ConfigMixin):
 
 
 def is_alignment(name: str) -> bool:
-    """Whether a parameter belongs to the alignment sub-layers or the environment encoder."""
-    return name.startswith("environment_encoder.") or ".alignment." in name
+    """Whether a parameter belongs to the alignment sub-layers, the environment encoder or the environment map."""
+    return name.startswith(("environment_encoder.", "environment_map.")) or ".alignment." in name
 
 
 def is_temporal(name: str) -> bool:

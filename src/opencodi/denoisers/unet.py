@@ -43,7 +43,12 @@ class UNet(Denoiser):
         environment_dim: size of an environment token; equal in all networks that are to generate together.
         environment_channels: widths of the environment encoder's levels; its entry has half the first.
         environment_num_res_blocks: residual blocks of each of its levels.
-        environment_tokens: tokens per modality; 1.
+        environment_tokens: tokens along time that others see of a latent; 1, as published, says nothing of when. More
+            also let the alignment sub-layers know when the tokens they attend to are (``clock.TimeQuery``). A latent
+            without time, such as an image, always has 1.
+        with_environment_map: build the environment map (``EnvironmentMap``): the prompt map of what the others make.
+        seconds_per_frame: from one frame of a clip [B, C, F, H, W] to the next; None: clips have no time in seconds.
+        seconds_per_row: from one row of a feature map [B, C, T, M] to the next, for spectrograms; None: rows are no time.
         skip: ``"ordinary"``, or ``"aliased"`` as published (SPEC §0.2).
     """
 
@@ -80,6 +85,9 @@ class UNet(Denoiser):
         environment_channels: tuple[int, ...] = (64, 128),
         environment_num_res_blocks: int = 1,
         environment_tokens: int = 1,
+        with_environment_map: bool = False,
+        seconds_per_frame: float | None = None,
+        seconds_per_row: float | None = None,
         skip: str = "ordinary",
     ):
         super().__init__()
@@ -134,3 +142,9 @@ class UNet(Denoiser):
                 f"num_frames: {sample.shape[2]} frames asked, this model knows positions for {self.config.max_frames}"
             )
         return sample.transpose(1, 2).flatten(0, 1), sample.shape[2]
+
+    def duration(self, sample: Tensor) -> float | None:
+        """Seconds that a clip [B, C, F, H, W] or a spectrogram's latent [B, C, T, M] covers; None where none are told."""
+        config = self.config
+        seconds = config.seconds_per_row if sample.ndim == 4 else config.seconds_per_frame
+        return seconds * sample.shape[2] if seconds else None

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..denoisers.alignment import Exchange, exchanged
-from ..denoisers.context import Context
+from ..denoisers.alignment import Exchange, environment_seconds, exchanged
 from ..errors import ArgumentError
 from ..modality import Modality
 from ..prompts import Condition
@@ -87,6 +86,7 @@ def sample(
     }
     steps_done = dict.fromkeys(latents, 0)
     environments: dict[Modality, Tensor] = {}
+    seconds = environment_seconds(denoisers, latents) if len(latents) > 1 else None
 
     def current(modality: Modality) -> tuple[Tensor, Tensor]:
         """What a network sees of a latent: (scaled input [B, ...], timesteps [B])."""
@@ -102,7 +102,7 @@ def sample(
             for modality in latents:  # only those whose latent changed since the last tick
                 if modality not in environments:
                     environments[modality] = denoisers[modality].environment(*current(modality))
-        seen = {modality: Context(tokens) for modality, tokens in exchanged(environments, exchange).items()}
+        seen = exchanged(environments, exchange, seconds)
         predictions = {
             modality: guided_prediction(
                 denoisers[modality],
