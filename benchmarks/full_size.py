@@ -1,18 +1,23 @@
-"""Print seconds per denoising step and peak memory of the networks at the published size, beside the reference's.
+"""Print seconds per denoising step and peak memory of the networks at the published size, ours and as published.
 
     python benchmarks/full_size.py --case image,audio,text,image+audio,video8 --dtype fp32,bf16 --threads 1 --steps 3
 
-Weights are hashed from their names (``opencodi.convert.hash_weights``; any would take the same time) or random. Every row is a
-fresh process that builds only the networks, and of these only the parts, that its case needs. One step is what the
-reference's times count: one sample with guidance, so a batch of 2, through each network once, environment encoders included.
+Every row is measured twice on this machine, each time in a fresh process with the same threads: with our sampler, and with
+the same networks computing what the published code computes (``published_steps``). The published code's own times, taken
+elsewhere, stand beside them. One step is one sample with guidance, so a batch of 2, through each network once, environment
+encoders included. Each process builds only the networks, and of these only the parts, that its case needs; weights
+are hashed from their names (``opencodi.convert.hash_weights``; any would take the same time) or random. Ratios are of seconds
+of computing, which other programs on the machine change less than those of the clock.
 """
 
 import argparse
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
+from unittest.mock import patch
 
 from measuring import in_fresh_process, peak_bytes, print_table, task
 
@@ -79,16 +84,62 @@ def build(name: str, config: Mapping[str, Any], left_out: Mapping[str, bool], we
     return net.eval().requires_grad_(False)
 
 
+@contextmanager
+def published_attention() -> Iterator[None]:
+    """Within it, attention writes out its matrix, and a single token is attended to like several (SPEC §0.4, §7)."""
+    from opencodi.denoisers import blocks, temporal
+    from opencodi.denoisers.context import Context
+
+    def attend(query: Any, key: Any, value: Any, bias: Any = None) -> Any:
+        logits = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
+        return (logits if bias is None else logits + bias).softmax(-1) @ value
+
+    with (
+        patch.object(blocks, "attend", attend),
+        patch.object(temporal, "attend", attend),
+        patch.object(Context, "is_single", False),
+    ):
+        yield
+
+
+def published_steps(
+    networks: Mapping[Any, Any], latents: Mapping[Any, Any], prompts: Any, steps: int, callback: Callable[[], Any]
+) -> None:
+    """Run the networks as the published code does at every step.
+
+    Both halves of guidance go through everything, environment encoders included, and every modality attends to its own
+    environment token (SPEC §0.1).
+
+    Args:
+        networks: modality → denoiser.
+        latents: modality → noise [1, ...].
+        prompts: unconditional and conditional token [2, 1, D].
+        steps: how often.
+        callback: called after each step.
+    """
+    import torch
+
+    from opencodi.denoisers import joint_forward
+
+    doubled = {modality: torch.cat([x, x]) for modality, x in latents.items()}
+    with torch.no_grad(), published_attention():
+        for step in range(steps):
+            timesteps = dict.fromkeys(doubled, torch.full((2,), 999 - step))
+            joint_forward(networks, doubled, timesteps, prompts, exchange="self")
+            callback()
+
+
 def measure(
     case: str,
     dtype: str,
     threads: int,
     steps: int,
     weights: str,
+    published: bool,
     shapes: Mapping[str, Any] | None = None,
     configs: Mapping[str, Any] = CONFIGS,
 ) -> dict[str, float]:
-    """Denoise one sample in this process.
+    """Denoise one sample in this process, as ``published`` or our way.
 
     Returns:
         ``parameters``, best ``wall`` and ``cpu`` seconds of a step, ``peak`` bytes of the process.
@@ -114,19 +165,45 @@ def measure(
 
     width = next(iter(networks.values())).config.cross_attention_dim
     prompts = [Condition.from_embedding(draw(width)) for _ in range(2)]
+    denoisers = {modality: networks[INFO[modality].denoiser] for modality in shapes}
+    latents = {modality: draw(*shape) for modality, shape in shapes.items()}
     clocks = [(time.perf_counter(), time.process_time())]
-    sample(
-        {modality: networks[INFO[modality].denoiser] for modality in shapes},
-        dict.fromkeys(shapes, DDIMScheduler(steps_offset=1, clip_sample=False, set_alpha_to_one=False)),
-        {modality: draw(*shape) for modality, shape in shapes.items()},
-        *prompts,
-        num_inference_steps=dict.fromkeys(shapes, steps),
-        guidance_scale=dict.fromkeys(shapes, 7.5),
-        callback=lambda *_: clocks.append((time.perf_counter(), time.process_time())),
-    )
+
+    def after_step(*_: Any) -> None:
+        clocks.append((time.perf_counter(), time.process_time()))
+
+    if published:
+        published_steps(denoisers, latents, torch.cat([prompt.tokens for prompt in prompts]), steps, after_step)
+    else:
+        sample(
+            denoisers,
+            dict.fromkeys(shapes, DDIMScheduler(steps_offset=1, clip_sample=False, set_alpha_to_one=False)),
+            latents,
+            *prompts,
+            num_inference_steps=dict.fromkeys(shapes, steps),
+            guidance_scale=dict.fromkeys(shapes, 7.5),
+            callback=after_step,
+        )
     walls, cpus = zip(*([after - before for before, after in zip(a, b)] for a, b in pairwise(clocks)))
     parameters = sum(p.numel() for net in networks.values() for p in net.parameters())
     return {"parameters": parameters, "wall": min(walls), "cpu": min(cpus), "peak": peak_bytes()}
+
+
+def row(case: str, dtype: str, settings: Mapping[str, Any]) -> list[str]:
+    """One row of the table, measured in two processes."""
+    ours, published = (
+        in_fresh_process(__file__, {"case": case, "dtype": dtype, "published": published, **settings})
+        for published in (False, True)
+    )
+    return [
+        case,
+        dtype,
+        f"{ours['parameters'] / 1e6:,.0f} M",
+        *(f"{found['wall']:.2f} / {found['cpu']:.2f} s" for found in (ours, published)),
+        f"{published['cpu'] / ours['cpu']:.1f}x",
+        *(f"{found['peak'] / 1e9:.2f} GB" for found in (ours, published)),
+        f"{REFERENCE[case]['wall']:.2f} / {REFERENCE[case]['cpu']:.2f} s",
+    ]
 
 
 def main() -> None:
@@ -143,39 +220,11 @@ def main() -> None:
         if not set(given) <= set(known):
             parser.error(f"--{name}: choose from {', '.join(known)}")
 
-    rows = []
-    for case in cases:
-        for dtype in dtypes:
-            settings = {"threads": options.threads, "steps": options.steps, "weights": options.weights}
-            found = in_fresh_process(__file__, {"case": case, "dtype": dtype, **settings})
-            theirs = REFERENCE[case]
-            ratio = f"{theirs['cpu'] / found['cpu']:.1f}x" if options.threads == 1 else ""
-            rows.append(
-                [
-                    case,
-                    dtype,
-                    f"{found['parameters'] / 1e6:,.0f} M",
-                    f"{found['wall']:.2f} s",
-                    f"{found['cpu']:.2f} s",
-                    f"{theirs['wall']:.2f} s",
-                    f"{theirs['cpu']:.2f} s",
-                    ratio,
-                    f"{found['peak'] / 1e9:.2f} GB",
-                    f"{theirs['peak']:.2f} GB",
-                ]
-            )
-    ours, reference = f"ours, {options.threads} thread(s)", "reference, fp32, 1 thread"
-    titles = [
-        "case",
-        "dtype",
-        "parameters",
-        f"step ({ours})",
-        "computing",
-        f"step ({reference})",
-        "computing",
-        "faster",
-    ]
-    print_table([*titles, "peak memory", "reference's"], rows)
+    step = f"step, {options.threads} thread(s): clock / computing"
+    titles = ["case", "dtype", "parameters", step, "as published", "faster", "peak memory", "as published"]
+    settings = {"threads": options.threads, "steps": options.steps, "weights": options.weights}
+    rows = (row(case, dtype, settings) for case in cases for dtype in dtypes)
+    print_table([*titles, "the published code elsewhere, fp32, 1 thread"], rows)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ import re
 import resource
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Rows as a Markdown table on standard output."""
-    for row in (titles, ["---"] * len(titles), *rows):
+def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Rows as a Markdown table on standard output, each as soon as it is there."""
+    for row in chain((titles, ["---"] * len(titles)), rows):
         print("| " + " | ".join(row) + " |", flush=True)

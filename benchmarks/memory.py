@@ -8,6 +8,7 @@ the first row. On an accelerator (``--device``) the peak of its memory stands be
 
 import argparse
 import json
+from typing import Any
 
 from measuring import in_fresh_process, peak_bytes, print_table, task
 
@@ -66,19 +67,29 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1)
     options = parser.parse_args()
 
+    offloads = options.offload.split(",")
+    if not set(offloads) <= set(OFFLOADS):
+        parser.error(f"--offload: choose from {', '.join(OFFLOADS)}")
+    bare = {"outputs": "", "dtype": "", "offload": "none"}
+    calls = [
+        {"outputs": outputs, "dtype": dtype, "offload": offload}
+        for outputs in options.outputs.split(",")
+        for dtype in options.dtype.split(",")
+        for offload in offloads
+    ]
     common = {"model": options.model, "device": options.device, "steps": options.steps}
-    bare = in_fresh_process(__file__, {**common, "outputs": "", "dtype": "", "offload": "none"})
-    rows = [["(libraries)", "", "", "0", *_gigabytes(bare, options.device)]]
-    for outputs in options.outputs.split(","):
-        for dtype in options.dtype.split(","):
-            for offload in options.offload.split(","):
-                if offload not in OFFLOADS:
-                    parser.error(f"--offload: {offload!r} is not one of {', '.join(OFFLOADS)}")
-                found = in_fresh_process(__file__, {**common, "outputs": outputs, "dtype": dtype, "offload": offload})
-                millions = f"{found['parameters'] / 1e6:.1f} M"
-                rows.append([outputs, dtype, offload, millions, *_gigabytes(found, options.device)])
     titles = ["outputs", "dtype", "offload", "parameters", "peak memory"]
-    print_table([*titles, *([] if options.device == "cpu" else [f"peak on {options.device}"])], rows)
+    titles += [] if options.device == "cpu" else [f"peak on {options.device}"]
+    print_table(titles, (row({**common, **call}) for call in (bare, *calls)))
+
+
+def row(call: dict[str, Any]) -> list[str]:
+    """One row of the table, measured in a process of its own."""
+    found = in_fresh_process(__file__, call)
+    if not call["outputs"]:
+        return ["(libraries)", "", "", "0", *_gigabytes(found, call["device"])]
+    parameters = f"{found['parameters'] / 1e6:.1f} M"
+    return [call["outputs"], call["dtype"], call["offload"], parameters, *_gigabytes(found, call["device"])]
 
 
 def _gigabytes(found: dict[str, int], device: str) -> list[str]:

@@ -168,6 +168,53 @@ def test_a_bad_size_is_refused_before_anything_is_read(folder):
     assert in_memory(loaded) == {}
 
 
+def with_shared_tower(tmp_path, **changes):
+    """A saved model whose video prompt encoder holds a copy of its image prompt encoder."""
+    image = tiny.image_prompt_encoder()
+    video = tiny.randomise(tiny.video_prompt_encoder(), 3)
+    video.image.load_state_dict(image.state_dict())
+    tiny.pipeline(image_prompt_encoder=image, video_prompt_encoder=video, **changes).save_pretrained(tmp_path)
+    return tiny.pipeline(image_prompt_encoder=image, video_prompt_encoder=video, **changes)
+
+
+def storages(*modules) -> set:
+    return {p.untyped_storage().data_ptr() for module in modules for p in module.parameters()}
+
+
+PROMPTS = {name: tiny.media()[name] for name in ("text", "image", "video")}
+
+
+def test_weights_that_image_and_video_prompt_encoder_have_in_common_are_held_once(tmp_path):
+    plain, loaded = with_shared_tower(tmp_path), opened(tmp_path)
+    for _ in range(2):
+        close(loaded, plain, **PROMPTS, num_inference_steps=1)
+        image, video = loaded.image_prompt_encoder, loaded.video_prompt_encoder
+        ours, theirs = dict(video.image.named_parameters()), dict(image.named_parameters())
+        assert ours.keys() == theirs.keys() and all(ours[name] is theirs[name] for name in ours)
+        loaded.unload("image_prompt_encoder")
+        close(loaded, plain, video=PROMPTS["video"], num_inference_steps=1)
+    # Each is complete when it is saved.
+    loaded.save_pretrained(tmp_path / "again")
+    close(opened(tmp_path / "again"), plain, **PROMPTS, num_inference_steps=1)
+
+
+@pytest.mark.parametrize("offload", ["enable_model_cpu_offload", "enable_sequential_cpu_offload"])
+def test_shared_weights_stay_shared_while_they_are_offloaded(tmp_path, offload):
+    plain, loaded = with_shared_tower(tmp_path), opened(tmp_path)
+    getattr(loaded, offload)(device="cpu")
+    for _ in range(2):
+        close(loaded, plain, **PROMPTS, num_inference_steps=1)
+    loaded.remove_all_hooks()
+    image, video = loaded.image_prompt_encoder, loaded.video_prompt_encoder
+    assert storages(image) <= storages(video)
+
+
+def test_weights_that_differ_are_not_shared(pipe, folder):
+    loaded = opened(folder)
+    close(loaded, pipe, **PROMPTS, num_inference_steps=1)
+    assert not storages(loaded.image_prompt_encoder) & storages(loaded.video_prompt_encoder)
+
+
 # ------------------------------------------------------------------------------------------------- precision and place
 
 
@@ -202,6 +249,32 @@ def test_offloading_moves_all_but_the_denoisers_and_changes_no_result(pipe):
     networks = {name for name, part in pipe.components.items() if isinstance(part, torch.nn.Module)}
     assert hooked == networks - {"text_denoiser", "image_denoiser", "audio_denoiser"}
     close(offloaded, pipe, **tiny.media(), outputs="all", num_inference_steps=1)
+
+
+@pytest.mark.parametrize("unconditional", ["zeros", "empty"])
+def test_sequential_offload_brings_prompt_encoders_layer_by_layer_and_changes_no_result(pipe, unconditional):
+    offloaded, plain = tiny.pipeline(), tiny.pipeline()
+    for each in (offloaded, plain):
+        for encoder in each.prompt_encoders.values():
+            encoder.register_to_config(unconditional=unconditional)
+    offloaded.enable_sequential_cpu_offload(device="cpu")
+    away = []  # share of an encoder's weights that are not there, whenever one of its layers has computed
+
+    def watch(layer, encoder):
+        def look(*_):
+            meta = [p.is_meta for p in encoder.parameters()]
+            away.append(sum(meta) / len(meta))
+
+        layer.register_forward_hook(look)
+
+    for encoder in offloaded.prompt_encoders.values():
+        for layer in encoder.modules():
+            if not [*layer.children()]:
+                watch(layer, encoder)
+    close(offloaded, plain, **tiny.media(), outputs="all", num_inference_steps=1)
+    assert len(away) > 20 and min(away) > 0.5
+    for encoder in offloaded.prompt_encoders.values():
+        assert {p.device.type for p in encoder.parameters()} == {"meta"} and encoder.device == torch.device("cpu")
 
 
 @pytest.mark.parametrize("offload", ["enable_model_cpu_offload", "enable_sequential_cpu_offload"])

@@ -17,6 +17,7 @@ from torch import nn
 from .errors import ArgumentError, ConfigurationError
 from .modality import Modality
 from .models import check_files, read_index, resolve
+from .sharing import share_weights
 
 LIBRARIES = ("opencodi", "diffusers", "transformers")
 """Where the classes of parts may come from; a model folder must not make us import anything else."""
@@ -264,10 +265,21 @@ class LazyPipeline(DiffusionPipeline):
         else:
             self.__dict__[name] = part
         if self._offload is not None:
-            self._apply_offload()
+            with self._only_in_memory():
+                super().remove_all_hooks()  # weights that are offloaded cannot be compared
         elif isinstance(part, nn.Module):
             part.to(self._device)
+        self._share_weights()
+        self._apply_offload()
         return part
+
+    def _share_weights(self) -> None:
+        """What parts in memory say they have in common (``PromptEncoder.shared_weights``) is there once, if it is equal."""
+        with self._only_in_memory():
+            for part in self.components.values():
+                for ours, (name, theirs) in getattr(part, "shared_weights", {}).items():
+                    if (other := getattr(self, name)) is not None:
+                        share_weights(part.get_submodule(ours), other.get_submodule(theirs))
 
     def _release(self, *names: str) -> None:
         held = [name for name in names if name in self.__dict__ or name in self._reduced]
@@ -329,7 +341,8 @@ class LazyPipeline(DiffusionPipeline):
     def enable_sequential_cpu_offload(
         self, gpu_id: int | None = None, device: torch.device | str | None = None
     ) -> None:
-        """Denoisers come to the device layer by layer, other parts one at a time; parts read later likewise."""
+        """Prompt encoders and denoisers come to the device layer by layer, other parts one at a time; parts read later
+        likewise."""
         self._start_offload(layerwise=True, gpu_id=gpu_id, device=device)
 
     def enable_disk_offload(self) -> None:
@@ -346,16 +359,20 @@ class LazyPipeline(DiffusionPipeline):
             self._apply_offload()
 
     def _start_offload(self, layerwise: bool, **options: Any) -> None:
-        together = type(self)._exclude_from_cpu_offload
+        kind = type(self)
+        # In turns, and never: those that come layer by layer are in neither.
+        self.model_cpu_offload_seq = kind._whole_with_sequential_offload if layerwise else kind.model_cpu_offload_seq
+        self._exclude_from_cpu_offload = [] if layerwise else kind._exclude_from_cpu_offload
         with self._only_in_memory():
-            self._exclude_from_cpu_offload = [] if layerwise else together
             super().enable_model_cpu_offload(**options)
             if self._offload_device.type == "cpu":  # accelerate takes cpu:0, as diffusers calls it, for another place
                 self._offload_device = torch.device("cpu")
-            for part in (getattr(self, name) for name in together if layerwise):
-                if part is not None:
+            in_turns = self.model_cpu_offload_seq.split("->")
+            for name, part in self.components.items() if layerwise else ():
+                if isinstance(part, nn.Module) and name not in in_turns:
                     remove_hook_from_module(part)
-                    cpu_offload(part, self._offload_device)
+                    # torch's own attention reads a layer's weights without calling the layer.
+                    cpu_offload(part, self._offload_device, preload_module_classes=["MultiheadAttention"])
         self._offload = {"layerwise": layerwise, **options}
 
     def _apply_offload(self) -> None:

@@ -52,6 +52,8 @@ class AnyToAnyPipeline(LazyPipeline):
     model_cpu_offload_seq = "->".join([*PROMPT_ENCODERS, *AUTOENCODERS])
     # The denoisers take turns at every step, so they stay on the device together.
     _exclude_from_cpu_offload = DENOISERS
+    # Small beside what they compute, and some read weights without calling the layers that hold them.
+    _whole_with_sequential_offload = "->".join(AUTOENCODERS)
     _optional_components: ClassVar = [*PROMPT_ENCODERS, *AUTOENCODERS, "text_tokenizer", *DENOISERS, "scheduler"]
     _callback_tensor_inputs: ClassVar = ["latents"]
 

@@ -129,6 +129,12 @@ def test_the_video_encoders_tower_is_stored_once(folder):
     assert all(key.startswith("temporal.") for key in own)
 
 
+def test_the_video_encoders_tower_is_held_once(pipe):
+    image, video = pipe.image_prompt_encoder, pipe.video_prompt_encoder
+    theirs = dict(image.vision.named_parameters())
+    assert all(tensor is theirs[name] for name, tensor in video.vision.named_parameters())
+
+
 def test_saved_again_the_parts_are_complete_in_themselves(pipe, tmp_path):
     names = ("text_prompt_encoder", "video_prompt_encoder", "text_tokenizer")
     AnyToAnyPipeline(**{name: pipe.components[name] for name in names}).save_pretrained(tmp_path)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import nn
 
@@ -13,10 +12,11 @@ from ..latents.mel import MelSpectrogram, prepare_waveform
 from ..media.audio import resample
 from ..media.objects import Audio
 from .condition import Condition, check_unconditional
+from .encoder import PromptEncoder
 from .tower import Tower
 
 
-class AudioPromptEncoder(ModelMixin, ConfigMixin):
+class AudioPromptEncoder(PromptEncoder):
     """Log-mel spectrogram, a convolutional tower and a projection into the shared space.
 
     Args:
@@ -109,15 +109,10 @@ class AudioPromptEncoder(ModelMixin, ConfigMixin):
         hidden = (mel - self.config.mel_mean) / self.config.mel_std
         return Condition.from_embedding(self.projection(self.tower(hidden.to(self.dtype))))
 
-    @torch.no_grad()
-    def encode(self, sounds: Sequence[Audio]) -> Condition:
-        """Mono sounds → Condition [B, 1, D]."""
-        return self(**{name: tensor.to(self.device) for name, tensor in self.preprocess(sounds).items()})
-
     def unconditional(self, batch_size: int) -> Condition:
         """The condition [B, 1, D] of hearing nothing, for classifier-free guidance."""
         if self.config.unconditional == "zeros":
-            return Condition.zeros(batch_size, self.config.projection_dim, like=self.projection.weight)
+            return Condition.zeros(batch_size, self.config.projection_dim, like=self)
         silence = Audio(np.zeros(self.config.num_samples, dtype=np.float32), self.config.sample_rate)
         return self.encode([silence] * batch_size)
 

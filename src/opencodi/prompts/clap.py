@@ -7,7 +7,6 @@ from functools import lru_cache
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from transformers import ClapAudioConfig, ClapAudioModelWithProjection
 from transformers.audio_utils import mel_filter_bank
@@ -15,12 +14,13 @@ from transformers.audio_utils import mel_filter_bank
 from ..media.audio import resample
 from ..media.objects import Audio
 from .condition import Condition, check_unconditional
+from .encoder import PromptEncoder
 
 UPSAMPLING = 3
 """CLAP hears 48 kHz, CoDi gives it 16 kHz: what lies above 8 kHz is never heard."""
 
 
-class ClapAudioPromptEncoder(ModelMixin, ConfigMixin):
+class ClapAudioPromptEncoder(PromptEncoder):
     """CLAP's audio tower and projection.
 
     Args:
@@ -112,16 +112,10 @@ class ClapAudioPromptEncoder(ModelMixin, ConfigMixin):
         """``input_features`` [B, 1, T, M], log-mel in dB → Condition [B, 1, D]."""
         return Condition.from_embedding(self.audio(input_features=input_features.to(self.dtype)).audio_embeds)
 
-    @torch.no_grad()
-    def encode(self, sounds: Sequence[Audio]) -> Condition:
-        """Mono sounds → Condition [B, 1, D]."""
-        return self(**{name: tensor.to(self.device) for name, tensor in self.preprocess(sounds).items()})
-
     def unconditional(self, batch_size: int) -> Condition:
         """The condition [B, 1, D] of hearing nothing, for classifier-free guidance."""
         if self.config.unconditional == "zeros":
-            weight = self.audio.audio_projection.linear2.weight
-            return Condition.zeros(batch_size, self.config.projection_dim, like=weight)
+            return Condition.zeros(batch_size, self.config.projection_dim, like=self)
         silence = Audio(np.zeros(self.config.sample_rate, dtype=np.float32), self.config.sample_rate)
         condition = self.encode([silence])
         return Condition(condition.tokens.expand(batch_size, -1, -1), condition.mask.expand(batch_size, -1))

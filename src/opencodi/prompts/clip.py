@@ -1,13 +1,10 @@
 """Text, image and video → condition with CLIP ViT-L/14, as in the published model (SPEC §1.1)."""
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from einops import rearrange, reduce
 from PIL import Image
@@ -17,16 +14,18 @@ from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPVision
 
 from ..errors import ConfigurationError
 from ..media.objects import Video
+from ..modality import INFO, Modality
 from .clip_temporal import ClipTemporalBlock
 from .condition import Condition, check_unconditional
-from .text import TOKENIZER_FILE, read_tokenizer
+from .encoder import PromptEncoder
+from .tokenized import TokenizedPromptEncoder
 
 # Mean and standard deviation of CLIP's training images, red, green, blue, of pixels in [0, 1].
 _MEAN = (0.48145466, 0.4578275, 0.40821073)
 _STD = (0.26862954, 0.26130258, 0.27577711)
 
 
-class ClipTextPromptEncoder(ModelMixin, ConfigMixin):
+class ClipTextPromptEncoder(TokenizedPromptEncoder):
     """CLIP's text tower and projection; the tokenizer is saved as ``tokenizer.json`` beside the weights.
 
     Args:
@@ -100,41 +99,14 @@ class ClipTextPromptEncoder(ModelMixin, ConfigMixin):
         """``input_ids`` int64 [B, L], each row ending in (one or more of) its largest id → Condition [B, 1, D]."""
         return Condition.from_embedding(self.text(input_ids=input_ids).text_embeds)
 
-    @torch.no_grad()
-    def encode(self, texts: Sequence[str]) -> Condition:
-        """Texts → Condition [B, 1, D]."""
-        return self(**{name: tensor.to(self.device) for name, tensor in self.preprocess(texts).items()})
-
     def unconditional(self, batch_size: int) -> Condition:
         """The condition [B, 1, D] of no text, for classifier-free guidance."""
         if self.config.unconditional == "zeros":
-            return Condition.zeros(batch_size, self.config.projection_dim, like=self.text.text_projection.weight)
+            return Condition.zeros(batch_size, self.config.projection_dim, like=self)
         return self.encode([""] * batch_size)
 
-    def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
-        """Write ``tokenizer.json``, then config and weights as every diffusers model does."""
-        folder = Path(save_directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f".{TOKENIZER_FILE}.tmp"
-        self.tokenizer.save(str(temporary))
-        temporary.replace(folder / TOKENIZER_FILE)
-        super().save_pretrained(save_directory, *args, **kwargs)
 
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> Any:
-        """Read a folder written by ``save_pretrained``; arguments as for every diffusers model.
-
-        Raises:
-            ConfigurationError: if ``tokenizer.json`` is missing or damaged.
-        """
-        loaded = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
-        encoder = loaded[0] if isinstance(loaded, tuple) else loaded
-        folder = Path(pretrained_model_name_or_path) / (kwargs.get("subfolder") or "")
-        encoder.tokenizer = read_tokenizer(folder / TOKENIZER_FILE)
-        return loaded
-
-
-class ClipImagePromptEncoder(ModelMixin, ConfigMixin):
+class ClipImagePromptEncoder(PromptEncoder):
     """CLIP's vision tower and projection.
 
     Args:
@@ -180,19 +152,14 @@ class ClipImagePromptEncoder(ModelMixin, ConfigMixin):
         return Condition.from_embedding(self.vision(pixel_values=pixel_values.to(self.dtype)).image_embeds)
 
     @torch.no_grad()
-    def encode(self, images: Sequence[Image.Image]) -> Condition:
-        """Pictures → Condition [B, 1, D]."""
-        return self(**{name: tensor.to(self.device) for name, tensor in self.preprocess(images).items()})
-
-    @torch.no_grad()
     def unconditional(self, batch_size: int) -> Condition:
         """The condition [B, 1, D] of having no picture, for classifier-free guidance."""
         if self.config.unconditional == "zeros":
-            return Condition.zeros(batch_size, self.config.projection_dim, like=self.vision.visual_projection.weight)
+            return Condition.zeros(batch_size, self.config.projection_dim, like=self)
         return self(_grey(self.config.image_size, self.device).expand(batch_size, -1, -1, -1))
 
 
-class ClipVideoPromptEncoder(ModelMixin, ConfigMixin):
+class ClipVideoPromptEncoder(PromptEncoder):
     """CLIP's vision tower on every frame, with a temporal block in each of its layers.
 
     The tower (``vision``) has the names and the weights of ``ClipImagePromptEncoder``'s.
@@ -206,6 +173,8 @@ class ClipVideoPromptEncoder(ModelMixin, ConfigMixin):
             (SPEC §1.2); ``"zeros"``: it is zero.
         Others: as in ``ClipImagePromptEncoder``.
     """
+
+    shared_weights: ClassVar = {"vision": (INFO[Modality.IMAGE].prompt_encoder, "vision")}
 
     @register_to_config
     def __init__(
@@ -268,15 +237,10 @@ class ClipVideoPromptEncoder(ModelMixin, ConfigMixin):
         return Condition.from_embedding(self.vision.visual_projection(pooled))
 
     @torch.no_grad()
-    def encode(self, videos: Sequence[Video]) -> Condition:
-        """Clips → Condition [B, 1, D]."""
-        return self(**{name: tensor.to(self.device) for name, tensor in self.preprocess(videos).items()})
-
-    @torch.no_grad()
     def unconditional(self, batch_size: int) -> Condition:
         """The condition [B, 1, D] of having no clip, for classifier-free guidance."""
         if self.config.unconditional == "zeros":
-            return Condition.zeros(batch_size, self.config.projection_dim, like=self.vision.visual_projection.weight)
+            return Condition.zeros(batch_size, self.config.projection_dim, like=self)
         grey = _grey(self.config.image_size, self.device).unsqueeze(2)
         return self(grey.expand(batch_size, -1, self.config.num_frames, -1, -1))
 

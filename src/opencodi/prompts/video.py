@@ -1,11 +1,10 @@
 """Video → condition: an image prompt encoder on every frame, and attention over time for what moves."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from einops import rearrange
 from PIL import Image
@@ -13,11 +12,13 @@ from torch import nn
 
 from ..errors import ArgumentError
 from ..media.objects import Video
+from ..modality import INFO, Modality
 from .condition import Condition, check_unconditional
+from .encoder import PromptEncoder
 from .image import ImagePromptEncoder, to_pixel_values
 
 
-class VideoPromptEncoder(ModelMixin, ConfigMixin):
+class VideoPromptEncoder(PromptEncoder):
     """The mean image embedding of the frames, plus what their order adds.
 
     What time adds is the temporal network's answer to the frames less its answer to the same clip frozen at its mean
@@ -35,6 +36,8 @@ class VideoPromptEncoder(ModelMixin, ConfigMixin):
         sample_size, patch_size, block_out_channels, layers_per_block, num_attention_heads, norm_num_groups, dropout,
         projection_dim: of the ``ImagePromptEncoder`` inside.
     """
+
+    shared_weights: ClassVar = {"image": (INFO[Modality.IMAGE].prompt_encoder, "")}
 
     @register_to_config
     def __init__(
@@ -117,15 +120,10 @@ class VideoPromptEncoder(ModelMixin, ConfigMixin):
         embeddings = torch.nn.functional.normalize(self.image.projection(features), dim=-1)
         return Condition.from_embedding(embeddings.mean(1) + self.temporal(features))
 
-    @torch.no_grad()
-    def encode(self, videos: Sequence[Video]) -> Condition:
-        """Clips → Condition [B, 1, D]."""
-        return self(**{name: tensor.to(self.device) for name, tensor in self.preprocess(videos).items()})
-
     def unconditional(self, batch_size: int) -> Condition:
         """The condition [B, 1, D] of having no clip, for classifier-free guidance."""
         if self.config.unconditional == "zeros":
-            return Condition.zeros(batch_size, self.config.projection_dim, like=self.image.projection.weight)
+            return Condition.zeros(batch_size, self.config.projection_dim, like=self)
         size = self.config.sample_size
         grey = Video(np.full((1, size, size, 3), 128, dtype=np.uint8), fps=8)
         return self.encode([grey] * batch_size)
