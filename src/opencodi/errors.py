@@ -17,6 +17,10 @@ class TrainingError(OpenCoDiError, RuntimeError):
     """A training run cannot start, continue or go on (no data, another run's checkpoint, a loss that is not finite)."""
 
 
+class CollectionError(OpenCoDiError, RuntimeError):
+    """A data collection cannot be fetched, made or verified."""
+
+
 class MediaError(OpenCoDiError):
     """A media file cannot be read or written."""
 

@@ -100,7 +100,8 @@ def test_a_diffuser_can_start_from_a_finished_model_with_its_later_parts(trained
     run_recipe(shrink("image_diffuser", tmp_path, learning_rate=1e-12, initial_weights=start), data=DATA, device="cpu")
     after = weights(tmp_path / "model", "image_denoiser")
     assert set(after) < set(before)
-    assert all(torch.equal(value, before[key]) for key, value in after.items())
+    fitted = "prompt_map.linear_"  # learns before the first step, from where it was
+    assert all(torch.equal(value, before[key]) for key, value in after.items() if not key.startswith(fitted))
 
 
 @pytest.mark.parametrize("name", ["bridging_audio", "bridging_video"])

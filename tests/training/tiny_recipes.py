@@ -20,6 +20,7 @@ TOWER = {"block_out_channels": [8, 8], "layers_per_block": [1, 1], "num_attentio
 UNET = {"model_channels": 16, "num_res_blocks": [1, 1], "num_attention_heads": 1, "norm_num_groups": 4}
 UNET |= {"cross_attention_dim": 16, "time_embedding_dim": 16}
 ALIGNMENT = {"environment_dim": 16, "environment_channels": [8, 8]}
+STYLES = ["noto", "fluent-3d"]
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "image_autoencoder": {"latent_channels": 4, "block_out_channels": [8, 8], "norm_num_groups": 4},
@@ -38,16 +39,25 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "bridging_image": {"network": {**TOWER, "projection_dim": 16}, "sentence_encoder": "trained"},
     "bridging_audio": {"network": {**TOWER, "projection_dim": 16}},
     "bridging_video": {"network": {"temporal_width": 8, "temporal_layers": 1, "temporal_num_attention_heads": 2}},
-    "image_diffuser": {"network": {**UNET, "in_channels": 4, "out_channels": 4}, "styles": ["noto", "fluent-3d"]},
-    "video_diffuser": {"network": {"temporal_num_heads": 1}},
-    "audio_diffuser": {"network": {**UNET, "in_channels": 4, "out_channels": 4}},
+    "image_diffuser": {
+        "network": {**UNET, "in_channels": 4, "out_channels": 4},
+        "styles": STYLES,
+        "prompt_map_steps": 2,
+    },
+    "video_diffuser": {"network": {"temporal_num_heads": 1}, "procedural_clips": 4, "procedural_styles": STYLES},
+    "audio_diffuser": {"network": {**UNET, "in_channels": 4, "out_channels": 4}, "procedural_sounds": 4},
     "text_diffuser": {"network": {**UNET, "in_channels": 16, "out_channels": 16, "feature_tokens": 2}},
     "alignment_text_image": {
-        "network": {"text_denoiser": ALIGNMENT, "image_denoiser": ALIGNMENT},
-        "styles": ["noto", "fluent-3d"],
+        "network": {
+            "text_denoiser": ALIGNMENT,
+            "image_denoiser": {**ALIGNMENT, "environment_tokens": 4, "seconds_per_frame": 0.125},
+        },
+        "styles": STYLES,
     },
-    "alignment_text_audio": {"network": {"audio_denoiser": ALIGNMENT}},
-    "alignment_video_audio": {},
+    "alignment_text_audio": {
+        "network": {"audio_denoiser": {**ALIGNMENT, "environment_tokens": 4, "seconds_per_row": 0.128}}
+    },
+    "alignment_video_audio": {"synchronous_clips": 4, "styles": STYLES},
 }
 """What is smaller than in the shipped recipe; ``network`` values are merged into the recipe's."""
 

@@ -8,7 +8,7 @@ import typer
 
 from .. import __version__
 from ..errors import OpenCoDiError
-from . import convert, generate, models, reconstruct, train
+from . import convert, data, evaluate, generate, models, reconstruct, train
 
 # Some releases of Typer bring their own copy of click, so the base of all usage errors is looked up, not imported.
 UsageError = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
@@ -16,8 +16,10 @@ UsageError = next(base for base in typer.BadParameter.__mro__ if base.__name__ =
 app = typer.Typer(name="opencodi", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 app.command(name="generate")(generate.generate)
 app.command(name="train")(train.train)
+app.command(name="evaluate")(evaluate.evaluate)
 app.command(name="models")(models.models)
 app.command(name="reconstruct")(reconstruct.reconstruct)
+app.add_typer(data.app, name="data")
 app.add_typer(convert.app, name="convert")
 
 

@@ -16,16 +16,23 @@ def over_white(rgba: np.ndarray) -> torch.Tensor:
 
 
 def random_affine(
-    pixel_values: torch.Tensor, rng: np.random.Generator, scale: float = 0.1, shift: float = 0.06
+    pixel_values: torch.Tensor,
+    rng: np.random.Generator,
+    scale: float = 0.1,
+    shift: float = 0.06,
+    degrees: float = 0.0,
 ) -> torch.Tensor:
-    """Zoom by up to ±``scale`` and shift by up to ``shift`` of the side; the new border is white.
+    """Zoom by up to ±``scale``, shift by up to ``shift`` of the side, turn by up to ±``degrees``; the new border is white.
 
     pixel_values: [B, 3, H, W] in [-1, 1]; the same shape returns. Each picture gets its own draw.
     """
     count = pixel_values.shape[0]
     zoom = 1 + rng.uniform(-scale, scale, count)
+    angle = np.deg2rad(rng.uniform(-degrees, degrees, count)) if degrees else np.zeros(count)
     theta = torch.zeros(count, 2, 3)
-    theta[:, 0, 0] = theta[:, 1, 1] = torch.from_numpy(1 / zoom)
+    theta[:, 0, 0] = theta[:, 1, 1] = torch.from_numpy(np.cos(angle) / zoom)
+    theta[:, 0, 1] = torch.from_numpy(np.sin(angle) / zoom)
+    theta[:, 1, 0] = -theta[:, 0, 1]
     theta[:, :, 2] = torch.from_numpy(rng.uniform(-2 * shift, 2 * shift, (count, 2)))
     grid = F.affine_grid(theta, list(pixel_values.shape), align_corners=False)
     # grid_sample pads with zeros, so white must be zero while it samples

@@ -6,7 +6,7 @@ Everything is small (64x64 pixels, two seconds), so decoding once at the start i
 import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,27 +64,39 @@ def load_concepts(folder: Path) -> dict[str, dict[str, Any]]:
     return {record["code"]: record for record in map(json.loads, lines)}
 
 
-def load_images(folder: Path, shards: Sequence[str] = ("images", "images-skin-tones")) -> Items:
-    """Every picture of the shards, uint8 RGBA [N, 64, 64, 4]."""
-    return _load(folder, shards, "webp", _decode_image)
+def load_images(
+    folder: Path, shards: Sequence[str] = ("images", "images-skin-tones"), keep: Container[int] | None = None
+) -> Items:
+    """Every picture of the shards, uint8 RGBA [N, 64, 64, 4].
+
+    Here as in the others, ``keep`` reads only the items at these places in their shard.
+    """
+    return _load(folder, shards, "webp", _decode_image, keep)
 
 
-def load_videos(folder: Path, shards: Sequence[str] = ("videos", "videos-skin-tones"), num_frames: int = 16) -> Items:
+def load_videos(
+    folder: Path,
+    shards: Sequence[str] = ("videos", "videos-skin-tones"),
+    num_frames: int = 16,
+    keep: Container[int] | None = None,
+) -> Items:
     """Every clip of the shards, uint8 RGBA [N, num_frames, 64, 64, 4]; frames are stacked top to bottom in the files."""
 
     def decode(data: bytes) -> np.ndarray:
         strip = _decode_image(data)
         return strip.reshape(num_frames, strip.shape[0] // num_frames, *strip.shape[1:])
 
-    return _load(folder, shards, "webp", decode)
+    return _load(folder, shards, "webp", decode, keep)
 
 
-def load_audio(folder: Path, shards: Sequence[str] = ("sounds", "speech")) -> Items:
+def load_audio(
+    folder: Path, shards: Sequence[str] = ("sounds", "speech"), keep: Container[int] | None = None
+) -> Items:
     """Every recording of the shards, int16 [N, AUDIO_SAMPLES] at 16 kHz, zero-padded at the end."""
-    return _load(folder, shards, "ogg", _decode_audio)
+    return _load(folder, shards, "ogg", _decode_audio, keep)
 
 
-def _load(folder: Path, shards: Sequence[str], suffix: str, decode) -> Items:
+def _load(folder: Path, shards: Sequence[str], suffix: str, decode, keep: Container[int] | None) -> Items:
     try:
         import webdataset
     except ImportError as error:
@@ -97,7 +109,9 @@ def _load(folder: Path, shards: Sequence[str], suffix: str, decode) -> Items:
             raise TrainingError(
                 f"{path} is missing: the recipe asks for the shard {shard!r}; fetch it or take it out of the recipe"
             )
-        for sample in webdataset.WebDataset(str(path), shardshuffle=False, empty_check=False):
+        for place, sample in enumerate(webdataset.WebDataset(str(path), shardshuffle=False, empty_check=False)):
+            if keep is not None and place not in keep:
+                continue
             media.append(decode(sample[suffix]))
             records.append({**json.loads(sample["json"]), "shard": shard})
     if not records:

@@ -33,7 +33,11 @@ def assemble(model_folder: Path, destination: Path) -> Path:
     shutil.rmtree(partial, ignore_errors=True)
     AnyToAnyPipeline(**parts).to(dtype=torch.float16).save_pretrained(partial)
     runs = sorted((model_folder / "training").glob("*/summary.json"))
-    history = {summary.parent.name: json.loads(summary.read_text()) for summary in runs}
+    # A folder that began as a copy of a finished model brings that one's history for the stages not run again.
+    before = model_folder / "training.json"
+    history = json.loads(before.read_text()) if before.is_file() else {}
+    history |= {summary.parent.name: json.loads(summary.read_text()) for summary in runs}
+    history = dict(sorted(history.items()))
     (partial / "training.json").write_text(json.dumps(history, indent=1) + "\n")
     if destination.is_dir():
         for kept in destination.iterdir():

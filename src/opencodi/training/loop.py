@@ -58,6 +58,8 @@ def train(
         raise TrainingError(f"{recipe.task}: nothing is left to train; check the recipe's settings")
     device = accelerator.device
     task.to(device)
+    if not resume:
+        task.begin(_generator(recipe.seed, 2**31, device))
     optimizer = torch.optim.AdamW(
         parameters.values(),
         lr=recipe.learning_rate,

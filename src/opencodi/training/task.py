@@ -22,6 +22,12 @@ class Task(nn.Module):
 
     Settings: type
 
+    def begin(self, generator: torch.Generator) -> None:
+        """Called once before the first step of a run, with its initial weights in place; not when a run resumes.
+
+        It runs in full precision: autocast keeps copies of weights, which training inside it would leave behind.
+        """
+
     def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
         """Draw a training batch on the CPU. All choices come from ``rng``, so a step's batch depends only on its number."""
         raise TypeError(f"{type(self).__name__} draws no batches")

@@ -17,6 +17,8 @@ TASKS = {
     "audio_diffuser": "diffusers:AudioDiffuserTask",
     "text_diffuser": "diffusers:TextDiffuserTask",
     "alignment": "alignment:AlignmentTask",
+    "image_judge": "judges:ImageJudgeTask",
+    "audio_judge": "judges:AudioJudgeTask",
 }
 """Where each recipe's ``task`` is; imported when it is run."""
 

@@ -4,10 +4,11 @@ Environment encoders and alignment sub-layers of a pair of diffusers learn to ex
 else is frozen. Pairs are text+image, then text+audio, then video+audio, each stage training the side that is new.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -19,9 +20,11 @@ from ...denoisers.topology import Denoiser
 from ...errors import ConfigurationError
 from ...modality import INFO, Modality, parse_modalities
 from ..components import load_component
+from ..contrastive import info_nce
 from ..objective import draw_noise, draw_timesteps, noised
 from ..task import Task
 from .diffusers import make_scheduler
+from .moving import other_beat, synchronous_pairs
 from .pairs import PairedSet, audio_set, image_set, text_set, video_set
 
 NETWORKS = {"text_denoiser": FlatUNet, "image_denoiser": UNet, "audio_denoiser": UNet}
@@ -38,13 +41,18 @@ class AlignmentTask(Task):
         Attributes:
             pair: the two modalities that are denoised together.
             train: those of the two whose alignment parts learn; the other's stay as an earlier stage left them.
-            network: {component: config values} of alignment parts that do not exist yet.
+            network: {component: config values} of alignment parts that do not exist yet, or gain environment tokens.
             scheduler: as in the diffusers' recipes.
             shards: {modality: shards} to learn from.
             prompt_share: share of the pairs with a text prompt; the fewer, the more must come from the other modality.
-            contrastive_weight: of InfoNCE beside the denoising losses.
+            contrastive_weight: of InfoNCE between the environment tokens of both, beside the denoising losses.
+            bridge_weight: of InfoNCE, and of the distance in cosine, between environment tokens and the prompt embedding of
+                the item's name. It puts the tokens into the space of prompts, text being the bridge here as well.
             temperature: of InfoNCE.
             styles: art styles of the pictures, all if none is named.
+            synchronous_share: share of the pairs that are a picture in procedural motion and the sound that hits when it
+                does (``moving.synchronous_pairs``). For video and audio only, where it teaches when rather than what.
+            synchronous_clips: how many such pairs there are.
         """
 
         pair: tuple[str, ...]
@@ -55,7 +63,10 @@ class AlignmentTask(Task):
         prompt_share: float
         contrastive_weight: float
         temperature: float
+        bridge_weight: float = 0.0
         styles: tuple[str, ...] = ()
+        synchronous_share: float = 0.0
+        synchronous_clips: int = 0
 
     def __init__(self, settings: Settings, data: Path, model_folder: Path):
         super().__init__()
@@ -64,7 +75,13 @@ class AlignmentTask(Task):
         learning = parse_modalities(settings.train, "train")
         if len(self.pair) != 2 or not set(learning) <= set(self.pair):
             raise ConfigurationError("pair: give two modalities, and in train one or both of them")
-        self.scheduler = make_scheduler(settings.scheduler)
+        if settings.synchronous_share and (
+            set(self.pair) != {Modality.VIDEO, Modality.AUDIO} or settings.synchronous_clips < 2
+        ):
+            raise ConfigurationError(
+                "synchronous_share: is for the pair video and audio, with at least 2 synchronous_clips; else make it 0"
+            )
+        self.scheduler = make_scheduler(settings.scheduler, model_folder)
         self.networks = torch.nn.ModuleDict(
             {
                 name: _with_alignment(
@@ -79,6 +96,9 @@ class AlignmentTask(Task):
         both = {modality: self._load_sets(modality, data, model_folder) for modality in self.pair}
         self.items = {modality: sets[0] for modality, sets in both.items()}
         self.held = {modality: sets[1] for modality, sets in both.items()}
+        self.synchronous: tuple[dict[Modality, PairedSet], ...] = ()
+        if settings.synchronous_share:
+            self.synchronous = synchronous_pairs(data, settings.synchronous_clips, settings.styles, model_folder)
 
     def _load_sets(self, modality: Modality, data: Path, model_folder: Path) -> tuple[PairedSet, PairedSet]:
         shards = dict.fromkeys(self.settings.shards.get(modality.value, ()), 1.0)
@@ -92,7 +112,14 @@ class AlignmentTask(Task):
 
     def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
         """Latents of both modalities, pairs of one concept, and condition [B, D] (zeros: no prompt)."""
-        return _draw_pairs(self.items, rng, batch_size, self.settings.prompt_share)
+        on_the_beat = rng.binomial(batch_size, self.settings.synchronous_share) if self.synchronous else 0
+        parts = []
+        if on_the_beat < batch_size:
+            parts.append(_draw_pairs(self.items, rng, batch_size - on_the_beat, self.settings.prompt_share))
+        if on_the_beat:
+            chosen = rng.integers(0, len(self.synchronous[0][Modality.VIDEO]), on_the_beat)
+            parts.append(_synchronous_batch(self.synchronous[0], chosen, rng, self.settings.prompt_share))
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def forward(self, batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Both modalities are noised to the same timestep and denoised together, each seeing the other."""
@@ -107,24 +134,57 @@ class AlignmentTask(Task):
         tokens = environment_tokens(self.denoisers, noisy, times)
         predicted = joint_forward(self.denoisers, noisy, times, condition[:, None], "others", environments=tokens)
         losses = {m.value: F.mse_loss(predicted[m].float(), targets[m]) for m in self.pair}
-        first, second = (tokens[modality].mean(1).float() for modality in self.pair)
-        contrastive = _info_nce(first, second, batch["concept"], self.settings.temperature)
+        first, second = (F.normalize(tokens[modality].float().mean(1), dim=-1) for modality in self.pair)
+        contrastive = self._info_nce(first, second, batch["concept"])
         total = sum(losses.values()) + self.settings.contrastive_weight * contrastive
-        return {"loss": total, **losses, "contrastive": contrastive}
+        losses["contrastive"] = contrastive
+        if self.settings.bridge_weight:
+            name = batch["name"]
+            losses["bridge"] = sum(
+                (self._info_nce(each, name, batch["concept"]) + 1 - (each * name).sum(1).mean()) / 2
+                for each in (first, second)
+            )
+            total = total + self.settings.bridge_weight * losses["bridge"]
+        return {"loss": total, **losses}
+
+    def _info_nce(self, first: torch.Tensor, second: torch.Tensor, concept: torch.Tensor) -> torch.Tensor:
+        """InfoNCE between embeddings [B, E]; items of one concept count as equals."""
+        same = (concept[:, None] == concept[None]).float()
+        return info_nce(first, second, 1 / self.settings.temperature, same)
 
     def validate(self, generator: torch.Generator) -> dict[str, float]:
-        """Denoising losses on validation pairs without prompt: seeing the other modality of the pair, and seeing noise."""
-        if not _shared_concepts(self.held):
-            return {}  # a small collection may hold out nothing that both modalities show
-        batch = _draw_pairs(self.held, np.random.default_rng(0), 64, 0.0)
-        batch = {name: value.to(self.device) for name, value in batch.items()}
-        state = generator.get_state()
-        seen = self(batch, generator)
-        strange = {**batch, self.pair[0].value: batch[self.pair[0].value].roll(1, 0)}
-        generator.set_state(state)
-        unseen = self(strange, generator)
-        second = self.pair[1].value
-        return {**{k: float(v) for k, v in seen.items()}, f"{second}_beside_another_item": float(unseen[second])}
+        """Denoising losses on validation pairs without prompt: beside the own partner, and beside another.
+
+        For pairs of one concept the other is an item of another concept; for synchronous ones the same item on another
+        beat. Noise is the same both times.
+        """
+        measures: dict[str, float] = {}
+        if _shared_concepts(self.held):  # a small collection may hold out nothing that both modalities show
+            batch = _draw_pairs(self.held, np.random.default_rng(0), 64, 0.0)
+            first, second = (modality.value for modality in self.pair)
+            seen, unseen = self._losses_beside(batch, {first: batch[first].roll(1, 0)}, generator)
+            measures |= {**seen, f"{second}_beside_another_item": unseen[second]}
+        if self.synchronous:
+            held = self.synchronous[1]
+            chosen = np.arange(min(len(held[Modality.VIDEO]), 64))
+            batch = _synchronous_batch(held, chosen, np.random.default_rng(0), 0.0)
+            other = _synchronous_batch(held, other_beat(chosen), np.random.default_rng(0), 0.0)
+            for watched, changed in zip(self.pair, reversed(self.pair)):
+                own, another = self._losses_beside(batch, {changed.value: other[changed.value]}, generator)
+                measures[f"{watched}_on_the_beat"] = own[watched.value]
+                measures[f"{watched}_beside_another_beat"] = another[watched.value]
+        return measures
+
+    def _losses_beside(
+        self, batch: dict[str, torch.Tensor], others: dict[str, torch.Tensor], generator: torch.Generator
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        """Losses of a batch, and of it with ``others`` in place of one modality, with the same noise."""
+        state, found = generator.get_state(), []
+        for each in (batch, {**batch, **others}):
+            generator.set_state(state)
+            losses = self({name: value.to(self.device) for name, value in each.items()}, generator)
+            found.append({name: float(value) for name, value in losses.items()})
+        return found[0], found[1]
 
     def components(self) -> dict[str, Any]:
         """Both denoisers, with their alignment parts."""
@@ -132,9 +192,13 @@ class AlignmentTask(Task):
 
 
 def _with_alignment(denoiser: Denoiser, changes: Mapping[str, Any]) -> Denoiser:
-    """The network with alignment parts (new ones start as identities), everything frozen."""
-    if not denoiser.config.alignment:
-        denoiser = denoiser.extended(alignment=True, **changes)
+    """The network with alignment parts (new ones start as identities), everything frozen.
+
+    Parts of an earlier run may gain what they lacked, such as environment tokens along time.
+    """
+    wanted = {"alignment": True, **changes}
+    if any(denoiser.config.get(name) != value for name, value in wanted.items()):
+        denoiser = denoiser.extended(**wanted)
     return denoiser.requires_grad_(False)
 
 
@@ -154,17 +218,26 @@ def _draw_pairs(
             "shards: no concept is in both modalities of the pair; name shards that share concepts"
         )
     chosen = [shared[i] for i in rng.integers(0, len(shared), count)]
-    place = {code: position for position, code in enumerate(shared)}
     rows = [[rng.choice(each.by_concept[code]) for code in chosen] for each in (first, second)]
     batch = {m.value: each.latents[r].float() for (m, each), r in zip(sets.items(), rows)}
     batch["condition"] = second.draw_conditions(np.array(rows[1]), {"text": prompt_share}, rng)
-    batch["concept"] = torch.tensor([place[code] for code in chosen])
+    batch["concept"] = _concept_ids(chosen)
+    batch["name"] = first.first_condition(rows[0])
     return batch
 
 
-def _info_nce(first: torch.Tensor, second: torch.Tensor, concept: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Symmetric InfoNCE between environment tokens [B, E]; items of one concept count as equals."""
-    logits = first @ second.T / temperature
-    same = (concept[:, None] == concept[None]).float()
-    target = same / same.sum(1, keepdim=True)
-    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+def _synchronous_batch(
+    sets: Mapping[Modality, PairedSet], chosen: np.ndarray, rng: np.random.Generator, prompt_share: float
+) -> dict[str, torch.Tensor]:
+    """Items at these positions of both sets, with the prompts of the sound."""
+    batch = {modality.value: each.latents[chosen].float() for modality, each in sets.items()}
+    sounds = sets[Modality.AUDIO]
+    batch["condition"] = sounds.draw_conditions(chosen, {"text": prompt_share}, rng)
+    batch["concept"] = _concept_ids([sounds.concepts[i] for i in chosen])
+    batch["name"] = sets[Modality.VIDEO].first_condition(chosen)
+    return batch
+
+
+def _concept_ids(codes: Iterable[str]) -> torch.Tensor:
+    """[B], equal for equal concepts, whatever set they come from."""
+    return torch.tensor([crc32(code.encode()) for code in codes])

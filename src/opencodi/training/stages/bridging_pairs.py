@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -43,7 +43,9 @@ class Pair(Protocol):
 
 
 class ImagePair:
-    """Stickers and photographs over white, zoomed and shifted."""
+    """Stickers and photographs over white, zoomed, shifted and turned."""
+
+    varied: ClassVar = {"scale": 0.15, "shift": 0.1, "degrees": 12.0}
 
     def __init__(self, network: Mapping[str, Any], model_folder: Path):
         self.encoder = build(ImagePromptEncoder, network)
@@ -56,7 +58,7 @@ class ImagePair:
 
     def batch(self, prepared: np.ndarray, chosen: np.ndarray, rng: np.random.Generator | None):
         pixel_values = over_white(prepared[chosen])
-        return {"pixel_values": pixel_values if rng is None else random_affine(pixel_values, rng)}
+        return {"pixel_values": pixel_values if rng is None else random_affine(pixel_values, rng, **self.varied)}
 
     def condition(self, inputs: dict[str, torch.Tensor], generator: torch.Generator | None) -> Condition:
         return self.encoder(**inputs)

@@ -22,23 +22,36 @@ from ..components import load_component
 from ..objective import draw_noise, draw_timesteps, noised
 from ..pictures import save_grid
 from ..task import Task
+from .moving import joined, procedural_clips, procedural_sounds
 from .pairs import PairedSet, audio_set, image_set, text_set, video_set
+from .prompt_map import fit_prompt_map, prompt_map_loss
 
 SAMPLE_STEPS, SAMPLE_GUIDANCE = 20, 3.0
 
 
-def make_scheduler(values: dict[str, Any]) -> Any:
+def make_scheduler(values: dict[str, Any], model_folder: Path | None = None) -> Any:
     """A diffusers scheduler from ``{"class": name, …its config}``.
 
     Raises:
-        ConfigurationError: if diffusers has no scheduler of that name.
+        ConfigurationError: if diffusers has no scheduler of that name, or the model folder has a scheduler of other values:
+            all denoisers of a model are sampled with one.
     """
     kind = getattr(library, str(values.get("class")), None)
     if kind is None or not issubclass(kind, library.SchedulerMixin):
         raise ConfigurationError(
             f"scheduler: diffusers has no scheduler {values.get('class')!r}; name one such as DDIMScheduler"
         )
-    return kind(**{key: value for key, value in values.items() if key != "class"})
+    scheduler = kind(**{key: value for key, value in values.items() if key != "class"})
+    stored = None if model_folder is None else model_folder / "scheduler"
+    if stored is not None and stored.is_dir():
+        theirs = kind.load_config(stored)
+        for key, value in scheduler.config.items():
+            if not key.startswith("_") and key in theirs and theirs[key] != value:
+                raise ConfigurationError(
+                    f"scheduler: {key} is {value} in the recipe and {theirs[key]} in {stored}, which serves all denoisers; "
+                    "make them equal, or remove that folder and train every denoiser again"
+                )
+    return scheduler
 
 
 class DiffuserTask(Task):
@@ -64,6 +77,9 @@ class DiffuserTask(Task):
             name_share: chance that a text prompt is the plain name.
             condition_noise: standard deviation of noise on condition embeddings before they are normalised again. It
                 blurs the gap between modalities, so that prompts of a kind never trained work too.
+            prompt_map_steps: batches by which the prompt map learns to draw the mean latent of a prompt before the first
+                step (``prompt_map.fit_prompt_map``); a regression that costs a thousandth of the network's step.
+            prompt_map_weight: of the same regression beside the denoising loss.
         """
 
         network: dict[str, Any]
@@ -72,6 +88,8 @@ class DiffuserTask(Task):
         prompt_shares: dict[str, float]
         name_share: float
         condition_noise: float
+        prompt_map_steps: int = 0
+        prompt_map_weight: float = 0.0
 
     def __init__(self, settings: Settings, data: Path, model_folder: Path):
         super().__init__()
@@ -80,7 +98,7 @@ class DiffuserTask(Task):
             raise ConfigurationError("shards: name at least one, each with a share greater than 0")
         if not 0 < sum(settings.prompt_shares.values()) <= 1:
             raise ConfigurationError("prompt_shares: the shares must add up to more than 0 and at most 1")
-        self.scheduler = make_scheduler(settings.scheduler)
+        self.scheduler = make_scheduler(settings.scheduler, model_folder)
         self.items, self.held = self.load_sets(data)
         self.denoiser = self.build_network()
 
@@ -89,8 +107,10 @@ class DiffuserTask(Task):
         raise TypeError(f"{type(self).__name__} has no set")
 
     def _set_arguments(self, data: Path) -> tuple[Any, ...]:
-        settings = self.settings
-        return data, settings.shards, self.model_folder, settings.name_share, tuple(settings.prompt_shares)
+        return data, self.settings.shards, *self._prompt_arguments()
+
+    def _prompt_arguments(self) -> tuple[Any, ...]:
+        return self.model_folder, self.settings.name_share, tuple(self.settings.prompt_shares)
 
     def build_network(self) -> torch.nn.Module:
         """The denoiser to train, from scratch or from an earlier stage's weights."""
@@ -102,17 +122,40 @@ class DiffuserTask(Task):
         condition = self.items.draw_conditions(chosen, self.settings.prompt_shares, rng)
         return {"latents": self.items.latents[chosen].float(), "condition": condition}
 
+    def begin(self, generator: torch.Generator) -> None:
+        """The prompt map learns what its prompts look like on average."""
+        if not self.settings.prompt_map_steps:
+            return
+        rng = np.random.default_rng(generator.initial_seed())
+
+        def draw(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+            batch = {name: value.to(self.device) for name, value in self.sample_batch(rng, count).items()}
+            return self._blurred(batch["condition"], generator), batch["latents"]
+
+        fit_prompt_map(self.denoiser, draw, self.settings.prompt_map_steps)
+
+    def _blurred(self, condition: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        prompted = condition.norm(dim=-1, keepdim=True) > 0
+        noise = torch.randn(condition.shape, generator=generator, device=condition.device)
+        return F.normalize(condition + self.settings.condition_noise * noise, dim=-1) * prompted
+
     def forward(self, batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """Mean squared error of the prediction at uniform timesteps."""
+        """Mean squared error of the prediction at uniform timesteps, and of the prompt map if it has a weight."""
         latents, condition = batch["latents"], batch["condition"]
         if self.training and self.settings.condition_noise:
-            prompted = condition.norm(dim=-1, keepdim=True) > 0
-            noise = torch.randn(condition.shape, generator=generator, device=condition.device)
-            condition = F.normalize(condition + self.settings.condition_noise * noise, dim=-1) * prompted
+            condition = self._blurred(condition, generator)
         timesteps = draw_timesteps(self.scheduler, len(latents), generator, latents.device)
         noise = draw_noise(latents.shape, self.denoiser, generator, latents.device)
         noisy, target = noised(self.scheduler, latents, noise, timesteps)
-        return {"loss": F.mse_loss(self.denoiser(noisy, timesteps, condition[:, None]).float(), target)}
+        denoising = F.mse_loss(self.denoiser(noisy, timesteps, condition[:, None]).float(), target)
+        if not (self.training and self.settings.prompt_map_weight):
+            return {"loss": denoising}
+        drawn = prompt_map_loss(self.denoiser, condition, latents)
+        return {
+            "loss": denoising + self.settings.prompt_map_weight * drawn,
+            "denoising": denoising,
+            "prompt_map": drawn,
+        }
 
     def validate(self, generator: torch.Generator) -> dict[str, float]:
         """The loss on validation items, each prompted by its first caption, with the same noise every time."""
@@ -160,13 +203,15 @@ class ImageDiffuserTask(DiffuserTask):
 
         Attributes:
             styles: art styles to learn to draw, all if none is named. The fewer, the less a network has to remember.
+            every_concept: draw concepts that none of these styles shows in the styles that do.
         """
 
         styles: tuple[str, ...] = ()
+        every_concept: bool = False
 
     def load_sets(self, data: Path) -> tuple[PairedSet, PairedSet]:
         """Pictures of the shards."""
-        return image_set(*self._set_arguments(data), self.settings.styles)
+        return image_set(*self._set_arguments(data), self.settings.styles, self.settings.every_concept)
 
     def build_network(self) -> torch.nn.Module:
         """An image network, without temporal and alignment parts."""
@@ -192,13 +237,23 @@ class VideoDiffuserTask(DiffuserTask):
 
         Attributes:
             freeze_image: train the temporal blocks alone, so that pictures stay exactly as they were.
+            procedural_clips: how many clips of stills in procedural motion (``data.motion``) to learn from as well.
+            procedural_styles: art styles of those stills, all if none is named.
+            procedural_share: share of the draws that are procedural clips, if there are any.
         """
 
         freeze_image: bool = True
+        procedural_clips: int = 0
+        procedural_styles: tuple[str, ...] = ()
+        procedural_share: float = 0.5
 
     def load_sets(self, data: Path) -> tuple[PairedSet, PairedSet]:
-        """Clips of the shards."""
-        return video_set(*self._set_arguments(data))
+        """Clips of the shards, and stills in motion."""
+        settings, real = self.settings, video_set(*self._set_arguments(data))
+        if not settings.procedural_clips:
+            return real
+        made = procedural_clips(data, settings.procedural_clips, settings.procedural_styles, *self._prompt_arguments())
+        return joined(real, made, settings.procedural_share)
 
     def build_network(self) -> torch.nn.Module:
         """The trained image network, extended by temporal blocks that start as identities."""
@@ -222,9 +277,25 @@ class AudioDiffuserTask(DiffuserTask):
 
     modality, component = Modality.AUDIO, "audio_denoiser"
 
+    @dataclass(frozen=True)
+    class Settings(DiffuserTask.Settings):
+        """As for every diffuser.
+
+        Attributes:
+            procedural_sounds: how many recordings on the beat of a motion (``data.soundtrack``) to learn from as well.
+            procedural_share: share of the draws that are such sounds, if there are any.
+        """
+
+        procedural_sounds: int = 0
+        procedural_share: float = 0.2
+
     def load_sets(self, data: Path) -> tuple[PairedSet, PairedSet]:
-        """Sounds and speech of the shards."""
-        return audio_set(*self._set_arguments(data))
+        """Sounds and speech of the shards, and sounds on the beat."""
+        settings, real = self.settings, audio_set(*self._set_arguments(data))
+        if not settings.procedural_sounds:
+            return real
+        made = procedural_sounds(data, settings.procedural_sounds, *self._prompt_arguments())
+        return joined(real, made, settings.procedural_share)
 
     def build_network(self) -> torch.nn.Module:
         """An audio network."""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ...data.augment import audio_batch, over_white
-from ...data.captions import captions_of, image_captions
+from ...data.captions import PROCEDURAL, captions_of, image_captions
 from ...data.shards import Items, load_audio, load_concepts, load_images, load_videos
 from ...data.splits import split
 from ...errors import ConfigurationError
@@ -120,8 +120,11 @@ def image_set(
     name_share: float,
     kinds: Collection[str],
     styles: Sequence[str] = (),
+    every_concept: bool = False,
 ) -> tuple[PairedSet, PairedSet]:
     """(training, validation) pictures of these styles (all, if none is named), prompted by text or a picture.
+
+    With ``every_concept`` the training set also has the concepts that these styles do not show, in the styles that do.
 
     Here as in the other sets, ``kinds`` of prompts other than text are embedded only if they are named.
     """
@@ -139,57 +142,84 @@ def image_set(
             **_facts(items, shards, name_share),
         )
 
-    return _both(build, _of_styles(load_images(data, tuple(shards)), styles))
+    everything = load_images(data, tuple(shards))
+    training, validation = split(of_styles(everything, styles))
+    if every_concept:
+        training = of_styles(split(everything)[0], styles, every_concept)
+    return build(training), build(validation)
 
 
 def video_set(
     data: Path, shards: Mapping[str, float], model_folder: Path, name_share: float, kinds: Collection[str]
 ) -> tuple[PairedSet, PairedSet]:
-    """(training, validation) clips, prompted by text, by one of their frames or by a clip of the same concept."""
+    """(training, validation) clips of the shards, each a ``clip_set``."""
     autoencoder = load_component(ImageAutoencoder, model_folder, "image_autoencoder")
+    return _both(
+        lambda items: clip_set(items, data, shards, model_folder, name_share, kinds, autoencoder),
+        load_videos(data, tuple(shards)),
+    )
+
+
+def clip_set(
+    items: Items,
+    data: Path,
+    shards: Mapping[str, float],
+    model_folder: Path,
+    name_share: float,
+    kinds: Collection[str],
+    autoencoder: ImageAutoencoder,
+) -> PairedSet:
+    """Clips, prompted by text, by one of their frames or by a clip of the same concept."""
 
     def latents(chunk: np.ndarray) -> torch.Tensor:
         frames = autoencoder.encode(over_white(chunk).flatten(0, 1))
         return frames.unflatten(0, chunk.shape[:2]).transpose(1, 2)
 
-    def build(items: Items) -> PairedSet:
-        first_frames = Items(items.media[:, 0], items.records)
-        return PairedSet(
-            latents=_each(latents, items.media, size=8).half(),
-            prompts=_prompts(
-                kinds,
-                text=lambda: _captions(items, data, model_folder),
-                image=lambda: Prompts(
-                    image_tokens(first_frames, model_folder), [np.array([i]) for i in range(len(items))]
-                ),
-                video=lambda: _same_concept(video_tokens(items, model_folder), items),
-            ),
-            autoencoder=autoencoder,
-            **_facts(items, shards, name_share),
-        )
-
-    return _both(build, load_videos(data, tuple(shards)))
+    first_frames = Items(items.media[:, 0], items.records)
+    return PairedSet(
+        latents=_each(latents, items.media, size=8).half(),
+        prompts=_prompts(
+            kinds,
+            text=lambda: _captions(items, data, model_folder),
+            image=lambda: Prompts(image_tokens(first_frames, model_folder), [np.array([i]) for i in range(len(items))]),
+            video=lambda: _same_concept(video_tokens(items, model_folder), items),
+        ),
+        autoencoder=autoencoder,
+        **_facts(items, shards, name_share),
+    )
 
 
 def audio_set(
     data: Path, shards: Mapping[str, float], model_folder: Path, name_share: float, kinds: Collection[str]
 ) -> tuple[PairedSet, PairedSet]:
-    """(training, validation) recordings, prompted by text or by a recording of the same thing."""
+    """(training, validation) recordings of the shards, each a ``recording_set``."""
     autoencoder = load_component(AudioAutoencoder, model_folder, "audio_autoencoder")
+    return _both(
+        lambda items: recording_set(items, data, shards, model_folder, name_share, kinds, autoencoder),
+        load_audio(data, tuple(shards)),
+    )
 
-    def build(items: Items) -> PairedSet:
-        return PairedSet(
-            latents=_each(lambda c: autoencoder.encode(autoencoder.mel(audio_batch(c))), items.media).half(),
-            prompts=_prompts(
-                kinds,
-                text=lambda: _captions(items, data, model_folder),
-                audio=lambda: _same_concept(audio_tokens(items, model_folder), items),
-            ),
-            autoencoder=autoencoder,
-            **_facts(items, shards, name_share),
-        )
 
-    return _both(build, load_audio(data, tuple(shards)))
+def recording_set(
+    items: Items,
+    data: Path,
+    shards: Mapping[str, float],
+    model_folder: Path,
+    name_share: float,
+    kinds: Collection[str],
+    autoencoder: AudioAutoencoder,
+) -> PairedSet:
+    """Recordings, prompted by text or by a recording of the same thing."""
+    return PairedSet(
+        latents=_each(lambda c: autoencoder.encode(autoencoder.mel(audio_batch(c))), items.media).half(),
+        prompts=_prompts(
+            kinds,
+            text=lambda: _captions(items, data, model_folder),
+            audio=lambda: _same_concept(audio_tokens(items, model_folder), items),
+        ),
+        autoencoder=autoencoder,
+        **_facts(items, shards, name_share),
+    )
 
 
 def text_set(
@@ -238,12 +268,22 @@ def _prompts(kinds: Collection[str], **makers: Callable[[], Prompts]) -> dict[st
     return {kind: make() for kind, make in makers.items() if kind == "text" or kind in kinds}
 
 
-def _of_styles(items: Items, styles: Sequence[str]) -> Items:
+def of_styles(items: Items, styles: Sequence[str], every_concept: bool = False) -> Items:
+    """The pictures of these styles, all if none is named; with ``every_concept`` those of concepts they do not show, too.
+
+    Raises:
+        ConfigurationError: if no picture is in one of them.
+    """
     known = sorted({str(record.get("style")) for record in items.records})
     for style in styles:
         if style not in known:
             raise ConfigurationError(f"styles: no picture is in style {style!r}; there are {', '.join(known)}")
-    kept = [i for i, record in enumerate(items.records) if not styles or record.get("style") in styles]
+    shown = {record["concept"] for record in items.records if record.get("style") in styles}
+    kept = [
+        i
+        for i, record in enumerate(items.records)
+        if not styles or record.get("style") in styles or (every_concept and record["concept"] not in shown)
+    ]
     return items.subset(kept)
 
 
@@ -287,8 +327,12 @@ def _embed_captions(captions: Sequence[Sequence[str]], model_folder: Path) -> Pr
 
 
 def _same_concept(tokens: torch.Tensor, items: Items) -> Prompts:
-    """Every item may be prompted by itself or by any other of its concept (speech by speech, sound by sound)."""
-    keys = [f"{record['concept']}/{record['shard'] if 'voice' in record else ''}" for record in items.records]
+    """Every item may be prompted by itself or by any other of its concept (speech by speech, motion by the same motion)."""
+    keys = [
+        f"{record['concept']}/{record['shard'] if 'voice' in record else ''}"
+        f"/{record['motion'] if record['shard'] in PROCEDURAL else ''}"
+        for record in items.records
+    ]
     groups = _positions(keys)
     return Prompts(tokens, [np.concatenate([[i], groups[key]]) for i, key in enumerate(keys)])
 

@@ -1,0 +1,37 @@
+"""From the stages' folder to a model that ships."""
+
+import json
+import shutil
+
+import pytest
+
+from opencodi import AnyToAnyPipeline
+from opencodi.errors import TrainingError
+from opencodi.training.assemble import assemble, stage_table
+
+
+def test_the_stages_together_are_a_model_that_generates_and_knows_its_history(trained, tmp_path):
+    folder, destination = tmp_path / "stages", tmp_path / "model"
+    shutil.copytree(trained / "model", folder)
+    earlier = {"step": 7, "seconds": 60, "recipe": {"batch_size": 2, "gradient_accumulation_steps": 3}, "loss": 0.5}
+    (folder / "training.json").write_text(json.dumps({"an_earlier_stage": earlier, "image_diffuser": earlier}))
+    destination.mkdir()
+    (destination / "README.md").write_text("the card")
+    assemble(folder, destination)
+
+    history = json.loads((destination / "training.json").read_text())
+    assert history["an_earlier_stage"] == earlier  # not run again
+    assert history["image_diffuser"]["step"] == 2  # run again
+    assert "| `an_earlier_stage.yaml` | 7 | 42 | 1 | loss 0.5 |" in stage_table(history)
+    assert (destination / "README.md").read_text() == "the card"
+    pipeline = AnyToAnyPipeline.from_pretrained(destination)
+    pipeline.set_progress_bar_config(disable=True)
+    made = pipeline(text="a dog", outputs=["text", "image"], num_inference_steps=2)
+    assert made.image[0].size == (64, 64) and isinstance(made.text[0], str)
+
+
+def test_what_has_not_been_trained_is_named(trained, tmp_path):
+    shutil.copytree(trained / "model", tmp_path / "stages", ignore=shutil.ignore_patterns("audio_denoiser"))
+    with pytest.raises(TrainingError, match="lacks audio_denoiser"):
+        assemble(tmp_path / "stages", tmp_path / "model")
+    assert not (tmp_path / "model").exists()
