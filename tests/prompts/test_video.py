@@ -1,7 +1,10 @@
 import numpy as np
+import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
+from opencodi.errors import ConfigurationError
 from opencodi.media import Video
 from opencodi.prompts import VideoPromptEncoder
 
@@ -49,3 +52,29 @@ def test_a_saved_encoder_returns(make_video, tmp_path):
     encoder.save_pretrained(tmp_path)
     again = VideoPromptEncoder.from_pretrained(tmp_path)
     torch.testing.assert_close(again.encode([video]).tokens, encoder.encode([video]).tokens)
+
+
+def test_the_image_network_is_stored_once_beside_its_image_encoder(make_image, make_video, tmp_path):
+    encoder, video = wake(make_video()), clip(np.random.default_rng(0))
+    image = make_image()
+    image.load_state_dict(encoder.image.state_dict())
+    image.save_pretrained(tmp_path / "image_prompt_encoder")
+    encoder.save_pretrained(tmp_path / "video_prompt_encoder")
+    stored = load_file(tmp_path / "video_prompt_encoder" / "diffusion_pytorch_model.safetensors")
+    assert stored and not any(name.startswith("image.") for name in stored)
+    again, info = VideoPromptEncoder.from_pretrained(tmp_path / "video_prompt_encoder", output_loading_info=True)
+    assert not info["missing_keys"]
+    torch.testing.assert_close(again.encode([video]).tokens, encoder.encode([video]).tokens)
+
+    (tmp_path / "image_prompt_encoder").rename(tmp_path / "elsewhere")
+    with pytest.raises(ConfigurationError, match="image_prompt_encoder, which is missing"):
+        VideoPromptEncoder.from_pretrained(tmp_path / "video_prompt_encoder")
+
+
+def test_an_image_network_of_its_own_is_stored_with_the_encoder(make_image, make_video, tmp_path):
+    encoder, image = wake(make_video()), make_image()
+    torch.nn.init.normal_(image.projection.weight)  # trained further since
+    image.save_pretrained(tmp_path / "image_prompt_encoder")
+    encoder.save_pretrained(tmp_path / "video_prompt_encoder")
+    again = VideoPromptEncoder.from_pretrained(tmp_path / "video_prompt_encoder")
+    assert torch.equal(again.image.projection.weight, encoder.image.projection.weight)

@@ -1,18 +1,23 @@
 """Video → condition: an image prompt encoder on every frame, and attention over time for what moves."""
 
+import logging
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from diffusers.configuration_utils import register_to_config
+from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
 from einops import rearrange
 from PIL import Image
 from torch import nn
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, ConfigurationError
 from ..media.objects import Video
 from ..modality import INFO, Modality
+from ..sharing import store_once
 from .condition import Condition, check_unconditional
 from .encoder import PromptEncoder
 from .image import ImagePromptEncoder, to_pixel_values
@@ -92,6 +97,42 @@ class VideoPromptEncoder(PromptEncoder):
         encoder.image.load_state_dict(image.state_dict())
         return encoder.to(image.device)
 
+    def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
+        """As every diffusers model; without the image network, if an image prompt encoder beside the folder has the same."""
+        super().save_pretrained(save_directory, *args, **kwargs)
+        folder = Path(save_directory)
+        beside = image_folder(folder) / SAFETENSORS_WEIGHTS_NAME
+        if beside.is_file() and (folder / SAFETENSORS_WEIGHTS_NAME).is_file():
+            store_once(folder / SAFETENSORS_WEIGHTS_NAME, "image.", beside)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> Any:
+        """As every diffusers model; an image network that is not in the folder comes from the image prompt encoder beside it.
+
+        Raises:
+            ConfigurationError: if it is not there either.
+        """
+        with_info = kwargs.pop("output_loading_info", False)
+        messages = logging.getLogger("diffusers.models.modeling_utils")
+        level = messages.level
+        messages.setLevel(logging.ERROR)  # it would announce a random image network
+        try:
+            encoder, info = super().from_pretrained(pretrained_model_name_or_path, output_loading_info=True, **kwargs)
+        finally:
+            messages.setLevel(level)
+        lacking = [name for name in info["missing_keys"] if name.startswith("image.")]
+        if lacking:
+            folder = Path(pretrained_model_name_or_path) / (kwargs.get("subfolder") or "")
+            beside = image_folder(folder)
+            if not beside.is_dir():
+                raise ConfigurationError(f"{folder}: its image network is stored in {beside}, which is missing")
+            image = ImagePromptEncoder.from_pretrained(
+                beside, torch_dtype=encoder.temporal.position.dtype, use_safetensors=True
+            )
+            encoder.image.load_state_dict(image.state_dict(), assign=True)
+            info["missing_keys"] = [name for name in info["missing_keys"] if name not in lacking]
+        return (encoder, info) if with_info else encoder
+
     def preprocess(self, videos: Sequence[Video]) -> dict[str, torch.Tensor]:
         """Clips → ``pixel_values`` [B, 3, F, size, size] in [-1, 1]: F frames evenly spread over each whole clip."""
         clips = []
@@ -127,6 +168,11 @@ class VideoPromptEncoder(PromptEncoder):
         size = self.config.sample_size
         grey = Video(np.full((1, size, size, 3), 128, dtype=np.uint8), fps=8)
         return self.encode([grey] * batch_size)
+
+
+def image_folder(folder: Path) -> Path:
+    """Where a model keeps the image prompt encoder, seen from its video prompt encoder."""
+    return folder.resolve().parent / INFO[Modality.IMAGE].prompt_encoder
 
 
 class TemporalNetwork(nn.Module):

@@ -14,10 +14,14 @@ import torch
 
 from ..errors import OpenCoDiError, TrainingError
 from ..pipeline import AnyToAnyPipeline
+from ..prompts import TextPromptEncoder
+from ..prompts.vocabulary import english_only
 
 
 def assemble(model_folder: Path, destination: Path) -> Path:
     """Write the pipeline of ``model_folder`` to ``destination`` in half precision; a model there before is replaced.
+
+    The sentence encoder keeps what English needs (``prompts.vocabulary``).
 
     Files of ``destination`` that are not components (a model card) stay.
 
@@ -29,6 +33,8 @@ def assemble(model_folder: Path, destination: Path) -> Path:
     if missing:
         raise TrainingError(f"{model_folder} lacks {', '.join(missing)}: train the stages that make them")
     parts = {name: _load(model_folder / name) for name in (*names, "audio_vocoder") if (model_folder / name).is_dir()}
+    if isinstance(parts["text_prompt_encoder"], TextPromptEncoder):
+        parts["text_prompt_encoder"] = english_only(parts["text_prompt_encoder"])
     partial = destination.with_name(destination.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     AnyToAnyPipeline(**parts).to(dtype=torch.float16).save_pretrained(partial)

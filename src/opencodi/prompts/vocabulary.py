@@ -1,0 +1,46 @@
+"""A sentence encoder with only the tokens that English needs: the same embeddings from a smaller file."""
+
+import json
+
+import torch
+from tokenizers import Tokenizer
+from tokenizers.processors import BertProcessing
+
+from .text import TextPromptEncoder
+
+
+def english_only(encoder: TextPromptEncoder) -> TextPromptEncoder:
+    """A copy without the tokens of other scripts, the unused ones, and the positions beyond ``max_length``.
+
+    all-MiniLM-L6-v2 learned from English, but a twelfth of its vocabulary is placeholders and letters of other scripts.
+    Texts without such letters get exactly the embeddings they had; a word with one becomes unknown, as emoji always were.
+    An encoder whose tokenizer is not BERT's comes back as it is.
+    """
+    tokenizer = json.loads(encoder.tokenizer.to_str())
+    if tokenizer["model"]["type"] != "WordPiece":
+        return encoder
+    before = tokenizer["model"]["vocab"]
+    kept = [token for token in sorted(before, key=before.__getitem__) if _is_english(token)]
+    after = {token: row for row, token in enumerate(kept)}
+    tokenizer["model"]["vocab"] = after
+    for special in tokenizer["added_tokens"]:
+        special["id"] = after[special["content"]]
+    tokenizer["post_processor"] = None  # it holds numbers of tokens, too
+
+    config = {name: value for name, value in encoder.config.items() if not name.startswith("_")}
+    positions = min(config["max_position_embeddings"], config["max_length"])
+    smaller = TextPromptEncoder(**{**config, "vocab_size": len(kept), "max_position_embeddings": positions})
+    smaller = torch.nn.Module.to(smaller, encoder.device, encoder.dtype)
+    weights = encoder.state_dict()
+    words, places = (f"sentence_encoder.embeddings.{name}_embeddings.weight" for name in ("word", "position"))
+    weights[words] = weights[words][[before[token] for token in kept]]
+    weights[places] = weights[places][:positions]
+    smaller.load_state_dict(weights)
+    smaller.tokenizer = Tokenizer.from_str(json.dumps(tokenizer))
+    smaller.tokenizer.post_processor = BertProcessing(("[SEP]", after["[SEP]"]), ("[CLS]", after["[CLS]"]))
+    return smaller.train(encoder.training)
+
+
+def _is_english(token: str) -> bool:
+    placeholder = token.startswith("[unused")
+    return not placeholder and all(letter.isascii() for letter in token if letter.isalpha())
