@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("tests/data"), help="folder of stickers shards")
     parser.add_argument("--concept", default="1f436", help="code of a concept that has all four modalities")
     parser.add_argument("--model", default="stickers")
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=None, help="the model's own number if not given")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default=None)
     parser.add_argument("--output", type=Path, default=Path("docs/figures/matrix.png"))

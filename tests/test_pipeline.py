@@ -368,7 +368,7 @@ def test_results_can_be_had_as_arrays(pipe):
 
 
 def test_a_model_says_how_many_steps_it_takes_by_default(pipe):
-    assert pipe.defaults == {"num_inference_steps": 20, "guidance_scale": 3.0}
+    assert pipe.defaults == {"num_inference_steps": 20, "guidance_scale": 2.0}
     own = tiny.pipeline(num_inference_steps=3, guidance_scale=1.0)
     assert own.defaults == {"num_inference_steps": 3, "guidance_scale": 1.0}
     ticks = []

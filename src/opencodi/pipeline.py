@@ -19,7 +19,7 @@ from .sampling import sample
 from .sampling.noise import Generators, initial_noise, sample_seeds, streams
 
 DEFAULT_STEPS = 20
-DEFAULT_GUIDANCE = 3.0
+DEFAULT_GUIDANCE = 2.0
 
 PROMPT_ENCODERS = [INFO[modality].prompt_encoder for modality in Modality]
 AUTOENCODERS = ["text_autoencoder", "image_autoencoder", "audio_autoencoder", "audio_vocoder"]

@@ -53,8 +53,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
             "image_denoiser": {**ALIGNMENT, "environment_tokens": 4, "seconds_per_frame": 0.125},
         },
         "styles": STYLES,
+        "environment_steps": 1,
     },
     "alignment_text_audio": {
+        "environment_steps": 1,
         "network": {"audio_denoiser": {**ALIGNMENT, "environment_tokens": 4, "seconds_per_row": 0.128}}
     },
     "alignment_video_audio": {"synchronous_clips": 4, "styles": STYLES},

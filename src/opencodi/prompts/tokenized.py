@@ -20,7 +20,7 @@ class TokenizedPromptEncoder(PromptEncoder):
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / f".{TOKENIZER_FILE}.tmp"
-        self.tokenizer.save(str(temporary))
+        self.tokenizer.save(str(temporary), pretty=False)
         temporary.replace(folder / TOKENIZER_FILE)
         super().save_pretrained(save_directory, *args, **kwargs)
 

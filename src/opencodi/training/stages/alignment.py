@@ -28,6 +28,7 @@ from .moving import other_beat, synchronous_pairs
 from .pairs import PairedSet, audio_set, image_set, text_set, video_set
 
 NETWORKS = {"text_denoiser": FlatUNet, "image_denoiser": UNet, "audio_denoiser": UNet}
+ENVIRONMENT_BATCH_SIZE, ENVIRONMENT_LEARNING_RATE = 128, 1e-3
 SETS = {Modality.TEXT: text_set, Modality.IMAGE: image_set, Modality.VIDEO: video_set, Modality.AUDIO: audio_set}
 
 
@@ -48,6 +49,8 @@ class AlignmentTask(Task):
             contrastive_weight: of InfoNCE between the environment tokens of both, beside the denoising losses.
             bridge_weight: of InfoNCE, and of the distance in cosine, between environment tokens and the prompt embedding of
                 the item's name. It puts the tokens into the space of prompts, text being the bridge here as well.
+            environment_steps: batches of ``ENVIRONMENT_BATCH_SIZE`` pairs by which the environment encoders learn the same
+                alone, before the first step.
             temperature: of InfoNCE.
             styles: art styles of the pictures, all if none is named.
             synchronous_share: share of the pairs that are a picture in procedural motion and the sound that hits when it
@@ -64,6 +67,7 @@ class AlignmentTask(Task):
         contrastive_weight: float
         temperature: float
         bridge_weight: float = 0.0
+        environment_steps: int = 0
         styles: tuple[str, ...] = ()
         synchronous_share: float = 0.0
         synchronous_clips: int = 0
@@ -90,6 +94,7 @@ class AlignmentTask(Task):
                 for name in dict.fromkeys(INFO[modality].denoiser for modality in self.pair)
             }
         )
+        self.learning = learning
         for modality in learning:
             for _, parameter in self.denoisers[modality].alignment_parameters():
                 parameter.requires_grad_(True)
@@ -121,31 +126,60 @@ class AlignmentTask(Task):
             parts.append(_synchronous_batch(self.synchronous[0], chosen, rng, self.settings.prompt_share))
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
-    def forward(self, batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """Both modalities are noised to the same timestep and denoised together, each seeing the other."""
-        condition = batch["condition"]
+    def begin(self, generator: torch.Generator) -> None:
+        """Environment encoders learn alone to name what they see: they are a small part of the work of a whole step."""
+        rng = np.random.default_rng(generator.initial_seed())
+        encoders = {modality: self.denoisers[modality].environment_encoder for modality in self.learning}
+        learned = [parameter for encoder in encoders.values() for parameter in encoder.parameters()]
+        optimizer = torch.optim.AdamW(learned, lr=ENVIRONMENT_LEARNING_RATE)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, self.settings.environment_steps))
+        for _ in range(self.settings.environment_steps):
+            batch = self.sample_batch(rng, ENVIRONMENT_BATCH_SIZE)
+            batch = {name: value.to(self.device) for name, value in batch.items()}
+            noisy, _, timesteps = self._noised(batch, generator)
+            seen = {modality: noisy[modality] for modality in self.learning}
+            tokens = environment_tokens(self.denoisers, seen, dict.fromkeys(seen, timesteps))
+            loss = sum(self._bridge(_mean_token(each), batch) for each in tokens.values())
+            for parameter, gradient in zip(learned, torch.autograd.grad(loss, learned, allow_unused=True)):
+                parameter.grad = gradient
+            torch.nn.utils.clip_grad_norm_(learned, 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            schedule.step()
+
+    def _noised(
+        self, batch: dict[str, torch.Tensor], generator: torch.Generator
+    ) -> tuple[dict[Modality, torch.Tensor], dict[Modality, torch.Tensor], torch.Tensor]:
+        """(noisy latents, targets, timesteps [B], the same for both modalities)."""
+        condition, noisy, targets = batch["condition"], {}, {}
         timesteps = draw_timesteps(self.scheduler, len(condition), generator, condition.device)
-        noisy, targets = {}, {}
         for modality in self.pair:
             latents = batch[modality.value]
             noise = draw_noise(latents.shape, self.denoisers[modality], generator, latents.device)
             noisy[modality], targets[modality] = noised(self.scheduler, latents, noise, timesteps)
+        return noisy, targets, timesteps
+
+    def forward(self, batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """Both modalities are noised to the same timestep and denoised together, each seeing the other."""
+        condition = batch["condition"]
+        noisy, targets, timesteps = self._noised(batch, generator)
         times = dict.fromkeys(self.pair, timesteps)
         tokens = environment_tokens(self.denoisers, noisy, times)
         predicted = joint_forward(self.denoisers, noisy, times, condition[:, None], "others", environments=tokens)
         losses = {m.value: F.mse_loss(predicted[m].float(), targets[m]) for m in self.pair}
-        first, second = (F.normalize(tokens[modality].float().mean(1), dim=-1) for modality in self.pair)
+        first, second = (_mean_token(tokens[modality]) for modality in self.pair)
         contrastive = self._info_nce(first, second, batch["concept"])
         total = sum(losses.values()) + self.settings.contrastive_weight * contrastive
         losses["contrastive"] = contrastive
         if self.settings.bridge_weight:
-            name = batch["name"]
-            losses["bridge"] = sum(
-                (self._info_nce(each, name, batch["concept"]) + 1 - (each * name).sum(1).mean()) / 2
-                for each in (first, second)
-            )
+            losses["bridge"] = (self._bridge(first, batch) + self._bridge(second, batch)) / 2
             total = total + self.settings.bridge_weight * losses["bridge"]
         return {"loss": total, **losses}
+
+    def _bridge(self, tokens: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """How far tokens [B, E] are from the prompt embeddings of their names."""
+        name = batch["name"]
+        return self._info_nce(tokens, name, batch["concept"]) + 1 - (tokens * name).sum(1).mean()
 
     def _info_nce(self, first: torch.Tensor, second: torch.Tensor, concept: torch.Tensor) -> torch.Tensor:
         """InfoNCE between embeddings [B, E]; items of one concept count as equals."""
@@ -200,6 +234,11 @@ def _with_alignment(denoiser: Denoiser, changes: Mapping[str, Any]) -> Denoiser:
     if any(denoiser.config.get(name) != value for name, value in wanted.items()):
         denoiser = denoiser.extended(**wanted)
     return denoiser.requires_grad_(False)
+
+
+def _mean_token(tokens: torch.Tensor) -> torch.Tensor:
+    """Environment tokens [B, n, E] as one embedding [B, E]."""
+    return F.normalize(tokens.float().mean(1), dim=-1)
 
 
 def _shared_concepts(sets: Mapping[Modality, PairedSet]) -> list[str]:

@@ -26,7 +26,7 @@ from .moving import joined, procedural_clips, procedural_sounds
 from .pairs import PairedSet, audio_set, image_set, text_set, video_set
 from .prompt_map import fit_prompt_map, prompt_map_loss
 
-SAMPLE_STEPS, SAMPLE_GUIDANCE = 20, 3.0
+SAMPLE_STEPS, SAMPLE_GUIDANCE = 20, 2.0
 
 
 def make_scheduler(values: dict[str, Any], model_folder: Path | None = None) -> Any:
