@@ -99,6 +99,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="the folder to make; needs 23 GB, and keeps 11.4")
     output = parser.parse_args().output
     source = output.with_name(output.name + ".files")
+    for folder in (output, source):
+        if folder.exists():
+            parser.error(f"--output: {folder} is already there; remove it or name another")
     source.mkdir(parents=True)
     try:
         for name, manifests in FILES.items():
