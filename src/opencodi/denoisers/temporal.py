@@ -148,8 +148,9 @@ class TemporalBlock(nn.Module):
         if num_frames > self.attention.max_frames:
             raise ArgumentError(f"num_frames: {num_frames} frames, but this model makes {self.attention.max_frames}")
         height = x.shape[2]
-        tokens = rearrange(x, "(b f) c h w -> b (h w) f c", f=num_frames)
+        # Linear layers on a strided view multiply frame by frame, with copies that cost more than the products in bfloat16.
+        tokens = rearrange(x, "(b f) c h w -> b (h w) f c", f=num_frames).contiguous()
         tokens = tokens + self.attention(tokens, self.position_bias(num_frames, x.device))
         tokens = tokens + self.feed_forward(tokens)
-        x = rearrange(tokens, "b (h w) f c -> (b f) c h w", h=height)
+        x = rearrange(tokens, "b (h w) f c -> (b f) c h w", h=height).contiguous()
         return x + self.frame_shift(x, num_frames)
