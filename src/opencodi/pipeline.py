@@ -16,6 +16,7 @@ from .modality import INFO, Modality, parse_modalities
 from .output import AnyToAnyOutput
 from .prompts import Condition, mix
 from .sampling import sample
+from .sampling.joint_sampler import due_steps
 from .sampling.noise import Generators, initial_noise, sample_seeds, streams
 
 DEFAULT_STEPS = 20
@@ -41,6 +42,9 @@ class AnyToAnyPipeline(LazyPipeline):
         scheduler: any diffusers scheduler; each output modality works with its own copy.
         exchange: ``"others"``: while they are denoised together, each modality attends to the others; ``"self"``: to
             itself, as the published code does (SPEC §0.1).
+        exchange_order, exchange_lag: of the outputs made together, each begins ``exchange_lag`` of a schedule after the one
+            before it in this order: the first decide what is shown, the later see it already clear.
+        guide_exchange: guidance leads an output towards the others it is made with, not towards the prompt alone.
         num_inference_steps, guidance_scale: what a call takes unless it says otherwise.
 
     Example:
@@ -73,6 +77,9 @@ class AnyToAnyPipeline(LazyPipeline):
         audio_denoiser: Any = None,
         scheduler: Any = None,
         exchange: str = "others",
+        exchange_order: Sequence[str] = (),
+        exchange_lag: float = 0.0,
+        guide_exchange: bool = False,
         num_inference_steps: int = DEFAULT_STEPS,
         guidance_scale: float = DEFAULT_GUIDANCE,
     ) -> None:
@@ -93,7 +100,12 @@ class AnyToAnyPipeline(LazyPipeline):
             scheduler=scheduler,
         )
         self.register_to_config(
-            exchange=exchange, num_inference_steps=num_inference_steps, guidance_scale=guidance_scale
+            exchange=exchange,
+            exchange_order=list(exchange_order),
+            exchange_lag=exchange_lag,
+            guide_exchange=guide_exchange,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
         )
 
     @property
@@ -193,7 +205,9 @@ class AnyToAnyPipeline(LazyPipeline):
         for name in callback_on_step_end_tensor_inputs:
             arguments.one_of("callback_on_step_end_tensor_inputs", name, self._callback_tensor_inputs)
         self._check_parts(inputs, wanted, negatives)
-        guided = any(scale != 1 for scale in guidance.values()) and bool(inputs or negatives)
+        together = len(wanted) > 1
+        led = bool(inputs or negatives) or (together and self.config.guide_exchange)
+        guided = led and any(scale != 1 for scale in guidance.values())
         clock: dict[str, float] = {}
 
         # Draw noise of its own for every result and modality
@@ -218,7 +232,9 @@ class AnyToAnyPipeline(LazyPipeline):
         self._done_with(*PROMPT_ENCODERS)
 
         # Denoise all outputs together, each seeing the others (paper §3.4)
-        with _timed(clock, "denoise"), self.progress_bar(total=max(steps.values())) as bar:
+        lead = {"exchange_order": self.config.exchange_order, "exchange_lag": self.config.exchange_lag}
+        ticks = len(due_steps(steps, *lead.values()))
+        with _timed(clock, "denoise"), self.progress_bar(total=ticks) as bar:
             denoisers = {modality: self._denoiser(modality, wanted) for modality in wanted}
             # Where and in which precision they run; asked once, since diffusers looks through every module for it
             place = {"device": self._execution_device, "dtype": denoisers[wanted[0]].dtype}
@@ -240,6 +256,8 @@ class AnyToAnyPipeline(LazyPipeline):
                 num_inference_steps=steps,
                 guidance_scale=guidance if guided else dict.fromkeys(wanted, 1.0),
                 exchange=self.config.exchange,
+                **lead,
+                guide_exchange=self.config.guide_exchange,
                 generator=streams(seeds, "steps"),
                 callback=after_step,
             )
@@ -276,6 +294,8 @@ class AnyToAnyPipeline(LazyPipeline):
 
         Nothing is mixed with the weights of the inputs, as in the reference (SPEC §1.2).
         """
+        if not inputs and not negatives:
+            return self.encode_prompts(inputs, weights, batch_size)
         if negatives:
             return _spread(self.prompt_encoders[Modality.TEXT].encode(negatives), batch_size)
         empty = [

@@ -88,6 +88,20 @@ def test_a_guided_joint_run_is_the_same_by_hand_with_nothing_kept():
     torch.testing.assert_close(run(noise(*PAIR)), latents, atol=1e-4, rtol=1e-4)
 
 
+@torch.no_grad()
+def test_guidance_towards_the_others_leads_away_from_what_is_made_alone():
+    scheduler = DDIMScheduler.from_config(SCHEDULERS["ddim"].config)
+    scheduler.set_timesteps(3)
+    latents, nets = noise(*PAIR, VIDEO), joint_nets()
+    for t in scheduler.timesteps:
+        times = dict.fromkeys(latents, t.expand(2))
+        together = joint_forward(nets, latents, times, prompt(seed=9))
+        alone = {m: nets[m](x, times[m], prompt(seed=8)) for m, x in latents.items()}
+        guided = {m: alone[m] + 2.0 * (together[m] - alone[m]) for m in latents}
+        latents = {m: scheduler.step(guided[m], t, latents[m]).prev_sample for m in latents}
+    torch.testing.assert_close(run(noise(*PAIR, VIDEO), guide_exchange=True), latents, atol=1e-4, rtol=1e-4)
+
+
 def test_prompts_are_projected_once_and_environments_once_a_step():
     net, seen = joint_nets()[IMAGE], []
     handles = [
@@ -145,6 +159,14 @@ def test_due_steps_spread_a_short_schedule_over_a_long_one():
     uneven = due_steps({IMAGE: 7, AUDIO: 3})
     assert [i for i, due in enumerate(uneven) if AUDIO in due] == [0, 3, 5]
     assert sum(IMAGE in due for due in uneven) == 7
+
+
+def test_with_a_lag_each_begins_later_than_the_one_before_it():
+    assert due_steps({AUDIO: 2, IMAGE: 2}, (AUDIO, IMAGE), 0.5) == [[AUDIO], [AUDIO, IMAGE], [IMAGE]]
+    assert due_steps({IMAGE: 2, AUDIO: 2}, (AUDIO, IMAGE), 1.0) == [[AUDIO], [AUDIO], [IMAGE], [IMAGE]]
+    three = due_steps({TEXT: 2, IMAGE: 4, AUDIO: 4}, (AUDIO,), 0.25)
+    places = {modality: [i for i, due in enumerate(three) if modality in due] for modality in (AUDIO, TEXT, IMAGE)}
+    assert places == {AUDIO: [0, 1, 2, 3], TEXT: [1, 3], IMAGE: [2, 3, 4, 5]}
 
 
 def test_different_step_counts_each_walk_their_own_schedule():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 
-from opencodi.training.objective import draw_timesteps, noised
+from opencodi.training.objective import blurred, draw_timesteps, noised
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
@@ -36,3 +36,13 @@ def test_timesteps_cover_the_schedule_and_repeat_with_the_seed(generator):
     assert set(drawn.tolist()) == set(range(50))
     again = draw_timesteps(scheduler, 2000, torch.Generator().manual_seed(0), torch.device("cpu"))
     assert torch.equal(drawn, again)
+
+
+def test_blurred_embeddings_are_unit_and_each_strays_by_its_own_amount_up_to_the_most(generator):
+    embeddings = torch.nn.functional.normalize(torch.randn(4000, 256, generator=generator), dim=-1)
+    found = blurred(embeddings, 0.06, generator)
+    torch.testing.assert_close(found.norm(dim=-1), torch.ones(4000))
+    tangent = (1 / (found * embeddings).sum(1).square() - 1).clamp_min(0).sqrt() / 16  # its size per dimension
+    assert tangent.min() < 0.003 and 0.055 < tangent.max() < 0.075
+    assert tangent.mean() == pytest.approx(0.03, rel=0.05)
+    torch.testing.assert_close(blurred(embeddings, 0.0, generator), embeddings)

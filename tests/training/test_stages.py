@@ -6,13 +6,14 @@ import shutil
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from opencodi.denoisers import FlatUNet, UNet
 from opencodi.denoisers.topology import is_alignment, is_temporal
 from opencodi.training.run import run_recipe
 
-from .tiny_recipes import DATA, ORDER, shrink
+from .tiny_recipes import DATA, LONGER, ORDER, RECIPES, shrink
 
 pytestmark = pytest.mark.slow
 
@@ -102,6 +103,23 @@ def test_a_diffuser_can_start_from_a_finished_model_with_its_later_parts(trained
     assert set(after) < set(before)
     fitted = "prompt_map.linear_"  # learns before the first step, from where it was
     assert all(torch.equal(value, before[key]) for key, value in after.items() if not key.startswith(fitted))
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob(f"*{LONGER}.yaml")), ids=lambda path: path.stem)
+def test_a_longer_recipe_goes_on_from_the_model_folder_with_the_same_network(path, trained, tmp_path):
+    longer, first = (
+        yaml.safe_load((RECIPES / f"{name}.yaml").read_text()) for name in (path.stem, path.stem.removesuffix(LONGER))
+    )
+    assert longer["initial_weights"] == longer["model_folder"] and longer["seed"] != first["seed"]
+    assert longer["settings"]["network"].items() >= first["settings"]["network"].items()
+    shutil.copytree(trained / "model", tmp_path / "model", ignore=shutil.ignore_patterns("training"))
+    still = {"learning_rate": 1e-12, "initial_weights": str(tmp_path / "model")}
+    run_recipe(shrink(path.stem, tmp_path, **still), data=DATA, device="cpu")
+    stage, _, modality = path.stem.removesuffix(LONGER).rpartition("_")
+    kind, modality = (stage, modality) if stage == "bridging" else (modality, stage)
+    component = f"{modality}_{'prompt_encoder' if kind == 'bridging' else 'denoiser'}"
+    before, after = weights(trained / "model", component), weights(tmp_path / "model", component)
+    assert all(torch.equal(after[key], before[key]) for key in after if not key.startswith("prompt_map.linear_"))
 
 
 @pytest.mark.parametrize("name", ["bridging_audio", "bridging_video"])

@@ -16,6 +16,9 @@ ORDER = (
 )
 """Every recipe, in the order in which the stages build on one another."""
 
+LONGER = "_longer"
+"""Ends the names of recipes that train a finished part further."""
+
 TOWER = {"block_out_channels": [8, 8], "layers_per_block": [1, 1], "num_attention_heads": 2, "norm_num_groups": 4}
 UNET = {"model_channels": 16, "num_res_blocks": [1, 1], "num_attention_heads": 1, "norm_num_groups": 4}
 UNET |= {"cross_attention_dim": 16, "time_embedding_dim": 16}
@@ -40,13 +43,20 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "bridging_audio": {"network": {**TOWER, "projection_dim": 16}},
     "bridging_video": {"network": {"temporal_width": 8, "temporal_layers": 1, "temporal_num_attention_heads": 2}},
     "image_diffuser": {
-        "network": {**UNET, "in_channels": 4, "out_channels": 4},
+        "network": {**UNET, "in_channels": 4, "out_channels": 4, "temporal_num_heads": 1},
         "styles": STYLES,
         "prompt_map_steps": 2,
     },
     "video_diffuser": {"network": {"temporal_num_heads": 1}, "procedural_clips": 4, "procedural_styles": STYLES},
-    "audio_diffuser": {"network": {**UNET, "in_channels": 4, "out_channels": 4}, "procedural_sounds": 4},
-    "text_diffuser": {"network": {**UNET, "in_channels": 16, "out_channels": 16, "feature_tokens": 2}},
+    "audio_diffuser": {
+        "network": {**UNET, "in_channels": 4, "out_channels": 4},
+        "procedural_sounds": 4,
+        "prompt_map_steps": 2,
+    },
+    "text_diffuser": {
+        "network": {**UNET, "in_channels": 16, "out_channels": 16, "feature_tokens": 2},
+        "prompt_map_steps": 2,
+    },
     "alignment_text_image": {
         "network": {
             "text_denoiser": ALIGNMENT,
@@ -57,7 +67,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "alignment_text_audio": {
         "environment_steps": 1,
-        "network": {"audio_denoiser": {**ALIGNMENT, "environment_tokens": 4, "seconds_per_row": 0.128}}
+        "network": {"audio_denoiser": {**ALIGNMENT, "environment_tokens": 4, "seconds_per_row": 0.128}},
     },
     "alignment_video_audio": {"synchronous_clips": 4, "styles": STYLES},
 }
@@ -68,7 +78,7 @@ def shrink(name: str, folder: Path, **changes: Any) -> Path:
     """Write the tiny version of a shipped recipe into ``folder``: two steps of two items, with ``changes`` on top."""
     values = yaml.safe_load((RECIPES / f"{name}.yaml").read_text())
     settings = values["settings"]
-    for key, value in SETTINGS[name].items():
+    for key, value in SETTINGS[name.removesuffix(LONGER)].items():
         settings[key] = {**settings[key], **value} if key == "network" and key in settings else value
     values |= {"steps": 2, "batch_size": 2, "warmup_steps": 1, "report_every": 1, "validate_every": 100}
     values |= {"initial_weights": ""}

@@ -39,6 +39,26 @@ def random_affine(
     return F.grid_sample(pixel_values - 1, grid, align_corners=False) + 1
 
 
+def cut_mix(
+    pixel_values: torch.Tensor, others: torch.Tensor, rng: np.random.Generator, share: float
+) -> tuple[torch.Tensor, float]:
+    """With chance ``share``, one rectangle of ``others`` replaces the same place of all pictures (Yun et al. 2019).
+
+    pixel_values and others: [B, C, H, W]. Returns the pictures and the share of their area that is still their own.
+    """
+    if rng.random() >= share:
+        return pixel_values, 1.0
+    height, width = pixel_values.shape[-2:]
+    side = np.sqrt(rng.random())
+    top, left = rng.integers(0, height), rng.integers(0, width)  # the centre; what is beyond the border is lost
+    rows = slice(max(0, round(top - side * height / 2)), round(top + side * height / 2))
+    columns = slice(max(0, round(left - side * width / 2)), round(left + side * width / 2))
+    mixed = pixel_values.clone()
+    mixed[..., rows, columns] = others[..., rows, columns]
+    replaced = mixed[0, 0, rows, columns].numel() / (height * width)
+    return mixed, 1 - replaced
+
+
 def audio_batch(
     samples: np.ndarray, rng: np.random.Generator | None = None, speed: float = 0.15, peak: float = 0.9
 ) -> torch.Tensor:

@@ -89,9 +89,7 @@ def load_videos(
     return _load(folder, shards, "webp", decode, keep)
 
 
-def load_audio(
-    folder: Path, shards: Sequence[str] = ("sounds", "speech"), keep: Container[int] | None = None
-) -> Items:
+def load_audio(folder: Path, shards: Sequence[str] = ("sounds", "speech"), keep: Container[int] | None = None) -> Items:
     """Every recording of the shards, int16 [N, AUDIO_SAMPLES] at 16 kHz, zero-padded at the end."""
     return _load(folder, shards, "ogg", _decode_audio, keep)
 

@@ -166,7 +166,7 @@ class Block(nn.Module):
             x = self.resample(x)
         if self.alignment is not None and environment is not None:
             seconds = None if duration is None else position_seconds(x, duration, num_frames)
-            x = self._transform(self.alignment, x, environment, seconds)
+            x = environment.heard(x, self._transform(self.alignment, x, environment, seconds))
         return x
 
     def _transform(

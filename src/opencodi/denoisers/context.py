@@ -33,17 +33,27 @@ class Context:
         self.mask = None if mask is None or mask.all() else mask
         self.seconds, self.bias = seconds, bias
         self.halves = self.frames = 1
+        self.only_last = False
         self._constants: dict[Hashable, Tensor] = {}
 
-    def repeated(self, halves: int = 1, frames: int = 1) -> Self:
+    def repeated(self, halves: int = 1, frames: int = 1, only_last: bool = False) -> Self:
         """The same for a larger batch: all of it ``halves`` times over (guidance), each sample ``frames`` times (video).
 
+        With ``only_last`` it counts in the last of the halves alone: ``heard`` keeps the others as if it were not there.
         What was computed and what will be is shared with this one.
         """
         larger = type(self)(self.tokens, self.mask, self.seconds, self.bias)
         larger.halves, larger.frames = halves * self.halves, frames * self.frames
+        larger.only_last = only_last or self.only_last
         larger._constants = self._constants
         return larger
+
+    def heard(self, without: Tensor, with_it: Tensor) -> Tensor:
+        """``with_it`` [batch, ...] where the context counts, else ``without``, the same before it had a say."""
+        if not self.only_last:
+            return with_it
+        start = len(with_it) - len(with_it) // self.halves
+        return torch.cat([without[:start], with_it[start:]])
 
     @property
     def is_single(self) -> bool:

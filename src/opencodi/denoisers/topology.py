@@ -101,9 +101,7 @@ class Denoiser(ModelMixin, ConfigMixin):
     def _environment_map(self) -> EnvironmentMap:
         config = self.config
         features = config.model_channels * (self.tokens_per_feature or 1)
-        return EnvironmentMap(
-            self._entry(config.in_channels, config.model_channels), features, self.time_embedding_dim
-        )
+        return EnvironmentMap(self._entry(config.in_channels, config.model_channels), features, self.time_embedding_dim)
 
     @property
     def time_embedding_dim(self) -> int:
@@ -270,7 +268,7 @@ class Denoiser(ModelMixin, ConfigMixin):
             x = x + prompt.constant((self.prompt_map, size), lambda tokens: self.prompt_map(tokens[:, 0], size))
         if self.environment_map is not None and environment is not None:
             seen = environment.constant((self.environment_map, size), lambda _: self._map_of(environment, size))
-            x = x + self.environment_map(seen, time_embedding)
+            x = environment.heard(x, x + self.environment_map(seen, time_embedding))
         skips = [x]
         for block in self.encoder:
             x = block(x, *states)

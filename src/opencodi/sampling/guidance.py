@@ -45,6 +45,7 @@ def guided_prediction(
     prompt: Context,
     scale: float,
     environment: Context | None = None,
+    guide_environment: bool = False,
 ) -> Tensor:
     """One guided prediction, in one batched pass.
 
@@ -54,13 +55,15 @@ def guided_prediction(
         timesteps: [B].
         prompt: from ``guidance_context``.
         scale: guidance scale; 1 is the plain conditional prediction, at half the cost.
-        environment: environment tokens [B, n, E] or None; the same for both halves.
+        environment: environment tokens [B, n, E] or None.
+        guide_environment: the unconditional half does without them, so that guidance leads towards the prompt and the
+            other modalities alike; else they are the same for both halves, as published.
 
     Returns:
         Prediction [B, ...] of the shape of ``sample``.
     """
     if scale == 1:
         return denoiser(sample, timesteps, prompt, environment)
-    doubled = None if environment is None else environment.repeated(halves=2)
+    doubled = None if environment is None else environment.repeated(halves=2, only_last=guide_environment)
     prediction = denoiser(torch.cat([sample, sample]), torch.cat([timesteps, timesteps]), prompt, doubled)
     return guide(*prediction.chunk(2), scale)

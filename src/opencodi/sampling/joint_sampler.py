@@ -1,7 +1,7 @@
 """Denoise several modalities together, each with its own scheduler, steps and guidance (CoDi §3.3)."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -18,17 +18,24 @@ Latents = dict[Modality, Tensor]
 StepCallback = Callable[[int, dict[Modality, Tensor], Latents], Latents | None]
 
 
-def due_steps(num_timesteps: Mapping[Modality, int]) -> list[list[Modality]]:
-    """Which modalities step at each tick of the longest schedule.
+def due_steps(
+    num_timesteps: Mapping[Modality, int], order: Sequence[Modality] = (), lag: float = 0.0
+) -> list[list[Modality]]:
+    """Which modalities step at each tick.
 
     A schedule of ``n`` steps is spread evenly over the ``N`` ticks of the longest: its step ``k`` is due at tick
-    ``ceil(k * N / n)``, so that all are about equally noisy at any time.
+    ``ceil(k * N / n)``, so that all are about equally noisy at any time. With ``lag`` each modality begins that share of
+    ``N`` later than the one before it in ``order`` (those not named come last), and sees it the clearer.
     """
     ticks = max(num_timesteps.values())
-    due: list[list[Modality]] = [[] for _ in range(ticks)]
+    ranked = sorted(
+        num_timesteps, key=lambda modality: list(order).index(modality) if modality in order else len(order)
+    )
+    starts = {modality: round(lag * ticks * rank) for rank, modality in enumerate(ranked)}
+    due: list[list[Modality]] = [[] for _ in range(ticks + max(starts.values()))]
     for modality, steps in num_timesteps.items():
         for k in range(steps):
-            due[-(-k * ticks // steps)].append(modality)
+            due[starts[modality] - (-k * ticks // steps)].append(modality)
     return due
 
 
@@ -43,6 +50,9 @@ def sample(
     num_inference_steps: Mapping[Modality, int],
     guidance_scale: Mapping[Modality, float],
     exchange: Exchange = "others",
+    exchange_order: Sequence[Modality] = (),
+    exchange_lag: float = 0.0,
+    guide_exchange: bool = False,
     generator: torch.Generator | list[torch.Generator] | None = None,
     callback: StepCallback | None = None,
 ) -> Latents:
@@ -60,6 +70,8 @@ def sample(
         num_inference_steps: steps per modality.
         guidance_scale: classifier-free guidance per modality; 1 turns it off and halves the cost.
         exchange: what joint generation attends to, see ``opencodi.denoisers.exchanged``.
+        exchange_order, exchange_lag: who begins first and how much later the next, see ``due_steps``.
+        guide_exchange: guidance leads towards the other modalities as well, see ``guided_prediction``.
         generator: source of the noise that stochastic schedulers add.
         callback: called after each tick with (tick, timesteps of the modalities that stepped, all latents); what it
             returns, if anything, replaces the latents of the modalities it names.
@@ -84,6 +96,7 @@ def sample(
         modality: guidance_context(denoisers[modality], condition, unconditional, guidance_scale[modality], x.dtype)
         for modality, x in latents.items()
     }
+    schedule = due_steps({modality: len(t) for modality, t in timesteps.items()}, exchange_order, exchange_lag)
     steps_done = dict.fromkeys(latents, 0)
     environments: dict[Modality, Tensor] = {}
     seconds = environment_seconds(denoisers, latents) if len(latents) > 1 else None
@@ -97,7 +110,7 @@ def sample(
         scaled = scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
         return scaled, t.expand(x.shape[0])
 
-    for tick, due in enumerate(due_steps({modality: len(t) for modality, t in timesteps.items()})):
+    for tick, due in enumerate(schedule):
         if len(latents) > 1:
             for modality in latents:  # only those whose latent changed since the last tick
                 if modality not in environments:
@@ -110,6 +123,7 @@ def sample(
                 prompts[modality],
                 guidance_scale[modality],
                 seen.get(modality),
+                guide_exchange,
             )
             for modality in due
         }

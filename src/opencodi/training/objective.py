@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from ..sampling.noise import share_frame_noise
 
@@ -23,6 +24,13 @@ def draw_noise(shape: tuple[int, ...], denoiser: Any, generator: torch.Generator
         return noise
     common = torch.randn(noise[:, :, :1].shape, generator=generator, device=device)
     return share_frame_noise(noise, common, share)
+
+
+def blurred(embeddings: torch.Tensor, most: float, generator: torch.Generator) -> torch.Tensor:
+    """Unit embeddings [..., D] with noise of a standard deviation drawn for each from [0, ``most``], normalised again."""
+    noise = torch.randn(embeddings.shape, generator=generator, device=embeddings.device)
+    strength = most * torch.rand((*embeddings.shape[:-1], 1), generator=generator, device=embeddings.device)
+    return F.normalize(embeddings + strength * noise, dim=-1)
 
 
 def noised(

@@ -21,7 +21,7 @@ from ...errors import ConfigurationError
 from ...modality import INFO, Modality, parse_modalities
 from ..components import load_component
 from ..contrastive import info_nce
-from ..objective import draw_noise, draw_timesteps, noised
+from ..objective import blurred, draw_noise, draw_timesteps, noised
 from ..task import Task
 from .diffusers import make_scheduler
 from .moving import other_beat, synchronous_pairs
@@ -52,6 +52,11 @@ class AlignmentTask(Task):
             environment_steps: batches of ``ENVIRONMENT_BATCH_SIZE`` pairs by which the environment encoders learn the same
                 alone, before the first step.
             temperature: of InfoNCE.
+            independent_timesteps: share of the pairs whose two modalities are noised to timesteps of their own. They teach
+                one that begins to listen to one that is nearly done, as with ``exchange_lag``.
+            environment_noise: as the diffusers' ``condition_noise``, on the environment tokens that the other hears, so that
+                tokens of a modality never trained with it work, too.
+            condition_noise: on prompts. What they leave open must come from the other modality.
             styles: art styles of the pictures, all if none is named.
             synchronous_share: share of the pairs that are a picture in procedural motion and the sound that hits when it
                 does (``moving.synchronous_pairs``). For video and audio only, where it teaches when rather than what.
@@ -68,6 +73,9 @@ class AlignmentTask(Task):
         temperature: float
         bridge_weight: float = 0.0
         environment_steps: int = 0
+        independent_timesteps: float = 0.0
+        environment_noise: float = 0.0
+        condition_noise: float = 0.0
         styles: tuple[str, ...] = ()
         synchronous_share: float = 0.0
         synchronous_clips: int = 0
@@ -136,9 +144,9 @@ class AlignmentTask(Task):
         for _ in range(self.settings.environment_steps):
             batch = self.sample_batch(rng, ENVIRONMENT_BATCH_SIZE)
             batch = {name: value.to(self.device) for name, value in batch.items()}
-            noisy, _, timesteps = self._noised(batch, generator)
+            noisy, _, times = self._noised(batch, generator)
             seen = {modality: noisy[modality] for modality in self.learning}
-            tokens = environment_tokens(self.denoisers, seen, dict.fromkeys(seen, timesteps))
+            tokens = environment_tokens(self.denoisers, seen, times)
             loss = sum(self._bridge(_mean_token(each), batch) for each in tokens.values())
             for parameter, gradient in zip(learned, torch.autograd.grad(loss, learned, allow_unused=True)):
                 parameter.grad = gradient
@@ -149,23 +157,30 @@ class AlignmentTask(Task):
 
     def _noised(
         self, batch: dict[str, torch.Tensor], generator: torch.Generator
-    ) -> tuple[dict[Modality, torch.Tensor], dict[Modality, torch.Tensor], torch.Tensor]:
-        """(noisy latents, targets, timesteps [B], the same for both modalities)."""
-        condition, noisy, targets = batch["condition"], {}, {}
-        timesteps = draw_timesteps(self.scheduler, len(condition), generator, condition.device)
+    ) -> tuple[dict[Modality, torch.Tensor], ...]:
+        """(noisy latents, targets, timesteps [B]) of both modalities."""
+        count, device = len(batch["condition"]), batch["condition"].device
+        common = draw_timesteps(self.scheduler, count, generator, device)
+        noisy, targets, times = {}, {}, {}
         for modality in self.pair:
             latents = batch[modality.value]
-            noise = draw_noise(latents.shape, self.denoisers[modality], generator, latents.device)
-            noisy[modality], targets[modality] = noised(self.scheduler, latents, noise, timesteps)
-        return noisy, targets, timesteps
+            own = draw_timesteps(self.scheduler, count, generator, device)
+            apart = torch.rand(count, generator=generator, device=device) < self.settings.independent_timesteps
+            times[modality] = torch.where(apart, own, common)
+            noise = draw_noise(latents.shape, self.denoisers[modality], generator, device)
+            noisy[modality], targets[modality] = noised(self.scheduler, latents, noise, times[modality])
+        return noisy, targets, times
 
     def forward(self, batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """Both modalities are noised to the same timestep and denoised together, each seeing the other."""
+        """Both modalities are noised and denoised together, each seeing the other."""
         condition = batch["condition"]
-        noisy, targets, timesteps = self._noised(batch, generator)
-        times = dict.fromkeys(self.pair, timesteps)
-        tokens = environment_tokens(self.denoisers, noisy, times)
-        predicted = joint_forward(self.denoisers, noisy, times, condition[:, None], "others", environments=tokens)
+        noisy, targets, times = self._noised(batch, generator)
+        tokens = heard = environment_tokens(self.denoisers, noisy, times)
+        if self.training:
+            prompted = condition.norm(dim=-1, keepdim=True) > 0
+            condition = blurred(condition, self.settings.condition_noise, generator) * prompted
+            heard = {m: blurred(each, self.settings.environment_noise, generator) for m, each in tokens.items()}
+        predicted = joint_forward(self.denoisers, noisy, times, condition[:, None], "others", environments=heard)
         losses = {m.value: F.mse_loss(predicted[m].float(), targets[m]) for m in self.pair}
         first, second = (_mean_token(tokens[modality]) for modality in self.pair)
         contrastive = self._info_nce(first, second, batch["concept"])

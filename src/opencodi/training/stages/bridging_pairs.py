@@ -9,6 +9,7 @@ import torch
 
 from ...data.augment import audio_batch, over_white, random_affine
 from ...data.shards import Items, load_audio, load_images, load_videos
+from ...data.soften import blur_each, soften
 from ...errors import ConfigurationError
 from ...modality import INFO, Modality
 from ...prompts import AudioPromptEncoder, Condition, ImagePromptEncoder, VideoPromptEncoder
@@ -43,9 +44,13 @@ class Pair(Protocol):
 
 
 class ImagePair:
-    """Stickers and photographs over white, zoomed, shifted and turned."""
+    """Stickers and photographs over white, zoomed, shifted, turned, recoloured and softened.
+
+    What is shown, not its exact colours, is what other styles have in common.
+    """
 
     varied: ClassVar = {"scale": 0.15, "shift": 0.1, "degrees": 12.0}
+    softened: ClassVar = {"share": 0.5, "blur": 1.0, "quantisation": 0.06, "noise": 0.1, "colour": 0.3}
 
     def __init__(self, network: Mapping[str, Any], model_folder: Path):
         self.encoder = build(ImagePromptEncoder, network)
@@ -58,7 +63,9 @@ class ImagePair:
 
     def batch(self, prepared: np.ndarray, chosen: np.ndarray, rng: np.random.Generator | None):
         pixel_values = over_white(prepared[chosen])
-        return {"pixel_values": pixel_values if rng is None else random_affine(pixel_values, rng, **self.varied)}
+        if rng is not None:
+            pixel_values = soften(random_affine(pixel_values, rng, **self.varied), rng, **self.softened)
+        return {"pixel_values": pixel_values}
 
     def condition(self, inputs: dict[str, torch.Tensor], generator: torch.Generator | None) -> Condition:
         return self.encoder(**inputs)
@@ -68,9 +75,10 @@ class ImagePair:
 
 
 class AudioPair:
-    """Sounds and spoken words at other speeds, with bands of the spectrogram hidden (Park et al. 2019, SpecAugment)."""
+    """Sounds and words at other speeds and levels, with bands of the spectrogram hidden (Park et al. 2019, SpecAugment)."""
 
     hidden_frames, hidden_bins = 16, 10
+    varied: ClassVar = {"tilt": 3.0, "noise": 0.8, "blur": 1.0}
 
     def __init__(self, network: Mapping[str, Any], model_folder: Path):
         self.encoder = build(AudioPromptEncoder, network)
@@ -91,6 +99,7 @@ class AudioPair:
     def condition(self, inputs: dict[str, torch.Tensor], generator: torch.Generator | None) -> Condition:
         mel = self.encoder.mel(inputs["waveform"])
         if generator is not None:
+            mel = vary_mel(mel, **self.varied, generator=generator)
             mel = hide_bands(mel, self.hidden_frames, self.hidden_bins, self.encoder.config.mel_mean, generator)
         return self.encoder(mel=mel)
 
@@ -148,6 +157,22 @@ def group_of(record: Mapping[str, Any], position: int) -> Hashable:
     """
     concept = record.get("concept") or f"item {record['shard']} {position}"
     return concept, record.get("tone"), record["shard"] == "speech"
+
+
+def vary_mel(mel: torch.Tensor, tilt: float, noise: float, blur: float, generator: torch.Generator) -> torch.Tensor:
+    """Other microphones and rooms: each log-mel of [B, 1, T, M] is tilted, blurred and made noisy by its own amounts.
+
+    It rises or falls by up to ``tilt`` from the lowest to the highest bin; ``noise`` and ``blur`` (frames and bins) are
+    largest standard deviations.
+    """
+
+    def strength(least: float, most: float) -> torch.Tensor:
+        return torch.empty(len(mel), device=mel.device).uniform_(least, most, generator=generator)
+
+    slope = torch.linspace(-0.5, 0.5, mel.shape[-1], device=mel.device)
+    mel = blur_each(mel + strength(-tilt, tilt).view(-1, 1, 1, 1) * slope, strength(0, blur))
+    grain = torch.randn(mel.shape, generator=generator, device=mel.device)
+    return mel + grain * strength(0, noise).view(-1, 1, 1, 1)
 
 
 def hide_bands(mel: torch.Tensor, frames: int, bins: int, value: float, generator: torch.Generator) -> torch.Tensor:

@@ -19,7 +19,7 @@ from ...modality import Modality
 from ...prompts import Condition
 from ...sampling.joint_sampler import sample
 from ..components import load_component
-from ..objective import draw_noise, draw_timesteps, noised
+from ..objective import blurred, draw_noise, draw_timesteps, noised
 from ..pictures import save_grid
 from ..task import Task
 from .moving import joined, procedural_clips, procedural_sounds
@@ -75,8 +75,9 @@ class DiffuserTask(Task):
             prompt_shares: {prompt modality: share of the items prompted by it}; the rest, up to 1, has no prompt, which
                 teaches the unconditional half of classifier-free guidance.
             name_share: chance that a text prompt is the plain name.
-            condition_noise: standard deviation of noise on condition embeddings before they are normalised again. It
-                blurs the gap between modalities, so that prompts of a kind never trained work too.
+            condition_noise: largest standard deviation of noise on condition embeddings before they are normalised again;
+                each draws its own, uniformly from 0. It blurs the gap between modalities and between items seen and
+                never seen, so that prompts of a kind never trained work too.
             prompt_map_steps: batches by which the prompt map learns to draw the mean latent of a prompt before the first
                 step (``prompt_map.fit_prompt_map``); a regression that costs a thousandth of the network's step.
             prompt_map_weight: of the same regression beside the denoising loss.
@@ -136,8 +137,7 @@ class DiffuserTask(Task):
 
     def _blurred(self, condition: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         prompted = condition.norm(dim=-1, keepdim=True) > 0
-        noise = torch.randn(condition.shape, generator=generator, device=condition.device)
-        return F.normalize(condition + self.settings.condition_noise * noise, dim=-1) * prompted
+        return blurred(condition, self.settings.condition_noise, generator) * prompted
 
     def forward(self, batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Mean squared error of the prediction at uniform timesteps, and of the prompt map if it has a weight."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ...data.augment import audio_batch, over_white, random_affine
+from ...data.augment import audio_batch, cut_mix, over_white, random_affine
 from ...data.shards import Items, load_audio, load_concepts, load_images, load_videos
 from ...data.soften import blur_each, soften
 from ...data.splits import split
@@ -17,7 +17,7 @@ from ...errors import ConfigurationError, TrainingError
 from ...evaluation.judges import AudioJudge, ImageJudge
 from ..pictures import save_grid
 from ..task import Task
-from .bridging_pairs import build, hide_bands
+from .bridging_pairs import build, hide_bands, vary_mel
 
 SOFT = 1.0
 """Standard deviation in pixels of the blur that ``soft_top1`` is measured with."""
@@ -51,6 +51,8 @@ class ImageJudgeTask(Task):
             quantisation: step.
             noise: standard deviation.
             colour: share.
+            cut_share: of the batches in which every picture has a rectangle from another; the labels mix by area
+                (CutMix, Yun et al. 2019).
             style_weight: of the loss of styles.
             label_smoothing: of both losses.
         """
@@ -69,6 +71,7 @@ class ImageJudgeTask(Task):
         quantisation: float
         noise: float
         colour: float
+        cut_share: float
         style_weight: float
         label_smoothing: float
 
@@ -104,7 +107,10 @@ class ImageJudgeTask(Task):
         return items.subset(np.flatnonzero(known))
 
     def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
-        """``pixel_values`` [B, 3, H, W] in [-1, 1], ``concept`` and ``style`` int64 [B]."""
+        """``pixel_values`` [B, 3, H, W] in [-1, 1]; ``concept`` and ``style`` int64 [B, 2], float32 ``shares`` [B, 2].
+
+        Each picture has two labels of each kind, its own and another picture's, and the share of the area of each.
+        """
         counts = rng.multinomial(batch_size, self.shares)
         pixels, labels, flips = [], [], []
         for pool, pool_labels, pool_flips, count in zip(self.pools, self.labels, self.flips, counts):
@@ -118,21 +124,35 @@ class ImageJudgeTask(Task):
         s = self.settings
         pixel_values = random_affine(pixel_values, rng, s.scale, s.shift, s.degrees)
         pixel_values = soften(pixel_values, rng, s.soften_share, s.blur, s.quantisation, s.noise, s.colour)
-        concept, style = torch.from_numpy(np.concatenate(labels)).unbind(1)
-        return {"pixel_values": pixel_values, "concept": concept, "style": style}
+        order = torch.from_numpy(rng.permutation(batch_size))
+        pixel_values, own = cut_mix(pixel_values, pixel_values[order], rng, s.cut_share)
+        label = torch.from_numpy(np.concatenate(labels))
+        concept, style = torch.stack((label, label[order]), -1).unbind(1)
+        return {
+            "pixel_values": pixel_values,
+            "concept": concept,
+            "style": style,
+            "shares": torch.tensor([own, 1 - own]).expand(batch_size, 2),
+        }
 
     def forward(self, batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Cross-entropy of concept and style."""
         output = self.judge(batch["pixel_values"])
-        smoothing = self.settings.label_smoothing
-        concept = F.cross_entropy(output.concept_logits.float(), batch["concept"], label_smoothing=smoothing)
-        style = F.cross_entropy(output.style_logits.float(), batch["style"], label_smoothing=smoothing)
+        concept = self._cross_entropy(output.concept_logits, batch["concept"], batch["shares"])
+        style = self._cross_entropy(output.style_logits, batch["style"], batch["shares"])
         return {
             "loss": concept + self.settings.style_weight * style,
             "concept": concept,
             "style": style,
-            "top1": (output.concept_logits.argmax(1) == batch["concept"]).float().mean(),
+            "top1": ((output.concept_logits.argmax(1, True) == batch["concept"]) * batch["shares"]).sum(1).mean(),
         }
+
+    def _cross_entropy(self, logits: torch.Tensor, labels: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+        """Of logits [B, C] with two labels [B, 2] each, which count by their ``shares`` [B, 2]."""
+        repeated = logits.float().unsqueeze(-1).expand(-1, -1, 2)
+        smoothing = self.settings.label_smoothing
+        losses = F.cross_entropy(repeated, labels, label_smoothing=smoothing, reduction="none")
+        return (losses * shares).sum(1).mean()
 
     def validate(self, generator: torch.Generator) -> dict[str, float]:
         """Accuracies on real validation pictures, shard by shard, sharp and blurred; of concept and style."""
@@ -260,23 +280,14 @@ class AudioJudgeTask(Task):
     def forward(self, batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Cross-entropy of the concept."""
         with torch.no_grad():
-            mel = self._vary(self.judge.mel(batch["waveform"]), generator)
+            mel = self._varied(self.judge.mel(batch["waveform"]), generator)
         logits = self.judge(mel=mel).concept_logits.float()
         loss = F.cross_entropy(logits, batch["concept"], label_smoothing=self.settings.label_smoothing)
         return {"loss": loss, "top1": (logits.argmax(1) == batch["concept"]).float().mean()}
 
-    def _vary(self, mel: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Tilt, blur, noise and hidden bands on log-mels [B, 1, T, M]."""
-        s, device = self.settings, mel.device
-
-        def strength(least: float, most: float) -> torch.Tensor:
-            return torch.empty(len(mel), device=device).uniform_(least, most, generator=generator)
-
-        slope = torch.linspace(-0.5, 0.5, mel.shape[-1], device=device)
-        mel = mel + strength(-s.tilt, s.tilt).view(-1, 1, 1, 1) * slope
-        mel = blur_each(mel, strength(0, s.blur))
-        noise = torch.randn(mel.shape, generator=generator, device=device)
-        mel = mel + noise * strength(0, s.noise).view(-1, 1, 1, 1)
+    def _varied(self, mel: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        s = self.settings
+        mel = vary_mel(mel, s.tilt, s.noise, s.blur, generator)
         return hide_bands(mel, s.hidden_frames, s.hidden_bins, self.judge.config.mel_mean, generator)
 
     def validate(self, generator: torch.Generator) -> dict[str, float]:
@@ -293,7 +304,7 @@ class AudioJudgeTask(Task):
     def sample(self, path: Path, generator: torch.Generator) -> None:
         """Spectrograms as they are learned from."""
         waveform = self.sample_batch(np.random.default_rng(0), 16)["waveform"].to(self.device)
-        mel = self._vary(self.judge.mel(waveform), generator)
+        mel = self._varied(self.judge.mel(waveform), generator)
         save_grid((mel.transpose(-1, -2).flip(-2) + 5) / 6, path, columns=8)
 
     def components(self) -> dict[str, torch.nn.Module]:

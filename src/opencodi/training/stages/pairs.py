@@ -125,28 +125,30 @@ def image_set(
     """(training, validation) pictures of these styles (all, if none is named), prompted by text or a picture.
 
     With ``every_concept`` the training set also has the concepts that these styles do not show, in the styles that do.
+    Prompts that are pictures are of every style: whatever style a thing is shown in, it is drawn in these.
 
     Here as in the other sets, ``kinds`` of prompts other than text are embedded only if they are named.
     """
     autoencoder = load_component(ImageAutoencoder, model_folder, "image_autoencoder")
 
-    def build(items: Items) -> PairedSet:
+    def build(items: Items, shown: Items) -> PairedSet:
         return PairedSet(
             latents=_each(lambda chunk: autoencoder.encode(over_white(chunk)), items.media).half(),
             prompts=_prompts(
                 kinds,
                 text=lambda: _captions(items, data, model_folder),
-                image=lambda: _same_concept(image_tokens(items, model_folder), items),
+                image=lambda: _same_thing(image_tokens(items, model_folder), items, shown, model_folder),
             ),
             autoencoder=autoencoder,
             **_facts(items, shards, name_share),
         )
 
     everything = load_images(data, tuple(shards))
+    shown, held = split(everything)
     training, validation = split(of_styles(everything, styles))
     if every_concept:
-        training = of_styles(split(everything)[0], styles, every_concept)
-    return build(training), build(validation)
+        training = of_styles(shown, styles, every_concept)
+    return build(training, shown), build(validation, held)
 
 
 def video_set(
@@ -335,6 +337,17 @@ def _same_concept(tokens: torch.Tensor, items: Items) -> Prompts:
     ]
     groups = _positions(keys)
     return Prompts(tokens, [np.concatenate([[i], groups[key]]) for i, key in enumerate(keys)])
+
+
+def _same_thing(tokens: torch.Tensor, items: Items, shown: Items, model_folder: Path) -> Prompts:
+    """Every picture may be prompted by itself or by any of ``shown`` of its concept and skin tone."""
+
+    def key(record: Mapping[str, Any]) -> str:
+        return f"{record['concept']}/{record.get('tone')}"
+
+    groups = _positions(key(record) for record in shown.records)
+    rows = [np.concatenate([[i], len(items) + groups[key(record)]]) for i, record in enumerate(items.records)]
+    return Prompts(torch.cat([tokens, image_tokens(shown, model_folder)]), rows)
 
 
 def _positions(keys: Iterable[str]) -> dict[str, np.ndarray]:
