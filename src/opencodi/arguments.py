@@ -141,27 +141,28 @@ def per_output(
     argument: str,
     value: T | Mapping[str, T] | None,
     outputs: Iterable[Modality],
-    defaults: Mapping[str, T],
+    defaults: Mapping[str, T | Mapping[str, T]],
     check: Callable[[str, Any], T],
 ) -> dict[Modality, T]:
     """Spread one value, or a dictionary of values, over the output modalities.
 
     Args:
         argument: its name.
-        value: what was given; None for the default.
+        value: what was given; None for the default, and the default for outputs that a dictionary does not name.
         outputs: what is to be made.
-        defaults: argument → value where none is given.
+        defaults: argument → value, or {modality: value}, where none is given.
         check: refuses a bad value.
 
     Raises:
         ArgumentError: if a key is unknown or not among the outputs, or ``check`` refuses a value.
     """
-    outputs = list(outputs)
-    value = defaults[argument] if value is None else value
-    if not isinstance(value, Mapping):
+    outputs, default = list(outputs), defaults[argument]
+    if value is not None and not isinstance(value, Mapping):
         return dict.fromkeys(outputs, check(argument, value))
-    check_keys(argument, value, outputs, "which is not among the outputs")
-    return {modality: check(argument, value.get(modality, defaults[argument])) for modality in outputs}
+    given = value or {}
+    check_keys(argument, given, outputs, "which is not among the outputs")
+    usual = default if isinstance(default, Mapping) else dict.fromkeys(outputs, default)
+    return {modality: check(argument, given.get(modality, usual.get(modality))) for modality in outputs}
 
 
 def check_keys(argument: str, given: Iterable[str], allowed: Iterable[Modality], otherwise: str) -> None:

@@ -45,7 +45,8 @@ class AnyToAnyPipeline(LazyPipeline):
         exchange_order, exchange_lag: of the outputs made together, each begins ``exchange_lag`` of a schedule after the one
             before it in this order: the first decide what is shown, the later see it already clear.
         guide_exchange: guidance leads an output towards the others it is made with, not towards the prompt alone.
-        num_inference_steps, guidance_scale: what a call takes unless it says otherwise.
+        num_inference_steps, guidance_scale: what a call takes unless it says otherwise; a number for all outputs, or one for
+            each as a dictionary.
 
     Example:
         >>> pipe = AnyToAnyPipeline.from_pretrained("stickers")
@@ -80,8 +81,8 @@ class AnyToAnyPipeline(LazyPipeline):
         exchange_order: Sequence[str] = (),
         exchange_lag: float = 0.0,
         guide_exchange: bool = False,
-        num_inference_steps: int = DEFAULT_STEPS,
-        guidance_scale: float = DEFAULT_GUIDANCE,
+        num_inference_steps: int | Mapping[str, int] = DEFAULT_STEPS,
+        guidance_scale: float | Mapping[str, float] = DEFAULT_GUIDANCE,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -109,7 +110,7 @@ class AnyToAnyPipeline(LazyPipeline):
         )
 
     @property
-    def defaults(self) -> dict[str, int | float]:
+    def defaults(self) -> dict[str, Any]:
         """What a call takes for ``num_inference_steps`` and ``guidance_scale`` unless it says otherwise."""
         return {name: self.config[name] for name in ("num_inference_steps", "guidance_scale")}
 
@@ -195,10 +196,7 @@ class AnyToAnyPipeline(LazyPipeline):
         inputs, batch_size = arguments.collect_inputs(given, MEDIA_TYPES)
         shares = arguments.collect_weights(weights, inputs)
         negatives = arguments.collect_negatives(negative_prompt, batch_size)
-        steps = arguments.per_output(
-            "num_inference_steps", num_inference_steps, wanted, self.config, arguments.positive_integer
-        )
-        guidance = arguments.per_output("guidance_scale", guidance_scale, wanted, self.config, arguments.finite_number)
+        steps, guidance = self.steps_and_guidance(wanted, num_inference_steps, guidance_scale)
         arguments.positive_integer("num_outputs_per_prompt", num_outputs_per_prompt)
         arguments.one_of("text_decoding", text_decoding, ("greedy", "sample"))
         arguments.one_of("output_type", output_type, ("pil", "np", "latent"))
@@ -232,9 +230,7 @@ class AnyToAnyPipeline(LazyPipeline):
         self._done_with(*PROMPT_ENCODERS)
 
         # Denoise all outputs together, each seeing the others (paper §3.4)
-        lead = {"exchange_order": self.config.exchange_order, "exchange_lag": self.config.exchange_lag}
-        ticks = len(due_steps(steps, *lead.values()))
-        with _timed(clock, "denoise"), self.progress_bar(total=ticks) as bar:
+        with _timed(clock, "denoise"), self.progress_bar(total=self.num_ticks(steps)) as bar:
             denoisers = {modality: self._denoiser(modality, wanted) for modality in wanted}
             # Where and in which precision they run; asked once, since diffusers looks through every module for it
             place = {"device": self._execution_device, "dtype": denoisers[wanted[0]].dtype}
@@ -256,7 +252,8 @@ class AnyToAnyPipeline(LazyPipeline):
                 num_inference_steps=steps,
                 guidance_scale=guidance if guided else dict.fromkeys(wanted, 1.0),
                 exchange=self.config.exchange,
-                **lead,
+                exchange_order=self.config.exchange_order,
+                exchange_lag=self.config.exchange_lag,
                 guide_exchange=self.config.guide_exchange,
                 generator=streams(seeds, "steps"),
                 callback=after_step,
@@ -277,6 +274,27 @@ class AnyToAnyPipeline(LazyPipeline):
         result.seconds = clock
         self.maybe_free_model_hooks()
         return result if return_dict else result.to_tuple()
+
+    def steps_and_guidance(
+        self,
+        outputs: Sequence[Modality],
+        num_inference_steps: int | Mapping[str, int] | None = None,
+        guidance_scale: float | Mapping[str, float] | None = None,
+    ) -> tuple[dict[Modality, int], dict[Modality, float]]:
+        """What a call that is given these works with, for each output.
+
+        Raises:
+            ArgumentError: if a value is not a number that makes sense, or names what is not among the outputs.
+        """
+        spread, known = arguments.per_output, self.config
+        return (
+            spread("num_inference_steps", num_inference_steps, outputs, known, arguments.positive_integer),
+            spread("guidance_scale", guidance_scale, outputs, known, arguments.finite_number),
+        )
+
+    def num_ticks(self, num_inference_steps: Mapping[Modality, int]) -> int:
+        """How often ``callback_on_step_end`` is called when the outputs take so many steps each."""
+        return len(due_steps(num_inference_steps, self.config.exchange_order, self.config.exchange_lag))
 
     def encode_prompts(self, inputs: arguments.Inputs, weights: Sequence[float], batch_size: int) -> Condition:
         """Encode every condition and mix them, tokens [batch_size, N, D]; without any, the unconditional one."""

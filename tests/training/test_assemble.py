@@ -4,10 +4,13 @@ import json
 import shutil
 
 import pytest
+import yaml
 
 from opencodi import AnyToAnyPipeline
 from opencodi.errors import TrainingError
 from opencodi.training.assemble import assemble, stage_table
+
+from .tiny_recipes import RECIPES
 
 
 def test_the_stages_together_are_a_model_that_generates_and_knows_its_history(trained, tmp_path):
@@ -17,7 +20,8 @@ def test_the_stages_together_are_a_model_that_generates_and_knows_its_history(tr
     (folder / "training.json").write_text(json.dumps({"an_earlier_stage": earlier, "image_diffuser": earlier}))
     destination.mkdir()
     (destination / "README.md").write_text("the card")
-    assemble(folder, destination)
+    sampling = yaml.safe_load((RECIPES / "sampling.yaml").read_text())
+    assemble(folder, destination, sampling)
 
     history = json.loads((destination / "training.json").read_text())
     assert history["an_earlier_stage"] == earlier  # not run again
@@ -26,6 +30,8 @@ def test_the_stages_together_are_a_model_that_generates_and_knows_its_history(tr
     assert (destination / "README.md").read_text() == "the card"
     pipeline = AnyToAnyPipeline.from_pretrained(destination)
     pipeline.set_progress_bar_config(disable=True)
+    assert {name: pipeline.config[name] for name in sampling} == sampling
+    assert pipeline.steps_and_guidance(["audio", "text"])[1] == {"audio": sampling["guidance_scale"]["audio"], "text": 2.0}
     made = pipeline(text="a dog", outputs=["text", "image"], num_inference_steps=2)
     assert made.image[0].size == (64, 64) and isinstance(made.text[0], str)
 

@@ -56,19 +56,18 @@ def generate(
     started = perf_counter()
     pipeline = load_pipeline(model, device)
     loaded = perf_counter()
-    steps = pipeline.defaults["num_inference_steps"] if steps is None else steps
-    guidance = pipeline.defaults["guidance_scale"] if guidance is None else guidance
+    each_steps, each_guidance = pipeline.steps_and_guidance(outputs, steps, guidance)
 
     import torch
 
-    with steps_bar(f"making {', '.join(outputs)}", steps) as advance:
+    with steps_bar(f"making {', '.join(outputs)}", pipeline.num_ticks(each_steps)) as advance:
         result = pipeline(
             **inputs,
             outputs=outputs,
             weights=weights,
             negative_prompt=negative,
-            num_inference_steps=steps,
-            guidance_scale=guidance,
+            num_inference_steps=each_steps,
+            guidance_scale=each_guidance,
             num_outputs_per_prompt=number,
             generator=[torch.Generator().manual_seed(seed + place) for place in range(number)],
             callback_on_step_end=lambda *_: advance(),
@@ -86,8 +85,8 @@ def generate(
                 "outputs": outputs,
                 "weights": weights,
                 "negative": negative,
-                "steps": steps,
-                "guidance": guidance,
+                "steps": each_steps,
+                "guidance": each_guidance,
                 "number": number,
             },
             "seed": seed,

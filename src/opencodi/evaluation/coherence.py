@@ -104,7 +104,7 @@ def _make(
 
 def _tally(bench: Bench, outputs: Sequence[Modality], joint: Any, separate: Any) -> dict[str, Any]:
     """``{"concept": {"agree", "chance"}, "subgroup": …, "n"}`` of one prompt."""
-    labels = {"joint": _labels(bench, outputs, joint), "independent": _labels(bench, outputs, separate)}
+    labels = {"joint": concepts_shown(bench, outputs, joint), "independent": concepts_shown(bench, outputs, separate)}
     concepts, found = bench.collection.concepts, {}
     for level, name in (("concept", lambda code: code), ("subgroup", lambda code: concepts[code]["subgroup"])):
         columns = {
@@ -116,7 +116,7 @@ def _tally(bench: Bench, outputs: Sequence[Modality], joint: Any, separate: Any)
     return found | {"n": count}
 
 
-def _labels(bench: Bench, outputs: Sequence[Modality], made: dict[Modality, list[Media]]) -> list[list[str | None]]:
+def concepts_shown(bench: Bench, outputs: Sequence[Modality], made: dict[Modality, list[Media]]) -> list[list[str | None]]:
     """The concept of every output, of those that all of its judges know: one list per output."""
     every = bench.collection.concepts
     common = [code for code in every if all(code in known for known in _vocabularies(bench, outputs))]

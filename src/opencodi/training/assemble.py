@@ -1,16 +1,22 @@
-"""From a trained model folder to one that ships: ``python -m opencodi.training.assemble runs/stickers DESTINATION``.
+"""From a trained model folder to one that ships.
+
+    python -m opencodi.training.assemble runs/stickers DESTINATION --sampling recipes/stickers/sampling.yaml
 
 Components in half precision, ``model_index.json`` and ``training.json``, which holds each stage's recipe, steps, seconds and
 last measures. Prints the stages as the table of the model card.
 """
 
+import argparse
 import json
 import shutil
 import sys
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import torch
+import yaml
 
 from ..errors import OpenCoDiError, TrainingError
 from ..pipeline import AnyToAnyPipeline
@@ -18,11 +24,12 @@ from ..prompts import TextPromptEncoder
 from ..prompts.vocabulary import english_only
 
 
-def assemble(model_folder: Path, destination: Path) -> Path:
+def assemble(model_folder: Path, destination: Path, sampling: Mapping[str, Any] | None = None) -> Path:
     """Write the pipeline of ``model_folder`` to ``destination`` in half precision; a model there before is replaced.
 
     The sentence encoder keeps what English needs (``prompts.vocabulary``).
 
+    ``sampling`` is what the pipeline takes besides its components: steps, guidance and how outputs exchange.
     Files of ``destination`` that are not components (a model card) stay.
 
     Raises:
@@ -37,7 +44,7 @@ def assemble(model_folder: Path, destination: Path) -> Path:
         parts["text_prompt_encoder"] = english_only(parts["text_prompt_encoder"])
     partial = destination.with_name(destination.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    AnyToAnyPipeline(**parts).to(dtype=torch.float16).save_pretrained(partial)
+    AnyToAnyPipeline(**parts, **(sampling or {})).to(dtype=torch.float16).save_pretrained(partial)
     runs = sorted((model_folder / "training").glob("*/summary.json"))
     # A folder that began as a copy of a finished model brings that one's history for the stages not run again.
     before = model_folder / "training.json"
@@ -80,12 +87,23 @@ def _load(folder: Path):
     return found.from_pretrained(folder, torch_dtype=torch.float16)
 
 
+def main() -> None:
+    """Read the arguments, assemble, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model_folder", type=Path)
+    parser.add_argument("destination", type=Path)
+    parser.add_argument(
+        "--sampling", type=Path, help="YAML of the pipeline's own arguments, such as num_inference_steps"
+    )
+    given = parser.parse_args()
+    sampling = {} if given.sampling is None else yaml.safe_load(given.sampling.read_text(encoding="utf-8"))
+    made = assemble(given.model_folder, given.destination, sampling)
+    print(stage_table(json.loads((made / "training.json").read_text())))
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit("usage: python -m opencodi.training.assemble MODEL_FOLDER DESTINATION")
     try:
-        made = assemble(Path(sys.argv[1]), Path(sys.argv[2]))
-        print(stage_table(json.loads((made / "training.json").read_text())))
+        main()
     except OpenCoDiError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -1,0 +1,79 @@
+"""How should outputs that are made together exchange? Joint coherence by lag, order and guidance.
+
+    python benchmarks/choose_exchange.py stickers --output docs/results/exchange.json
+
+prints a Markdown table: the share of samples of vague prompts in which all outputs show the same concept, as in
+``opencodi evaluate`` (section coherence). Orders are the initials of modalities: ``avit`` is audio, video, image, text.
+"""
+
+import argparse
+import json
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from opencodi import AnyToAnyPipeline
+from opencodi.evaluation.bench import Bench
+from opencodi.evaluation.budget import FULL
+from opencodi.evaluation.coherence import VAGUE, agreement, concepts_shown
+from opencodi.evaluation.collection import Collection
+from opencodi.evaluation.judges import load_judges
+from opencodi.modality import Modality
+
+INITIALS = {modality.value[0]: modality for modality in Modality}
+SETS = ("ti", "ta", "ia", "tia")
+
+
+def named(initials: str) -> list[Modality]:
+    """``ia`` → image and audio."""
+    return [INITIALS[initial] for initial in initials]
+
+
+def share_together(bench: Bench, outputs: list[Modality], count: int) -> float:
+    """Share of ``count`` samples of each vague prompt in which all outputs show the same."""
+    agreed = total = 0
+    for prompt in VAGUE:
+        given = {Modality.TEXT: [prompt] * count} if prompt else {}
+        made = bench.make(f"exchange {prompt}", given, outputs, count)
+        found, samples = agreement(concepts_shown(bench, outputs, made))
+        agreed, total = agreed + found, total + samples
+    return agreed / total
+
+
+def main() -> None:
+    """Read the arguments, measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model")
+    parser.add_argument("--output", type=Path, help="a JSON file for all numbers")
+    parser.add_argument("--count", type=int, default=16, help="samples of each vague prompt")
+    parser.add_argument("--lags", type=float, nargs="+", default=(0.0, 0.25, 0.5, 1.0))
+    parser.add_argument("--orders", nargs="+", default=("avit", "tiva"))
+    parser.add_argument(
+        "--guide", type=int, nargs="+", default=(0, 1), help="1: guidance leads towards the others, too"
+    )
+    parser.add_argument("--sets", nargs="+", default=SETS)
+    parser.add_argument("--judges", type=Path, help="a folder of judges other than those of the package")
+    arguments = parser.parse_args()
+
+    pipeline = AnyToAnyPipeline.from_pretrained(arguments.model)
+    pipeline.set_progress_bar_config(disable=True)
+    bench = Bench(pipeline, load_judges(arguments.judges), Collection.open(), FULL)
+    rows: list[dict[str, Any]] = []
+    print(
+        f"| order | lag | towards the others | {' | '.join(arguments.sets)} |\n|---|---|---|{'---|' * len(arguments.sets)}"
+    )
+    for order, lag, guide in product(arguments.orders, arguments.lags, arguments.guide):
+        if lag == 0 and order != arguments.orders[0]:
+            continue  # all begin at once
+        pipeline.register_to_config(exchange_order=named(order), exchange_lag=lag, guide_exchange=bool(guide))
+        shares = {initials: share_together(bench, named(initials), arguments.count) for initials in arguments.sets}
+        rows.append({"order": order, "lag": lag, "guide": bool(guide), **shares})
+        print(f"| {order} | {lag} | {guide} | {' | '.join(f'{share:.0%}' for share in shares.values())} |", flush=True)
+    if arguments.output:
+        arguments.output.write_text(
+            json.dumps({"model": arguments.model, "rows": rows}, indent=1) + "\n", encoding="utf-8"
+        )
+
+
+if __name__ == "__main__":
+    main()
