@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from opencodi import Audio, Modality, Video
-from opencodi.evaluation.any_to_any import choose_cases, input_sets, motion_energy
+from opencodi.evaluation.any_to_any import choose_cases, input_sets, limit_of, motion_energy
 from opencodi.evaluation.bridging import recall
 from opencodi.evaluation.coherence import agreement, expected_agreement, kind_of_set, output_sets
 from opencodi.evaluation.collection import Place
@@ -170,3 +170,18 @@ def test_a_pair_seen_in_one_fluent_style_is_seen_in_all(tmp_path):
     pairs = style_pairs(collection, ["noto", "fluent-emoji", "openmoji"])
     assert pairs["seen"] == [("a", "fluent-emoji"), ("a", "noto"), ("b", "fluent-emoji")]
     assert pairs["unseen"] == [("a", "openmoji"), ("b", "noto")]
+
+
+def test_a_text_from_other_inputs_is_limited_by_who_reads_them_best():
+    ceilings = {name: {"top1": {"share": value}} for name, value in {"text": 1.0, "image": 0.4, "audio": 0.7}.items()}
+    ceilings |= {"speech": {"top1": {"share": 0.9}}, "video": {"top1": {"share": None}}}
+
+    def limit(with_text, kinds, output):
+        return limit_of(ceilings, with_text, kinds, Modality(output), 1)
+
+    assert limit(False, ["image"], "text") == 0.4
+    assert limit(False, ["image", "sound"], "text") == 0.7
+    assert limit(False, ["speech"], "text") == 0.9
+    assert limit(False, ["video"], "text") is None
+    assert limit(True, ["image"], "text") == 1.0
+    assert limit(True, [], "image") == limit(False, ["sound"], "image") == 0.4

@@ -115,7 +115,7 @@ def measure(bench: Bench, ceilings: dict[str, Any]) -> dict[str, Any]:
         scores = SCORE[output](bench, made, [case.concept for case in cases]) if made else {}
         for k in TOP:
             if f"top{k}" in scores:
-                limit = ceilings.get(output, {}).get(f"top{k}", {}).get("share")
+                limit = limit_of(ceilings, with_text, kinds, output, k)
                 scores[f"ratio_top{k}"] = ratio(scores[f"top{k}"]["share"], limit)
         if "motion_energy" in scores:
             scores["motion_ratio"] = ratio(scores["motion_energy"]["mean"], real_motion)
@@ -126,6 +126,21 @@ def measure(bench: Bench, ceilings: dict[str, Any]) -> dict[str, Any]:
             bench.show("any_to_any", f"{row} → {output}: {name}", given, [(output, made[place])])
     table[str(Modality.TEXT)][SPEECH] = spoken_names(bench, ceilings)
     return {"table": table, "real_motion_energy": real_motion}
+
+
+def limit_of(
+    ceilings: dict[str, Any], with_text: bool, kinds: Sequence[str], output: Modality, top: int
+) -> float | None:
+    """What a perfect model would score: how often the output's judge is right about real items.
+
+    A text needs no judge, but what it names must first be read from the inputs: without a text among them, the limit is how
+    often the best judge of such inputs is right about them.
+    """
+    if output != Modality.TEXT or with_text:
+        return ceilings.get(output, {}).get(f"top{top}", {}).get("share")
+    modality_of = {kind: modality for modality, kind in KIND_OF.items()} | {SPEECH: SPEECH}
+    read = [ceilings.get(modality_of[kind], {}).get(f"top{top}", {}).get("share") for kind in kinds]
+    return max((share for share in read if share is not None), default=None)
 
 
 def score_judged(bench: Bench, modality: Modality, made: Sequence[Media], concepts: Sequence[str]) -> dict[str, Any]:

@@ -116,7 +116,9 @@ def _tally(bench: Bench, outputs: Sequence[Modality], joint: Any, separate: Any)
     return found | {"n": count}
 
 
-def concepts_shown(bench: Bench, outputs: Sequence[Modality], made: dict[Modality, list[Media]]) -> list[list[str | None]]:
+def concepts_shown(
+    bench: Bench, outputs: Sequence[Modality], made: dict[Modality, list[Media]]
+) -> list[list[str | None]]:
     """The concept of every output, of those that all of its judges know: one list per output."""
     every = bench.collection.concepts
     common = [code for code in every if all(code in known for known in _vocabularies(bench, outputs))]

@@ -46,7 +46,8 @@ def summary(results: dict[str, Any]) -> Table:
         ("+".join(Modality), "image"),
     ):
         cell = table[source].get(output, {}).get("top1")
-        rows.append((f"{source} → {output}, concept", counted(cell), counted(limits[output]["top1"])))
+        judge = source if output == Modality.TEXT else output  # names must be read from what is given
+        rows.append((f"{source} → {output}, concept", counted(cell), counted(limits[judge]["top1"])))
     for kind, pool in results["coherence"]["kinds"].items():
         entry = pool["concept"]
         rows.append(

@@ -13,9 +13,13 @@ from ...latents.vocoder import Vocoder
 from ..pictures import save_grid
 from ..task import Task
 from .autoencoders import draw_balanced
+from .discriminator import SpectrogramDiscriminator, adversarial_losses
 
 RESOLUTIONS = ((256, 64), (512, 128), (1024, 256), (2048, 512))
 """FFT sizes and hops of the spectral loss, in samples."""
+
+FEATURE_WEIGHT = 2.0
+"""Of the distance of the discriminator's features beside its verdict (HiFi-GAN, Kong et al. 2020)."""
 
 
 def spectral_distance(predicted: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -40,7 +44,16 @@ class VocoderTask(Task):
 
     @dataclass(frozen=True)
     class Settings:
-        """Network widths (see ``Vocoder``), shards, and the length of a training stretch in mel frames."""
+        """What learns, from what.
+
+        Attributes:
+            dim, intermediate_dim, num_blocks: widths of the network, see ``Vocoder``.
+            shards: of recordings.
+            sound_share: share of the stretches that are no speech.
+            segment_frames: length of a stretch in mel frames.
+            mel_weight: of the log-mel error beside the multi-resolution spectral distance.
+            adversarial_weight: of the losses against a discriminator that learns beside the vocoder; 0: none.
+        """
 
         dim: int
         intermediate_dim: int
@@ -48,12 +61,15 @@ class VocoderTask(Task):
         shards: tuple[str, ...]
         sound_share: float
         segment_frames: int
+        mel_weight: float = 1.0
+        adversarial_weight: float = 0.0
 
     def __init__(self, settings: Settings, data: Path, model_folder: Path):
         super().__init__()
         self.settings = settings
         values = asdict(settings)
         self.vocoder = Vocoder(**{k: values[k] for k in list(values)[:3]})
+        self.discriminator = SpectrogramDiscriminator(RESOLUTIONS) if settings.adversarial_weight else None
         self.items, self.held = split(load_audio(data, settings.shards))
         self.is_sound = np.array([record["shard"] == "sounds" for record in self.items.records])
 
@@ -70,13 +86,19 @@ class VocoderTask(Task):
         return {"waveform": torch.stack(stretches)}
 
     def forward(self, batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """Multi-resolution spectral distance between the recording and what comes back from its mel."""
+        """Spectral distance between the recording and what comes back from its mel, and whether one can tell them apart."""
         waveform = batch["waveform"]
         mel = self.vocoder.mel_spectrogram(waveform)
         predicted = self.vocoder(mel)
         losses = spectral_distance(predicted, waveform)
         losses["mel"] = (self.vocoder.mel_spectrogram(predicted) - mel).abs().mean()
-        return {"loss": losses["spectral_convergence"] + losses["log_magnitude"] + losses["mel"], **losses}
+        loss = losses["spectral_convergence"] + losses["log_magnitude"] + self.settings.mel_weight * losses["mel"]
+        if self.discriminator is not None:
+            against = adversarial_losses(self.discriminator, predicted, waveform)
+            fooling = against["adversarial"] + FEATURE_WEIGHT * against["feature_matching"]
+            loss = loss + self.settings.adversarial_weight * fooling + against["discriminator"]
+            losses |= against
+        return {"loss": loss, **losses}
 
     def validate(self, generator: torch.Generator) -> dict[str, float]:
         """Log-mel error and spectral convergence on held-out recordings, beside Griffin-Lim's on the same ones."""
