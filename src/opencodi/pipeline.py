@@ -23,6 +23,7 @@ DEFAULT_STEPS = 20
 DEFAULT_GUIDANCE = 2.0
 
 PROMPT_ENCODERS = [INFO[modality].prompt_encoder for modality in Modality]
+ANCHORS = "prompt_anchors"
 AUTOENCODERS = ["text_autoencoder", "image_autoencoder", "audio_autoencoder", "audio_vocoder"]
 DENOISERS = list(dict.fromkeys(INFO[modality].denoiser for modality in Modality))
 
@@ -36,6 +37,7 @@ class AnyToAnyPipeline(LazyPipeline):
     Args:
         text_prompt_encoder, image_prompt_encoder, video_prompt_encoder, audio_prompt_encoder: turn inputs into
             conditions in one shared space.
+        prompt_anchors: draws prompts that are no text towards texts (``PromptAnchors``); None leaves them where they are.
         text_autoencoder, text_tokenizer, image_autoencoder, audio_autoencoder, audio_vocoder: turn latents into media.
             Video uses the image autoencoder, frame by frame.
         text_denoiser, image_denoiser, audio_denoiser: turn noise into latents. Video uses the image denoiser.
@@ -54,12 +56,16 @@ class AnyToAnyPipeline(LazyPipeline):
         >>> out.save("rooster")
     """
 
-    model_cpu_offload_seq = "->".join([*PROMPT_ENCODERS, *AUTOENCODERS])
+    model_cpu_offload_seq = "->".join([*PROMPT_ENCODERS, ANCHORS, *AUTOENCODERS])
     # The denoisers take turns at every step, so they stay on the device together.
     _exclude_from_cpu_offload = DENOISERS
     # Small beside what they compute, and some read weights without calling the layers that hold them.
     _whole_with_sequential_offload = "->".join(AUTOENCODERS)
-    _optional_components: ClassVar = [*PROMPT_ENCODERS, *AUTOENCODERS, "text_tokenizer", *DENOISERS, "scheduler"]
+    _optional_components: ClassVar = [
+        *(*PROMPT_ENCODERS, ANCHORS),
+        *(*AUTOENCODERS, "text_tokenizer"),
+        *(*DENOISERS, "scheduler"),
+    ]
     _callback_tensor_inputs: ClassVar = ["latents"]
 
     def __init__(
@@ -68,6 +74,7 @@ class AnyToAnyPipeline(LazyPipeline):
         image_prompt_encoder: Any = None,
         video_prompt_encoder: Any = None,
         audio_prompt_encoder: Any = None,
+        prompt_anchors: Any = None,
         text_autoencoder: Any = None,
         text_tokenizer: Any = None,
         image_autoencoder: Any = None,
@@ -90,6 +97,7 @@ class AnyToAnyPipeline(LazyPipeline):
             image_prompt_encoder=image_prompt_encoder,
             video_prompt_encoder=video_prompt_encoder,
             audio_prompt_encoder=audio_prompt_encoder,
+            prompt_anchors=prompt_anchors,
             text_autoencoder=text_autoencoder,
             text_tokenizer=text_tokenizer,
             image_autoencoder=image_autoencoder,
@@ -227,7 +235,7 @@ class AnyToAnyPipeline(LazyPipeline):
         with _timed(clock, "encode"):
             condition = self.encode_prompts(inputs, shares, batch_size)
             unconditional = self.encode_unconditional(inputs, shares, batch_size, negatives) if guided else condition
-        self._done_with(*PROMPT_ENCODERS)
+        self._done_with(*PROMPT_ENCODERS, ANCHORS)
 
         # Denoise all outputs together, each seeing the others (paper §3.4)
         with _timed(clock, "denoise"), self.progress_bar(total=self.num_ticks(steps)) as bar:
@@ -300,10 +308,14 @@ class AnyToAnyPipeline(LazyPipeline):
         """Encode every condition and mix them, tokens [batch_size, N, D]; without any, the unconditional one."""
         if not inputs:
             return next(iter(self.prompt_encoders.values())).unconditional(batch_size)
-        encoded = [
-            self.prompt_encoders[modality].encode(items) for modality, listed in inputs.items() for items in listed
-        ]
+        encoded = [self._encode(modality, items) for modality, listed in inputs.items() for items in listed]
         return self._mix([_spread(condition, batch_size) for condition in encoded], weights)
+
+    def _encode(self, modality: Modality, items: list[Any]) -> Condition:
+        condition = self.prompt_encoders[modality].encode(items)
+        if modality == Modality.TEXT or not self.has(ANCHORS):
+            return condition
+        return self.prompt_anchors(condition.to(self.prompt_anchors.device))
 
     def encode_unconditional(
         self, inputs: arguments.Inputs, weights: Sequence[float], batch_size: int, negatives: list[str] | None

@@ -5,6 +5,7 @@ Every encoder has one interface: ``preprocess(list of media) → dict of tensors
 and ``Clap`` in their names, the small ones have no such prefix.
 """
 
+from .anchors import PromptAnchors
 from .audio import AudioPromptEncoder
 from .clap import ClapAudioPromptEncoder
 from .clip import ClipImagePromptEncoder, ClipTextPromptEncoder, ClipVideoPromptEncoder
@@ -22,6 +23,7 @@ __all__ = [
     "ClipVideoPromptEncoder",
     "Condition",
     "ImagePromptEncoder",
+    "PromptAnchors",
     "TextPromptEncoder",
     "VideoPromptEncoder",
     "mix",

@@ -8,12 +8,16 @@ from tokenizers.processors import BertProcessing
 
 from .text import TextPromptEncoder
 
+TYPOGRAPHIC = "“”‘’–—…"
+"""Signs that English is printed with."""
+
 
 def english_only(encoder: TextPromptEncoder) -> TextPromptEncoder:
     """A copy without the tokens of other scripts, the unused ones, and the positions beyond ``max_length``.
 
-    all-MiniLM-L6-v2 learned from English, but a twelfth of its vocabulary is placeholders and letters of other scripts.
-    Texts without such letters get exactly the embeddings they had; a word with one becomes unknown, as emoji always were.
+    all-MiniLM-L6-v2 learned from English, but an eighth of its vocabulary is placeholders, letters and signs of other scripts
+    and numbers of three digits and more. Texts without such get exactly the embeddings they had; a word with such a
+    letter or sign becomes unknown, as emoji always were, and a number is read in pieces of two digits.
     An encoder whose tokenizer is not BERT's comes back as it is.
     """
     tokenizer = json.loads(encoder.tokenizer.to_str())
@@ -43,4 +47,5 @@ def english_only(encoder: TextPromptEncoder) -> TextPromptEncoder:
 
 def _is_english(token: str) -> bool:
     placeholder = token.startswith("[unused")
-    return not placeholder and all(letter.isascii() for letter in token if letter.isalpha())
+    number = token != "100" and sum(letter.isdigit() for letter in token) > 2
+    return not placeholder and not number and all(letter.isascii() for letter in token if letter not in TYPOGRAPHIC)

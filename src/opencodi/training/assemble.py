@@ -35,11 +35,12 @@ def assemble(model_folder: Path, destination: Path, sampling: Mapping[str, Any] 
     Raises:
         TrainingError: if a component has not been trained yet; the message names all that are missing.
     """
-    names = [name for name in AnyToAnyPipeline._optional_components if name != "audio_vocoder"]
+    optional = ("audio_vocoder", "prompt_anchors")
+    names = [name for name in AnyToAnyPipeline._optional_components if name not in optional]
     missing = [name for name in names if not (model_folder / name).is_dir()]
     if missing:
         raise TrainingError(f"{model_folder} lacks {', '.join(missing)}: train the stages that make them")
-    parts = {name: _load(model_folder / name) for name in (*names, "audio_vocoder") if (model_folder / name).is_dir()}
+    parts = {name: _load(model_folder / name) for name in (*names, *optional) if (model_folder / name).is_dir()}
     if isinstance(parts["text_prompt_encoder"], TextPromptEncoder):
         parts["text_prompt_encoder"] = english_only(parts["text_prompt_encoder"])
     partial = destination.with_name(destination.name + ".partial")

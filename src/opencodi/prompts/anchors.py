@@ -1,0 +1,45 @@
+"""Prompts that are no text, drawn towards the texts that are near them: text is the bridge when prompts are used, too."""
+
+import torch
+import torch.nn.functional as F
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from torch import nn
+
+from .condition import Condition
+
+
+class PromptAnchors(ModelMixin, ConfigMixin):
+    """Embeddings of texts that a picture, clip or sound may mean.
+
+    Contrastive alignment orders the pairs and leaves each modality a region of its own (Liang et al. 2022): the embedding of a
+    sound lies nearest to its own name, and yet far from every text. A denoiser that learned from texts and pictures then
+    meets a prompt unlike all it knows. One step of attention over texts (a modern Hopfield network, Ramsauer et al. 2021)
+    moves the embedding to where its texts are.
+
+    Args:
+        num_anchors: K, texts.
+        embedding_dim: D, of the shared space.
+        scale: inverse temperature of the attention on cosines; the larger, the more the nearest text counts alone.
+        share: of the result that is the texts', in [0, 1]; the rest stays what it was and keeps what no text says.
+    """
+
+    @register_to_config
+    def __init__(self, num_anchors: int, embedding_dim: int, scale: float = 60.0, share: float = 0.5):
+        super().__init__()
+        self.anchors = nn.Parameter(torch.zeros(num_anchors, embedding_dim), requires_grad=False)
+
+    @classmethod
+    def from_embeddings(cls, embeddings: torch.Tensor, scale: float = 60.0, share: float = 0.5) -> "PromptAnchors":
+        """Anchors at L2-normalised text embeddings [K, D]."""
+        made = cls(*embeddings.shape, scale=scale, share=share)
+        made.anchors.data = embeddings.detach().float().clone()
+        return made
+
+    def forward(self, condition: Condition) -> Condition:
+        """Move the aligned embedding ``tokens[:, 0]`` of each prompt; zeros (no prompt) stay, and so do further tokens."""
+        embedding, anchors = condition.tokens[:, 0].float(), self.anchors.float()
+        texts = F.normalize((self.config.scale * embedding @ anchors.T).softmax(-1) @ anchors, dim=-1)
+        moved = F.normalize((1 - self.config.share) * embedding + self.config.share * texts, dim=-1)
+        moved = torch.where(embedding.norm(dim=-1, keepdim=True) > 0, moved, embedding).to(condition.tokens.dtype)
+        return Condition(torch.cat([moved.unsqueeze(1), condition.tokens[:, 1:]], dim=1), condition.mask)

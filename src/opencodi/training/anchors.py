@@ -1,0 +1,52 @@
+"""The anchors of a trained model: embeddings of every name of a collection. Nothing is learned, so it takes seconds.
+
+python -m opencodi.training.anchors runs/stickers [--scale 60] [--share 0.5]
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from ..data.shards import find_data, load_concepts
+from ..errors import OpenCoDiError
+from ..prompts import PromptAnchors, TextPromptEncoder
+from .components import load_component, save_component
+
+NAME = "prompt_anchors"
+BATCH_SIZE = 256
+
+
+@torch.no_grad()
+def make_anchors(model_folder: Path, data: Path, scale: float, share: float) -> PromptAnchors:
+    """Anchors at the names of the collection in ``data``, by the text prompt encoder of ``model_folder``.
+
+    Raises:
+        TrainingError: if there is no text prompt encoder, or no collection.
+    """
+    encoder = load_component(TextPromptEncoder, model_folder, "text_prompt_encoder")
+    names = sorted({concept["name"] for concept in load_concepts(data).values()})
+    parts = [names[start : start + BATCH_SIZE] for start in range(0, len(names), BATCH_SIZE)]
+    return PromptAnchors.from_embeddings(torch.cat([encoder.encode(part).tokens[:, 0] for part in parts]), scale, share)
+
+
+def main() -> None:
+    """Read the arguments, make the anchors and put them into the model folder."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model_folder", type=Path)
+    parser.add_argument("--scale", type=float, default=60.0)
+    parser.add_argument("--share", type=float, default=0.5)
+    parser.add_argument("--data", help="folder of shards; by default OPENCODI_DATA")
+    given = parser.parse_args()
+    anchors = make_anchors(given.model_folder, find_data(given.data), given.scale, given.share)
+    save_component(anchors, given.model_folder / NAME)
+    print(f"{given.model_folder / NAME}: {anchors.config.num_anchors} anchors")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except OpenCoDiError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

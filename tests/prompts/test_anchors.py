@@ -1,0 +1,54 @@
+"""Anchors move prompts that are no text to where texts are, and nothing else."""
+
+import torch
+import torch.nn.functional as F
+
+from opencodi import Modality
+from opencodi.prompts import Condition, PromptAnchors
+
+from .. import tiny
+
+
+def unit(*shape: int, seed: int = 0) -> torch.Tensor:
+    return F.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)), dim=-1)
+
+
+def moved(embeddings: torch.Tensor, anchors: torch.Tensor, **config: float) -> torch.Tensor:
+    return PromptAnchors.from_embeddings(anchors, **config)(Condition.from_embedding(embeddings)).tokens[:, 0]
+
+
+def test_a_prompt_far_from_every_text_comes_to_the_one_it_is_nearest_to():
+    anchors = unit(50, 32)
+    gap = 1.5 * unit(1, 32, seed=1)  # a region of its own
+    strayed = F.normalize(anchors[:20] + gap, dim=-1)
+    assert (strayed * anchors[:20]).sum(1).mean() < 0.7
+    found = moved(strayed, anchors, scale=2000.0, share=1.0)
+    torch.testing.assert_close(found, anchors[(strayed @ anchors.T).argmax(1)], atol=0.05, rtol=0)
+    half = moved(strayed, anchors, scale=2000.0, share=0.5)
+    torch.testing.assert_close(half.norm(dim=-1), torch.ones(20))
+    for nearer, further in ((found, half), (half, strayed)):
+        assert (nearer @ anchors.T).amax(1).mean() > (further @ anchors.T).amax(1).mean()
+    torch.testing.assert_close(moved(strayed, anchors, share=0.0), strayed)
+
+
+def test_no_prompt_stays_none_and_further_tokens_stay():
+    anchors = PromptAnchors.from_embeddings(unit(5, 8))
+    assert not anchors(Condition.zeros(2, 8, like=anchors.anchors)).tokens.any()
+    tokens = unit(2, 3, 8, seed=2)
+    mask = torch.tensor([[True, True, False]] * 2)
+    found = anchors(Condition(tokens, mask))
+    assert torch.equal(found.tokens[:, 1:], tokens[:, 1:]) and torch.equal(found.mask, mask)
+    assert not torch.equal(found.tokens[:, 0], tokens[:, 0])
+
+
+def test_a_pipeline_anchors_everything_but_text_and_keeps_anchors_when_saved(tmp_path):
+    anchors = PromptAnchors.from_embeddings(unit(4, tiny.WIDTH), scale=30.0, share=0.5)
+    plain, anchored = tiny.pipeline(), tiny.pipeline(prompt_anchors=anchors)
+    anchored.save_pretrained(tmp_path)
+    again = type(anchored).from_pretrained(tmp_path)
+    assert again.prompt_anchors.config.scale == 30.0
+    for modality, items in ((Modality.TEXT, ["a dog"]), (Modality.IMAGE, [tiny.media()["image"]])):
+        given = {modality: [items]}
+        before, after, stored = (pipe.encode_prompts(given, [1.0], 1).tokens for pipe in (plain, anchored, again))
+        assert torch.equal(before, after) == (modality == Modality.TEXT)
+        torch.testing.assert_close(stored, after, atol=1e-5, rtol=0)
