@@ -47,6 +47,8 @@ class AnyToAnyPipeline(LazyPipeline):
         exchange_order, exchange_lag: of the outputs made together, each begins ``exchange_lag`` of a schedule after the one
             before it in this order: the first decide what is shown, the later see it already clear.
         guide_exchange: guidance leads an output towards the others it is made with, not towards the prompt alone.
+        exchange_weight: a finished output counts as one more input of the others, with this weight beside the 1 of the prompt.
+        anchor_exchange: ``prompt_anchors`` also move what the outputs see of one another, which lies in the space of prompts.
         num_inference_steps, guidance_scale: what a call takes unless it says otherwise; a number for all outputs, or one for
             each as a dictionary.
 
@@ -88,6 +90,8 @@ class AnyToAnyPipeline(LazyPipeline):
         exchange_order: Sequence[str] = (),
         exchange_lag: float = 0.0,
         guide_exchange: bool = False,
+        exchange_weight: float = 0.0,
+        anchor_exchange: bool = False,
         num_inference_steps: int | Mapping[str, int] = DEFAULT_STEPS,
         guidance_scale: float | Mapping[str, float] = DEFAULT_GUIDANCE,
     ) -> None:
@@ -113,6 +117,8 @@ class AnyToAnyPipeline(LazyPipeline):
             exchange_order=list(exchange_order),
             exchange_lag=exchange_lag,
             guide_exchange=guide_exchange,
+            exchange_weight=exchange_weight,
+            anchor_exchange=anchor_exchange,
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
         )
@@ -263,6 +269,8 @@ class AnyToAnyPipeline(LazyPipeline):
                 exchange_order=self.config.exchange_order,
                 exchange_lag=self.config.exchange_lag,
                 guide_exchange=self.config.guide_exchange,
+                exchange_weight=self.config.exchange_weight,
+                anchors=self.prompt_anchors.move if self.config.anchor_exchange and self.has(ANCHORS) else None,
                 generator=streams(seeds, "steps"),
                 callback=after_step,
             )

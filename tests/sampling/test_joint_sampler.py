@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from diffusers import (
     DDIMScheduler,
     DDPMScheduler,
@@ -16,8 +17,8 @@ from opencodi.errors import ArgumentError
 from opencodi.modality import Modality
 from opencodi.prompts import Condition
 from opencodi.sampling import sample
-from opencodi.sampling.joint_sampler import due_steps
-from tests.denoisers.tiny_nets import joint_nets, noise, prompt
+from opencodi.sampling.joint_sampler import due_steps, joined_by
+from tests.denoisers.tiny_nets import audio_net, image_net, joint_nets, noise, prompt, randomise
 
 COSINE = {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction", "timestep_spacing": "trailing"}
 SCHEDULERS = {
@@ -167,6 +168,54 @@ def test_with_a_lag_each_begins_later_than_the_one_before_it():
     three = due_steps({TEXT: 2, IMAGE: 4, AUDIO: 4}, (AUDIO,), 0.25)
     places = {modality: [i for i, due in enumerate(three) if modality in due] for modality in (AUDIO, TEXT, IMAGE)}
     assert places == {AUDIO: [0, 1, 2, 3], TEXT: [1, 3], IMAGE: [2, 3, 4, 5]}
+
+
+def test_who_has_not_begun_is_not_seen_and_the_first_is_made_as_if_alone():
+    in_turn = {"exchange_order": (IMAGE, AUDIO), "exchange_lag": 1.0}
+    made, alone = run(noise(*PAIR), **in_turn), run(noise(IMAGE))
+    torch.testing.assert_close(made[IMAGE], alone[IMAGE], atol=1e-4, rtol=1e-4)
+    assert (made[AUDIO] - run(noise(AUDIO))[AUDIO]).abs().max() > 1e-3
+
+
+def test_a_finished_output_counts_as_one_more_input():
+    same_width = {"environment_dim": 12, "alignment": True}
+    nets = {IMAGE: randomise(image_net(**same_width), 1), AUDIO: randomise(audio_net(**same_width), 2)}
+    in_turn = {"exchange_order": (IMAGE, AUDIO), "exchange_lag": 1.0}
+
+    def made(weight: float):
+        return sample(
+            nets,
+            dict.fromkeys(PAIR, SCHEDULERS["ddim"]),
+            noise(*PAIR),
+            condition(),
+            condition(seed=8),
+            num_inference_steps=dict.fromkeys(PAIR, 2),
+            guidance_scale=dict.fromkeys(PAIR, 2.0),
+            exchange_weight=weight,
+            **in_turn,
+        )
+
+    with_it, without = made(0.5), made(0.0)
+    assert torch.equal(with_it[IMAGE], without[IMAGE])
+    assert (with_it[AUDIO] - without[AUDIO]).abs().max() > 1e-3
+    with pytest.raises(ArgumentError, match="width 12 and environment tokens 10"):
+        run(noise(*PAIR), exchange_weight=0.5, **in_turn)
+
+
+def test_an_output_joins_a_prompt_with_its_weight_and_alone_where_there_is_none():
+    prompt_before = condition()
+    shown = torch.randn(2, 3, 12, generator=torch.Generator().manual_seed(1))
+    direction = F.normalize(shown.mean(1), dim=-1)
+    joined = joined_by(prompt_before, [shown], 0.5).tokens[:, 0]
+    torch.testing.assert_close(joined, F.normalize(prompt_before.tokens[:, 0] + 0.5 * direction, dim=-1))
+    torch.testing.assert_close(joined_by(Condition.zeros(2, 12, like=shown), [shown], 2.0).tokens[:, 0], direction)
+    assert joined_by(prompt_before, [shown], 0.0) is prompt_before
+
+
+def test_anchors_change_what_others_see():
+    latents = noise(*PAIR)
+    assert torch.equal(run(latents, anchors=lambda tokens: tokens)[IMAGE], run(latents)[IMAGE])
+    assert (run(latents, anchors=torch.zeros_like)[IMAGE] - run(latents)[IMAGE]).abs().max() > 1e-3
 
 
 def test_different_step_counts_each_walk_their_own_schedule():

@@ -1,7 +1,7 @@
 """Latent alignment: how denoisers of several modalities see one another while they denoise (CoDi §3.3, SPEC §3)."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import torch
@@ -30,18 +30,22 @@ def environment_seconds(
 
 
 def exchanged(
-    environments: Mapping[Modality, Tensor], exchange: Exchange, seconds: Mapping[Modality, Tensor] | None = None
+    environments: Mapping[Modality, Tensor],
+    exchange: Exchange,
+    seconds: Mapping[Modality, Tensor] | None = None,
+    listeners: Iterable[Modality] | None = None,
 ) -> dict[Modality, Context | None]:
     """What each modality's alignment sub-layers attend to.
 
     Args:
-        environments: tokens [B, n, E] of every modality that is generated.
+        environments: tokens [B, n, E] of every modality that says something.
         exchange: ``"others"``: the tokens of all other modalities, side by side (the paper);
             ``"self"``: its own token (what the published code does, SPEC §0.1).
         seconds: when these tokens are, from ``environment_seconds``; None: they have no time.
+        listeners: the modalities that are generated; by default those of ``environments``. One alone hears nothing.
 
     Returns:
-        Context of tokens [B, m, E] per modality; None for a modality that is generated alone. A modality of many tokens
+        Context of tokens [B, m, E] per listener; None for one that has nobody to attend to. A modality of many tokens
         counts as much as one of a single token.
 
     Raises:
@@ -49,11 +53,12 @@ def exchanged(
     """
     if exchange not in ("others", "self"):
         raise ArgumentError(f"exchange: {exchange!r} is unknown, choose 'others' or 'self'")
-    if len(environments) < 2:
-        return dict.fromkeys(environments)
-    seen = {}
-    for modality in environments:
+    listening = list(environments if listeners is None else listeners)
+    seen: dict[Modality, Context | None] = dict.fromkeys(listening)
+    for modality in listening if len(listening) > 1 else ():
         watched = [m for m in environments if (m == modality) == (exchange == "self")]
+        if not watched:
+            continue
         times = None if seconds is None else torch.cat([seconds[m] for m in watched])
         tokens = [environments[m] for m in watched]
         seen[modality] = Context(torch.cat(tokens, dim=1), seconds=times, bias=_equal_shares(tokens))

@@ -37,9 +37,13 @@ class PromptAnchors(ModelMixin, ConfigMixin):
         return made
 
     def forward(self, condition: Condition) -> Condition:
-        """Move the aligned embedding ``tokens[:, 0]`` of each prompt; zeros (no prompt) stay, and so do further tokens."""
-        embedding, anchors = condition.tokens[:, 0].float(), self.anchors.float()
-        texts = F.normalize((self.config.scale * embedding @ anchors.T).softmax(-1) @ anchors, dim=-1)
-        moved = F.normalize((1 - self.config.share) * embedding + self.config.share * texts, dim=-1)
-        moved = torch.where(embedding.norm(dim=-1, keepdim=True) > 0, moved, embedding).to(condition.tokens.dtype)
-        return Condition(torch.cat([moved.unsqueeze(1), condition.tokens[:, 1:]], dim=1), condition.mask)
+        """Move the aligned embedding ``tokens[:, 0]`` of each prompt; further tokens stay."""
+        first, rest = condition.tokens[:, :1], condition.tokens[:, 1:]
+        return Condition(torch.cat([self.move(first), rest], dim=1), condition.mask)
+
+    def move(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """Move L2-normalised embeddings [..., D]; zeros (no prompt) stay."""
+        exact, anchors = embeddings.float(), self.anchors.float().to(embeddings.device)
+        texts = F.normalize((self.config.scale * exact @ anchors.T).softmax(-1) @ anchors, dim=-1)
+        moved = F.normalize((1 - self.config.share) * exact + self.config.share * texts, dim=-1)
+        return torch.where(exact.norm(dim=-1, keepdim=True) > 0, moved, exact).to(embeddings.dtype)

@@ -6,8 +6,10 @@ from copy import deepcopy
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from ..denoisers import Context
 from ..denoisers.alignment import Exchange, environment_seconds, exchanged
 from ..errors import ArgumentError
 from ..modality import Modality
@@ -53,13 +55,16 @@ def sample(
     exchange_order: Sequence[Modality] = (),
     exchange_lag: float = 0.0,
     guide_exchange: bool = False,
+    exchange_weight: float = 0.0,
+    anchors: Callable[[Tensor], Tensor] | None = None,
     generator: torch.Generator | list[torch.Generator] | None = None,
     callback: StepCallback | None = None,
 ) -> Latents:
     """Turn noise into latents.
 
     Modalities with fewer steps than the longest schedule wait between their steps; meanwhile the others see, through
-    the environment, their latest latent at the timestep it has reached (0 once finished).
+    the environment, their latest latent at the timestep it has reached (0 once finished). One that begins later than
+    the first is not seen before it has begun: its noise has nothing to say.
 
     Args:
         denoisers: a network per modality; image and video may be the same object.
@@ -72,6 +77,9 @@ def sample(
         exchange: what joint generation attends to, see ``opencodi.denoisers.exchanged``.
         exchange_order, exchange_lag: who begins first and how much later the next, see ``due_steps``.
         guide_exchange: guidance leads towards the other modalities as well, see ``guided_prediction``.
+        exchange_weight: an output that is finished counts as one more input of the others, with this weight beside the 1 of the
+            prompt, see ``joined_by``. 0: it is seen by the alignment sub-layers alone.
+        anchors: changes environment tokens [B, n, E] before others see them; None leaves them.
         generator: source of the noise that stochastic schedulers add.
         callback: called after each tick with (tick, timesteps of the modalities that stepped, all latents); what it
             returns, if anything, replaces the latents of the modalities it names.
@@ -92,14 +100,12 @@ def sample(
     timesteps = {modality: scheduler.timesteps for modality, scheduler in schedulers.items()}
     # Flow matching schedulers have neither of these two: their noise has unit variance and goes in as it is.
     latents = {m: x * getattr(schedulers[m], "init_noise_sigma", 1.0) for m, x in latents.items()}
-    prompts = {
-        modality: guidance_context(denoisers[modality], condition, unconditional, guidance_scale[modality], x.dtype)
-        for modality, x in latents.items()
-    }
+    prompts: dict[tuple[Modality, tuple[Modality, ...]], Context] = {}
     schedule = due_steps({modality: len(t) for modality, t in timesteps.items()}, exchange_order, exchange_lag)
     steps_done = dict.fromkeys(latents, 0)
     environments: dict[Modality, Tensor] = {}
     seconds = environment_seconds(denoisers, latents) if len(latents) > 1 else None
+    silent = set(latents) - set(schedule[0])
 
     def current(modality: Modality) -> tuple[Tensor, Tensor]:
         """What a network sees of a latent: (scaled input [B, ...], timesteps [B])."""
@@ -113,14 +119,22 @@ def sample(
     for tick, due in enumerate(schedule):
         if len(latents) > 1:
             for modality in latents:  # only those whose latent changed since the last tick
-                if modality not in environments:
-                    environments[modality] = denoisers[modality].environment(*current(modality))
-        seen = exchanged(environments, exchange, seconds)
+                if modality not in environments and modality not in silent:
+                    tokens = denoisers[modality].environment(*current(modality))
+                    environments[modality] = tokens if anchors is None else anchors(tokens)
+        finished = tuple(m for m in latents if exchange_weight and steps_done[m] == len(timesteps[m]))
+        seen = exchanged(environments, exchange, seconds, listeners=latents)
+        for modality in due:
+            if (modality, finished) not in prompts:
+                joined = joined_by(condition, [environments[m] for m in finished], exchange_weight)
+                prompts[modality, finished] = guidance_context(
+                    denoisers[modality], joined, unconditional, guidance_scale[modality], latents[modality].dtype
+                )
         predictions = {
             modality: guided_prediction(
                 denoisers[modality],
                 *current(modality),
-                prompts[modality],
+                prompts[modality, finished],
                 guidance_scale[modality],
                 seen.get(modality),
                 guide_exchange,
@@ -132,12 +146,40 @@ def sample(
             latents[modality] = _step(schedulers[modality], prediction, stepped[modality], latents[modality], generator)
             steps_done[modality] += 1
             environments.pop(modality, None)
+        silent -= set(due)
         if callback is not None:
             changed = callback(tick, stepped, dict(latents)) or {}
             latents.update(changed)
             for modality in changed:
                 environments.pop(modality, None)
     return latents
+
+
+def joined_by(condition: Condition, environments: Sequence[Tensor], weight: float) -> Condition:
+    """A prompt with what finished outputs show as further inputs.
+
+    Args:
+        condition: the mixed prompt, tokens [B, N, D]; the first is the aligned embedding, zeros if there is none.
+        environments: tokens [B, n, D] of each finished output, which lie in the space of prompts.
+        weight: of them together, beside the 1 of the prompt.
+
+    Returns:
+        The prompt with its first token moved, of length 1.
+
+    Raises:
+        ArgumentError: if environment tokens and prompts differ in width: they are not of one space then.
+    """
+    if not environments or not weight:
+        return condition
+    widths = condition.tokens.shape[-1], environments[0].shape[-1]
+    if widths[0] != widths[1]:
+        raise ArgumentError(
+            f"exchange_weight: prompts have width {widths[0]} and environment tokens {widths[1]}; only with one width can an "
+            "output count as an input, so make exchange_weight 0"
+        )
+    shown = torch.stack([tokens.mean(1) for tokens in environments]).mean(0).to(condition.tokens.dtype)
+    first = F.normalize(condition.tokens[:, 0] + weight * F.normalize(shown, dim=-1), dim=-1)
+    return Condition(torch.cat([first[:, None], condition.tokens[:, 1:]], dim=1), condition.mask)
 
 
 def _step(scheduler: Any, prediction: Tensor, timestep: Tensor, sample: Tensor, generator: Any) -> Tensor:
