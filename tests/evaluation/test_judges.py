@@ -27,7 +27,7 @@ TINY = {
     "norm_num_groups": 4,
     "dropout": 0.0,
 }
-PLAIN = {"scale": 0.0, "shift": 0.0, "degrees": 0.0, "soften_share": 0.0, "flipped_groups": []}
+PLAIN = {"scale": 0.0, "shift": 0.0, "degrees": 0.0, "soften_share": 0.0, "cut_share": 0.0, "flipped_groups": []}
 
 
 def tiny_image_judge() -> ImageJudge:
@@ -124,7 +124,7 @@ def test_every_label_is_that_of_its_picture():
     records = pictures.records + [record for record in videos.records for _ in range(16)]
     known = over_white(media).flatten(1)
     shards = set()
-    for pixel_values, concept, style in zip(batch["pixel_values"], batch["concept"], batch["style"]):
+    for pixel_values, concept, style in zip(batch["pixel_values"], batch["concept"][:, 0], batch["style"][:, 0]):
         distance = (known - pixel_values.flatten()).abs().amax(1)
         same = [records[i] for i in torch.nonzero(distance < 1e-3).flatten()]
         assert same and concepts[concept] in {record["concept"] for record in same}
@@ -147,8 +147,23 @@ def test_only_concepts_that_are_the_same_in_a_mirror_are_flipped():
     plain = image_task(**PLAIN)
     one, other = (task.sample_batch(np.random.default_rng(0), 64) for task in (flipped, plain))
     changed = (one["pixel_values"] - other["pixel_values"]).abs().amax((1, 2, 3)) > 1e-3
-    names = {plain.judge.config.names[concept] for concept in one["concept"][changed]}
+    names = {plain.judge.config.names[concept] for concept in one["concept"][changed, 0]}
     assert names and names <= {"dog face", "cat face", "rooster", "droplet"}
+
+
+def test_labels_of_a_mixed_picture_count_by_their_share_of_its_area():
+    plain, cut = image_task(**PLAIN), image_task(**{**PLAIN, "cut_share": 1.0})
+    one, other = (task.sample_batch(np.random.default_rng(3), 64) for task in (plain, cut))
+    assert (one["shares"] == torch.tensor([1.0, 0.0])).all() and torch.equal(one["concept"], other["concept"])
+    replaced = (one["pixel_values"] != other["pixel_values"]).any(1).float().mean((1, 2))
+    share = other["shares"][0, 1]
+    assert 0 < share < 1 and replaced.max() <= share + 1e-6  # less where both are white
+    assert replaced.max() > 0.5 * share
+    losses = [
+        float(cut._cross_entropy(torch.eye(10)[labels] * 8, other["concept"], other["shares"]))
+        for labels in other["concept"].T
+    ]
+    assert (losses[0] < losses[1]) == (share < 0.5)
 
 
 def test_concepts_with_too_few_sounds_are_left_out():
