@@ -308,7 +308,7 @@ def test_with_disk_offload_nothing_stays_after_a_call(pipe, folder):
 
 def test_with_a_device_map_everything_is_loaded_at_once(pipe, folder):
     loaded = opened(folder, device_map="cpu")
-    assert set(in_memory(loaded)) == set(pipe.components)
+    assert set(in_memory(loaded)) == {name for name, part in pipe.components.items() if part is not None}
     close(loaded, pipe, **JOINT_CALL)
 
 
