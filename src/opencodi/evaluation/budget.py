@@ -58,17 +58,17 @@ FULL = Budget(
 )
 
 QUICK = Budget(
-    table={Modality.TEXT: 4, Modality.IMAGE: 2, Modality.VIDEO: 1, Modality.AUDIO: 2},
+    table={Modality.TEXT: 12, Modality.IMAGE: 6, Modality.VIDEO: 1, Modality.AUDIO: 6},
     clips_from_all=False,
-    composition=3,
-    coherence={True: 1, False: 2},
-    vague_prompts=1,
-    synchrony=2,
+    composition=8,
+    coherence={True: 1, False: 4},
+    vague_prompts=2,
+    synchrony=4,
     gallery=50,
     reconstructions=32,
     floor=50,
     seeds=6,
     searched=1500,
-    spoken=12,
+    spoken=24,
     repeats=1,
 )
