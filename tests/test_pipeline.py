@@ -389,24 +389,6 @@ def test_a_model_may_take_other_steps_and_guidance_for_each_output():
         own.steps_and_guidance([Modality.TEXT])
 
 
-def test_outputs_in_turn_take_more_ticks_and_see_each_other_differently():
-    together, in_turn = tiny.pipeline(), tiny.pipeline(exchange_order=["audio", "image"], exchange_lag=0.5)
-    call = {"text": "a rooster", "outputs": ["image", "audio"], "num_inference_steps": 4}
-    ticks = []
-    made = latents(in_turn, **call, callback_on_step_end=lambda pipe, step, *_: ticks.append(step))
-    assert ticks == list(range(in_turn.num_ticks({Modality.IMAGE: 4, Modality.AUDIO: 4}))) == list(range(6))
-    before = latents(together, **call)
-    assert not torch.equal(made["image"], before["image"])
-    assert torch.equal(latents(in_turn, text="a dog")["image"], latents(together, text="a dog")["image"])
-
-
-def test_guidance_towards_the_others_works_without_any_prompt():
-    plain, guided = tiny.pipeline(), tiny.pipeline(guide_exchange=True)
-    call = {"outputs": ["image", "audio"], "num_inference_steps": 2, "guidance_scale": 4.0}
-    assert not torch.equal(latents(guided, **call)["image"], latents(plain, **call)["image"])
-    assert torch.equal(latents(guided, outputs=["image"])["image"], latents(plain, outputs=["image"])["image"])
-
-
 def test_the_phases_are_timed(pipe):
     out = pipe(text="a rooster", num_inference_steps=1)
     assert list(out.seconds) == ["encode", "denoise", "decode"]

@@ -261,8 +261,8 @@ class AnyToAnyPipeline(LazyPipeline):
                 denoisers,
                 dict.fromkeys(wanted, self.scheduler),
                 {modality: x.to(**place) for modality, x in noise.items()},
-                _repeat(condition, num_outputs_per_prompt).to(**place),
-                _repeat(unconditional, num_outputs_per_prompt).to(**place),
+                condition.repeated(num_outputs_per_prompt).to(**place),
+                unconditional.repeated(num_outputs_per_prompt).to(**place),
                 num_inference_steps=steps,
                 guidance_scale=guidance if guided else dict.fromkeys(wanted, 1.0),
                 exchange=self.config.exchange,
@@ -317,7 +317,7 @@ class AnyToAnyPipeline(LazyPipeline):
         if not inputs:
             return next(iter(self.prompt_encoders.values())).unconditional(batch_size)
         encoded = [self._encode(modality, items) for modality, listed in inputs.items() for items in listed]
-        return self._mix([_spread(condition, batch_size) for condition in encoded], weights)
+        return self._mix([condition.spread(batch_size) for condition in encoded], weights)
 
     def _encode(self, modality: Modality, items: list[Any]) -> Condition:
         condition = self.prompt_encoders[modality].encode(items)
@@ -335,7 +335,7 @@ class AnyToAnyPipeline(LazyPipeline):
         if not inputs and not negatives:
             return self.encode_prompts(inputs, weights, batch_size)
         if negatives:
-            return _spread(self.prompt_encoders[Modality.TEXT].encode(negatives), batch_size)
+            return self.prompt_encoders[Modality.TEXT].encode(negatives).spread(batch_size)
         empty = [
             self.prompt_encoders[modality].unconditional(batch_size) for modality in inputs for _ in inputs[modality]
         ]
@@ -384,19 +384,6 @@ class AnyToAnyPipeline(LazyPipeline):
                 raise ArgumentError(f"this model has no {name}, which it needs {purpose}")
         if not self.prompt_encoders:
             raise ArgumentError("this model has no prompt encoder; it needs one even without any input")
-
-
-def _spread(condition: Condition, batch_size: int) -> Condition:
-    """One condition for every prompt of the batch; a batch of conditions stays as it is."""
-    tokens, mask = (
-        tensor.expand(batch_size, *(-1,) * (tensor.ndim - 1)) for tensor in (condition.tokens, condition.mask)
-    )
-    return Condition(tokens, mask)
-
-
-def _repeat(condition: Condition, times: int) -> Condition:
-    """Each prompt ``times`` times in a row."""
-    return Condition(condition.tokens.repeat_interleave(times, 0), condition.mask.repeat_interleave(times, 0))
 
 
 @contextmanager

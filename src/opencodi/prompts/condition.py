@@ -44,6 +44,15 @@ class Condition:
         tokens = torch.zeros(batch_size, 1, width, device=like.device, dtype=like.dtype)
         return cls(tokens, torch.ones(batch_size, 1, dtype=torch.bool, device=like.device))
 
+    def spread(self, batch_size: int) -> "Condition":
+        """One prompt for every one of a batch; a batch of prompts stays as it is."""
+        tokens, mask = (each.expand(batch_size, *(-1,) * (each.ndim - 1)) for each in (self.tokens, self.mask))
+        return Condition(tokens, mask)
+
+    def repeated(self, times: int) -> "Condition":
+        """Each prompt ``times`` times in a row."""
+        return Condition(self.tokens.repeat_interleave(times, 0), self.mask.repeat_interleave(times, 0))
+
     def to(self, *args, **kwargs) -> "Condition":
         """Move or cast the tokens as ``Tensor.to`` does; the mask follows to the same device."""
         tokens = self.tokens.to(*args, **kwargs)

@@ -51,6 +51,8 @@ def assemble(model_folder: Path, destination: Path, sampling: Mapping[str, Any] 
     before = model_folder / "training.json"
     history = json.loads(before.read_text()) if before.is_file() else {}
     history |= {summary.parent.name: json.loads(summary.read_text()) for summary in runs}
+    for summary in history.values():
+        summary["recipe"].pop("model_folder", None)  # where somebody trained is nobody else's business
     history = dict(sorted(history.items()))
     (partial / "training.json").write_text(json.dumps(history, indent=1) + "\n")
     if destination.is_dir():

@@ -1,0 +1,67 @@
+"""How far should prompts that are no text be drawn towards texts? Scores of validation items as inputs, by the judges.
+
+    python benchmarks/choose_anchors.py stickers --output docs/results/anchors.json
+
+prints a Markdown table: share and scale of ``PromptAnchors`` (share 0: none) by the way from input to output.
+"""
+
+import argparse
+import json
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from opencodi import AnyToAnyPipeline
+from opencodi.evaluation.bench import Bench
+from opencodi.evaluation.budget import FULL
+from opencodi.evaluation.collection import KIND_OF, Collection
+from opencodi.evaluation.judges import load_judges
+from opencodi.evaluation.judging import in_top, judge, known_concepts
+from opencodi.modality import Modality
+
+WAYS = ("image-text", "audio-text", "image-image", "audio-image")
+
+
+def share_right(bench: Bench, source: Modality, output: Modality, count: int) -> float:
+    """Share of validation items whose concept comes out: the judge's first choice, or for text exactly the name."""
+    kind, records = KIND_OF[source], bench.collection.records[KIND_OF[source]]
+    known = set(bench.collection.concepts if output == Modality.TEXT else known_concepts(bench.judges, output))
+    numbers = [n for n in bench.collection.validation(kind) if records[n]["concept"] in known]
+    numbers = [numbers[place] for place in bench.rng("anchors").permutation(len(numbers))[:count]]
+    wanted = [records[n]["concept"] for n in numbers]
+    made = bench.make("anchors", {source: bench.collection.media(kind, numbers)}, [output])[output]
+    if output == Modality.TEXT:
+        return float(np.mean([said == bench.collection.name(code) for said, code in zip(made, wanted)]))
+    logits = judge(bench.judges, output, made).concept_logits
+    return float(in_top(logits, known_concepts(bench.judges, output), wanted, 1).mean())
+
+
+def main() -> None:
+    """Read the arguments, measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model")
+    parser.add_argument("--output", type=Path, help="a JSON file for all numbers")
+    parser.add_argument("--count", type=int, default=96, help="validation items of each way; sounds are fewer")
+    parser.add_argument("--shares", type=float, nargs="+", default=(0.0, 0.5, 1.0))
+    parser.add_argument("--scales", type=float, nargs="+", default=(60.0,))
+    arguments = parser.parse_args()
+
+    pipeline = AnyToAnyPipeline.from_pretrained(arguments.model)
+    pipeline.set_progress_bar_config(disable=True)
+    bench = Bench(pipeline, load_judges(), Collection.open(), FULL)
+    rows: list[dict[str, Any]] = []
+    print(f"| share | scale | {' | '.join(WAYS)} |\n|---|---|{'---|' * len(WAYS)}")
+    for share, scale in product(arguments.shares, arguments.scales):
+        pipeline.prompt_anchors.register_to_config(share=share, scale=scale)
+        scores = {way: share_right(bench, *map(Modality, way.split("-")), arguments.count) for way in WAYS}
+        rows.append({"share": share, "scale": scale, **scores})
+        print(f"| {share} | {scale:g} | {' | '.join(f'{score:.0%}' for score in scores.values())} |", flush=True)
+    if arguments.output:
+        found = {"model": arguments.model, "count": arguments.count, "rows": rows}
+        arguments.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
