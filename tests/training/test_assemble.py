@@ -4,11 +4,10 @@ import json
 import shutil
 
 import pytest
-import yaml
 
 from opencodi import AnyToAnyPipeline
-from opencodi.errors import TrainingError
-from opencodi.training.assemble import assemble, stage_table
+from opencodi.errors import ConfigurationError, TrainingError
+from opencodi.training.assemble import assemble, read_sampling, stage_table
 
 from .tiny_recipes import RECIPES
 
@@ -20,7 +19,7 @@ def test_the_stages_together_are_a_model_that_generates_and_knows_its_history(tr
     (folder / "training.json").write_text(json.dumps({"an_earlier_stage": earlier, "image_diffuser": earlier}))
     destination.mkdir()
     (destination / "README.md").write_text("the card")
-    sampling = yaml.safe_load((RECIPES / "sampling.yaml").read_text())
+    sampling = read_sampling(RECIPES / "sampling.yaml")
     assemble(folder, destination, sampling)
 
     history = json.loads((destination / "training.json").read_text())
@@ -45,3 +44,20 @@ def test_what_has_not_been_trained_is_named(trained, tmp_path):
     with pytest.raises(TrainingError, match="lacks audio_denoiser"):
         assemble(tmp_path / "stages", tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("exchange_lagg: 1", "exchange_lagg is nothing"),
+        ("image_denoiser: x", "image_denoiser is"),
+        ("[", "YAML"),
+        ("5", "names"),
+    ],
+)
+def test_a_wrong_sampling_file_is_refused_by_name(tmp_path, text, message):
+    (tmp_path / "sampling.yaml").write_text(text)
+    with pytest.raises(ConfigurationError, match=f"sampling.yaml: .*{message}"):
+        read_sampling(tmp_path / "sampling.yaml")
+    with pytest.raises(ConfigurationError, match="nowhere"):
+        read_sampling(tmp_path / "nowhere.yaml")

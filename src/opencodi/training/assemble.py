@@ -12,13 +12,14 @@ import shutil
 import sys
 from collections.abc import Mapping
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 
-from ..errors import OpenCoDiError, TrainingError
+from ..errors import ConfigurationError, OpenCoDiError, TrainingError
 from ..pipeline import AnyToAnyPipeline
 from ..prompts import TextPromptEncoder
 from ..prompts.vocabulary import english_only
@@ -64,6 +65,27 @@ def assemble(model_folder: Path, destination: Path, sampling: Mapping[str, Any] 
     return destination
 
 
+def read_sampling(path: Path) -> dict[str, Any]:
+    """What the pipeline takes besides its components, from a YAML file.
+
+    Raises:
+        ConfigurationError: if the file cannot be read, or names what the pipeline does not take.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"{path}: cannot be read as YAML ({error}); give a file like sampling.yaml") from error
+    if not isinstance(values, dict):
+        raise ConfigurationError(f"{path}: must hold names and values, such as num_inference_steps: 20")
+    known = [
+        name for name in signature(AnyToAnyPipeline).parameters if name not in AnyToAnyPipeline._optional_components
+    ]
+    for name in values:
+        if name not in known:
+            raise ConfigurationError(f"{path}: {name} is nothing the pipeline takes; choose from {', '.join(known)}")
+    return values
+
+
 def stage_table(history: dict[str, dict]) -> str:
     """The stages as a Markdown table for the model card: recipe, steps, items seen, minutes, last measures."""
     lines = ["| recipe | steps | items seen | minutes | on validation items |", "|---|---|---|---|---|"]
@@ -99,8 +121,9 @@ def main() -> None:
         "--sampling", type=Path, help="YAML of the pipeline's own arguments, such as num_inference_steps"
     )
     given = parser.parse_args()
-    sampling = {} if given.sampling is None else yaml.safe_load(given.sampling.read_text(encoding="utf-8"))
-    made = assemble(given.model_folder, given.destination, sampling)
+    made = assemble(
+        given.model_folder, given.destination, {} if given.sampling is None else read_sampling(given.sampling)
+    )
     print(stage_table(json.loads((made / "training.json").read_text())))
 
 
