@@ -37,7 +37,8 @@ class AnyToAnyPipeline(LazyPipeline):
     Args:
         text_prompt_encoder, image_prompt_encoder, video_prompt_encoder, audio_prompt_encoder: turn inputs into
             conditions in one shared space.
-        prompt_anchors: draws prompts that are no text towards texts (``PromptAnchors``); None leaves them where they are.
+        prompt_anchors: draws prompts that are no text, and mixtures with such, towards texts (``PromptAnchors``); None leaves
+            them where they are.
         text_autoencoder, text_tokenizer, image_autoencoder, audio_autoencoder, audio_vocoder: turn latents into media.
             Video uses the image autoencoder, frame by frame.
         text_denoiser, image_denoiser, audio_denoiser: turn noise into latents. Video uses the image denoiser.
@@ -48,6 +49,8 @@ class AnyToAnyPipeline(LazyPipeline):
             before it in this order: the first decide what is shown, the later see it already clear.
         guide_exchange: guidance leads an output towards the others it is made with, not towards the prompt alone.
         exchange_weight: a finished output counts as one more input of the others, with this weight beside the 1 of the prompt.
+        reread_outputs: it is decoded and read by its prompt encoder then, as any input is; else (or without that encoder) by
+            the environment encoder of its denoiser.
         anchor_exchange: ``prompt_anchors`` also move what the outputs see of one another, which lies in the space of prompts.
         num_inference_steps, guidance_scale: what a call takes unless it says otherwise; a number for all outputs, or one for
             each as a dictionary.
@@ -92,6 +95,7 @@ class AnyToAnyPipeline(LazyPipeline):
         guide_exchange: bool = False,
         exchange_weight: float = 0.0,
         anchor_exchange: bool = False,
+        reread_outputs: bool = False,
         num_inference_steps: int | Mapping[str, int] = DEFAULT_STEPS,
         guidance_scale: float | Mapping[str, float] = DEFAULT_GUIDANCE,
     ) -> None:
@@ -119,6 +123,7 @@ class AnyToAnyPipeline(LazyPipeline):
             guide_exchange=guide_exchange,
             exchange_weight=exchange_weight,
             anchor_exchange=anchor_exchange,
+            reread_outputs=reread_outputs,
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
         )
@@ -241,7 +246,9 @@ class AnyToAnyPipeline(LazyPipeline):
         with _timed(clock, "encode"):
             condition = self.encode_prompts(inputs, shares, batch_size)
             unconditional = self.encode_unconditional(inputs, shares, batch_size, negatives) if guided else condition
-        self._done_with(*PROMPT_ENCODERS, ANCHORS)
+        reread = together and bool(self.config.exchange_weight) and self.config.reread_outputs
+        if not reread:
+            self._done_with(*PROMPT_ENCODERS, ANCHORS)
 
         # Denoise all outputs together, each seeing the others (paper §3.4)
         with _timed(clock, "denoise"), self.progress_bar(total=self.num_ticks(steps)) as bar:
@@ -271,11 +278,12 @@ class AnyToAnyPipeline(LazyPipeline):
                 guide_exchange=self.config.guide_exchange,
                 exchange_weight=self.config.exchange_weight,
                 anchors=self.prompt_anchors.move if self.config.anchor_exchange and self.has(ANCHORS) else None,
+                read=self._read_latents if reread else None,
                 generator=streams(seeds, "steps"),
                 callback=after_step,
             )
             del denoisers
-        self._done_with(*DENOISERS)
+        self._done_with(*DENOISERS, *PROMPT_ENCODERS, ANCHORS)
 
         # Decode into what people see, hear and read
         if output_type == "latent":
@@ -316,14 +324,20 @@ class AnyToAnyPipeline(LazyPipeline):
         """Encode every condition and mix them, tokens [batch_size, N, D]; without any, the unconditional one."""
         if not inputs:
             return next(iter(self.prompt_encoders.values())).unconditional(batch_size)
-        encoded = [self._encode(modality, items) for modality, listed in inputs.items() for items in listed]
-        return self._mix([condition.spread(batch_size) for condition in encoded], weights)
+        encoded = [self.prompt_encoders[m].encode(items) for m, listed in inputs.items() for items in listed]
+        mixed = self._mix([condition.spread(batch_size) for condition in encoded], weights)
+        return mixed if set(inputs) == {Modality.TEXT} else self._anchored(mixed)
 
-    def _encode(self, modality: Modality, items: list[Any]) -> Condition:
-        condition = self.prompt_encoders[modality].encode(items)
-        if modality == Modality.TEXT or not self.has(ANCHORS):
-            return condition
-        return self.prompt_anchors(condition.to(self.prompt_anchors.device))
+    def _anchored(self, condition: Condition) -> Condition:
+        """What is no text, or not only, drawn towards texts."""
+        return self.prompt_anchors(condition.to(self.prompt_anchors.device)) if self.has(ANCHORS) else condition
+
+    def _read_latents(self, modality: Modality, latents: torch.Tensor) -> torch.Tensor | None:
+        """An output as an input, tokens [B, N, D]; None if this model cannot read it."""
+        if not self.has(INFO[modality].prompt_encoder):
+            return None
+        read = self.prompt_encoders[modality].encode(self._codec(modality).decode(latents))
+        return (read if modality == Modality.TEXT else self._anchored(read)).tokens
 
     def encode_unconditional(
         self, inputs: arguments.Inputs, weights: Sequence[float], batch_size: int, negatives: list[str] | None

@@ -52,3 +52,18 @@ def test_a_pipeline_anchors_everything_but_text_and_keeps_anchors_when_saved(tmp
         before, after, stored = (pipe.encode_prompts(given, [1.0], 1).tokens for pipe in (plain, anchored, again))
         assert torch.equal(before, after) == (modality == Modality.TEXT)
         torch.testing.assert_close(stored, after, atol=1e-5, rtol=0)
+
+
+def test_a_mixture_with_a_picture_is_anchored_once_as_a_whole():
+    anchors = PromptAnchors.from_embeddings(unit(4, tiny.WIDTH), scale=30.0, share=0.5)
+    plain, anchored = tiny.pipeline(), tiny.pipeline(prompt_anchors=anchors)
+    given = {Modality.TEXT: [["a dog"]], Modality.IMAGE: [[tiny.media()["image"]]]}
+    mixed, found = (pipe.encode_prompts(given, [0.7, 0.3], 1).tokens for pipe in (plain, anchored))
+    torch.testing.assert_close(found, anchors.move(mixed))
+    two_texts = {Modality.TEXT: [["a dog"], ["a ghost"]]}
+    assert torch.equal(*(pipe.encode_prompts(two_texts, [0.5, 0.5], 1).tokens for pipe in (plain, anchored)))
+
+
+def test_lengths_do_not_count():
+    anchors = PromptAnchors.from_embeddings(unit(5, 8))
+    torch.testing.assert_close(anchors.move(0.3 * unit(3, 8)), anchors.move(unit(3, 8)))

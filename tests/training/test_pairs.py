@@ -1,11 +1,15 @@
-"""Which pictures a diffuser learns to draw."""
+"""Which items a diffuser learns from, how often, and with which prompts."""
 
 import numpy as np
 import pytest
+import torch
 
 from opencodi.data.shards import Items
 from opencodi.errors import ConfigurationError
-from opencodi.training.stages.pairs import of_styles
+from opencodi.training.stages.pairs import PairedSet, image_set, of_styles, of_voices
+from opencodi.training.stages.prompt_sets import THING, Prompts, draw_kinds
+
+from .tiny_recipes import DATA
 
 DRAWN = [("cat", "noto"), ("cat", "flat"), ("ghost", "noto"), ("ghost", "pencil"), ("dog", "flat")]
 
@@ -33,3 +37,55 @@ def test_a_concept_that_no_style_shows_can_be_learned_in_the_others():
 def test_a_style_nobody_drew_is_refused_and_the_known_ones_named():
     with pytest.raises(ConfigurationError, match="there are flat, noto, pencil"):
         of_styles(pictures(), ["oil"])
+
+
+def test_sounds_stay_and_speech_is_of_the_voices():
+    records = [{"concept": "cat"}, {"concept": "cat", "voice": "ada"}, {"concept": "dog", "voice": "bob"}]
+    items = Items(np.arange(3)[:, None], records)
+    assert of_voices(items, ["bob"]).media[:, 0].tolist() == [0, 2]
+    assert of_voices(items, []).media[:, 0].tolist() == [0, 1, 2]
+    with pytest.raises(ConfigurationError, match="there are ada, bob"):
+        of_voices(items, ["eve"])
+
+
+def paired_set() -> PairedSet:
+    """Three items; the prompt of kind k of item i is the number 10 * k + i, k counting text, image and thing from 1."""
+    rows = [np.array([0]), np.array([1]), np.array([2])]
+    prompts = {
+        kind: Prompts(torch.tensor([[10.0 * place], [10.0 * place + 1], [10.0 * place + 2]]), list(rows))
+        for place, kind in enumerate(("text", "image", THING), start=1)
+    }
+    prompts[THING].rows[2] = np.array([], dtype=int)
+    return PairedSet(torch.zeros(3, 1), ["cat", "dog", "arrow"], ["cat", "dog", "arrow"], prompts, name_share=0.5)
+
+
+def test_kinds_of_prompts_come_in_their_shares():
+    kinds = draw_kinds(np.random.default_rng(0), 4000, {"text": 0.5, THING: 0.2})
+    shares = {kind: kinds.count(kind) / 4000 for kind in ("text", THING, None)}
+    assert shares == pytest.approx({"text": 0.5, THING: 0.2, None: 0.3}, abs=0.03)
+
+
+def test_open_prompts_favour_some_concepts_and_others_do_not():
+    items, rng = paired_set(), np.random.default_rng(0)
+    items.favour({"dog"}, 8.0)
+    for shares, expected in (({}, 0.8), ({THING: 1.0}, 0.8), ({"text": 1.0}, 1 / 3)):
+        drawn, condition = items.draw_prompted(rng, 2000, shares)
+        assert (drawn == 1).mean() == pytest.approx(expected, abs=0.04)
+        assert condition.shape == (2000, 1) and bool(condition.any()) == bool(shares)
+
+
+def test_what_has_no_kind_is_prompted_by_text():
+    found = paired_set().conditions(np.array([0, 1, 2, 2]), [THING, "image", THING, None], np.random.default_rng(0))
+    assert found[:, 0].tolist() == [30.0, 21.0, 12.0, 0.0]
+
+
+def test_styles_are_drawn_by_share(trained):
+    shares = {"noto": 0.7}
+    training, _ = image_set(DATA, {"images": 1.0}, trained / "model", 0.5, (), style_shares=shares)
+    plain, _ = image_set(DATA, {"images": 1.0}, trained / "model", 0.5, ())
+    changed = training.weights / plain.weights
+    noto = changed > 1
+    assert 0 < noto.sum() < len(noto) and training.weights[noto].sum() == pytest.approx(0.7)
+    assert training.weights.sum() == pytest.approx(1.0)
+    with pytest.raises(ConfigurationError, match="at most 1"):
+        image_set(DATA, {"images": 1.0}, trained / "model", 0.5, (), style_shares={"noto": 1.2})

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .kinds import kinds_of
 from .motion import MOTIONS
 from .shards import load_concepts
 
@@ -83,6 +84,11 @@ def keyword_captions(concept: Mapping[str, Any], most: int = 4) -> list[str]:
     return words[:most]
 
 
+def kind_captions(concept: Mapping[str, Any]) -> list[str]:
+    """What leaves open which thing of its kind it is: "an animal", "animal", "some animal"."""
+    return [text for kind in kinds_of(concept) for text in (article(kind), kind, f"some {kind}")]
+
+
 CAPTIONS = {
     "images": image_captions,
     "images-skin-tones": image_captions,
@@ -105,7 +111,7 @@ def captions_of(record: Mapping[str, Any], concepts: Mapping[str, Mapping[str, A
 def every_caption(folder: Path) -> list[str]:
     """All captions of all shards in ``folder``, sorted, each once. Only the records are read, no media."""
     concepts = load_concepts(folder)
-    found: set[str] = set()
+    found = {text for concept in concepts.values() for text in kind_captions(concept)}
     for shard in CAPTIONS:
         path = folder / f"{shard}.tar.gz"
         if not path.is_file():

@@ -6,6 +6,7 @@ Everything is small (64x64 pixels, two seconds), so decoding once at the start i
 import io
 import json
 import os
+import tarfile
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +95,22 @@ def load_audio(folder: Path, shards: Sequence[str] = ("sounds", "speech"), keep:
     return _load(folder, shards, "ogg", _decode_audio, keep)
 
 
+def concepts_in(folder: Path, shard: str) -> set[str]:
+    """Codes of the concepts that a shard has items of; only its records are read, no media."""
+    with tarfile.open(_existing(folder, shard)) as archive:
+        read = (archive.extractfile(member) for member in archive if member.name.endswith(".json"))
+        return {str(json.load(file).get("concept")) for file in read if file}
+
+
+def _existing(folder: Path, shard: str) -> Path:
+    path = folder / f"{shard}.tar.gz"
+    if not path.is_file():
+        raise TrainingError(
+            f"{path} is missing: the recipe asks for the shard {shard!r}; fetch it or take it out of the recipe"
+        )
+    return path
+
+
 def _load(folder: Path, shards: Sequence[str], suffix: str, decode, keep: Container[int] | None) -> Items:
     try:
         import webdataset
@@ -102,11 +119,7 @@ def _load(folder: Path, shards: Sequence[str], suffix: str, decode, keep: Contai
 
     media, records = [], []
     for shard in shards:
-        path = folder / f"{shard}.tar.gz"
-        if not path.is_file():
-            raise TrainingError(
-                f"{path} is missing: the recipe asks for the shard {shard!r}; fetch it or take it out of the recipe"
-            )
+        path = _existing(folder, shard)
         for place, sample in enumerate(webdataset.WebDataset(str(path), shardshuffle=False, empty_check=False)):
             if keep is not None and place not in keep:
                 continue

@@ -1,4 +1,4 @@
-"""Prompts that are no text, drawn towards the texts that are near them: text is the bridge when prompts are used, too."""
+"""Prompts that are not only text, drawn towards the texts that are near them: text is the bridge when prompts are used, too."""
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,7 @@ class PromptAnchors(ModelMixin, ConfigMixin):
     Contrastive alignment orders the pairs and leaves each modality a region of its own (Liang et al. 2022): the embedding of a
     sound lies nearest to its own name, and yet far from every text. A denoiser that learned from texts and pictures then
     meets a prompt unlike all it knows. One step of attention over texts (a modern Hopfield network, Ramsauer et al. 2021)
-    moves the embedding to where its texts are.
+    moves the embedding to where its texts are. So does it with a mixture, which else is unlike any single prompt.
 
     Args:
         num_anchors: K, texts.
@@ -42,8 +42,8 @@ class PromptAnchors(ModelMixin, ConfigMixin):
         return Condition(torch.cat([self.move(first), rest], dim=1), condition.mask)
 
     def move(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """Move L2-normalised embeddings [..., D]; zeros (no prompt) stay."""
-        exact, anchors = embeddings.float(), self.anchors.float().to(embeddings.device)
+        """Move embeddings [..., D], which become of length 1 first; zeros (no prompt) stay."""
+        exact, anchors = F.normalize(embeddings.float(), dim=-1), self.anchors.float().to(embeddings.device)
         texts = F.normalize((self.config.scale * exact @ anchors.T).softmax(-1) @ anchors, dim=-1)
         moved = F.normalize((1 - self.config.share) * exact + self.config.share * texts, dim=-1)
         return torch.where(exact.norm(dim=-1, keepdim=True) > 0, moved, exact).to(embeddings.dtype)

@@ -17,6 +17,9 @@ from ..prompts import Condition
 from .guidance import guidance_context, guided_prediction
 
 Latents = dict[Modality, Tensor]
+Reader = Callable[[Modality, Tensor], Tensor | None]
+"""What the latents of a finished output say as an input: prompt tokens [B, n, D], or None where nothing can read it."""
+
 StepCallback = Callable[[int, dict[Modality, Tensor], Latents], Latents | None]
 
 
@@ -57,6 +60,7 @@ def sample(
     guide_exchange: bool = False,
     exchange_weight: float = 0.0,
     anchors: Callable[[Tensor], Tensor] | None = None,
+    read: Reader | None = None,
     generator: torch.Generator | list[torch.Generator] | None = None,
     callback: StepCallback | None = None,
 ) -> Latents:
@@ -79,7 +83,9 @@ def sample(
         guide_exchange: guidance leads towards the other modalities as well, see ``guided_prediction``.
         exchange_weight: an output that is finished counts as one more input of the others, with this weight beside the 1 of the
             prompt, see ``joined_by``. 0: it is seen by the alignment sub-layers alone.
-        anchors: changes environment tokens [B, n, E] before others see them; None leaves them.
+        read: how a finished output is read when it counts as an input; by its environment tokens if None.
+        anchors: changes environment tokens [B, n, E] before others see them, and prompts that finished outputs joined; None
+            leaves them.
         generator: source of the noise that stochastic schedulers add.
         callback: called after each tick with (tick, timesteps of the modalities that stepped, all latents); what it
             returns, if anything, replaces the latents of the modalities it names.
@@ -104,6 +110,7 @@ def sample(
     schedule = due_steps({modality: len(t) for modality, t in timesteps.items()}, exchange_order, exchange_lag)
     steps_done = dict.fromkeys(latents, 0)
     environments: dict[Modality, Tensor] = {}
+    as_inputs: dict[Modality, Tensor] = {}
     seconds = environment_seconds(denoisers, latents) if len(latents) > 1 else None
     silent = set(latents) - set(schedule[0])
 
@@ -124,9 +131,13 @@ def sample(
                     environments[modality] = tokens if anchors is None else anchors(tokens)
         finished = tuple(m for m in latents if exchange_weight and steps_done[m] == len(timesteps[m]))
         seen = exchanged(environments, exchange, seconds, listeners=latents)
+        for each in finished:
+            if each not in as_inputs:
+                tokens = None if read is None else read(each, latents[each])
+                as_inputs[each] = environments[each] if tokens is None else tokens
         for modality in due:
             if (modality, finished) not in prompts:
-                joined = joined_by(condition, [environments[m] for m in finished], exchange_weight)
+                joined = joined_by(condition, [as_inputs[m] for m in finished], exchange_weight, anchors)
                 prompts[modality, finished] = guidance_context(
                     denoisers[modality], joined, unconditional, guidance_scale[modality], latents[modality].dtype
                 )
@@ -155,31 +166,35 @@ def sample(
     return latents
 
 
-def joined_by(condition: Condition, environments: Sequence[Tensor], weight: float) -> Condition:
+def joined_by(
+    condition: Condition, shown: Sequence[Tensor], weight: float, anchors: Callable[[Tensor], Tensor] | None = None
+) -> Condition:
     """A prompt with what finished outputs show as further inputs.
 
     Args:
         condition: the mixed prompt, tokens [B, N, D]; the first is the aligned embedding, zeros if there is none.
-        environments: tokens [B, n, D] of each finished output, which lie in the space of prompts.
+        shown: tokens [B, n, D] of each finished output, which lie in the space of prompts.
         weight: of them together, beside the 1 of the prompt.
+        anchors: moves the first token afterwards; None leaves it.
 
     Returns:
         The prompt with its first token moved, of length 1.
 
     Raises:
-        ArgumentError: if environment tokens and prompts differ in width: they are not of one space then.
+        ArgumentError: if these tokens and prompts differ in width: they are not of one space then.
     """
-    if not environments or not weight:
+    if not shown or not weight:
         return condition
-    widths = condition.tokens.shape[-1], environments[0].shape[-1]
+    widths = condition.tokens.shape[-1], shown[0].shape[-1]
     if widths[0] != widths[1]:
         raise ArgumentError(
             f"exchange_weight: prompts have width {widths[0]} and environment tokens {widths[1]}; only with one width can an "
             "output count as an input, so make exchange_weight 0"
         )
-    shown = torch.stack([tokens.mean(1) for tokens in environments]).mean(0).to(condition.tokens.dtype)
-    first = F.normalize(condition.tokens[:, 0] + weight * F.normalize(shown, dim=-1), dim=-1)
-    return Condition(torch.cat([first[:, None], condition.tokens[:, 1:]], dim=1), condition.mask)
+    together = torch.stack([tokens.mean(1) for tokens in shown]).mean(0).to(condition.tokens)
+    first = F.normalize(condition.tokens[:, 0] + weight * F.normalize(together, dim=-1), dim=-1)
+    moved = first[:, None] if anchors is None else anchors(first[:, None])
+    return Condition(torch.cat([moved, condition.tokens[:, 1:]], dim=1), condition.mask)
 
 
 def _step(scheduler: Any, prediction: Tensor, timestep: Tensor, sample: Tensor, generator: Any) -> Tensor:

@@ -4,7 +4,7 @@ Environment encoders and alignment sub-layers of a pair of diffusers learn to ex
 else is frozen. Pairs are text+image, then text+audio, then video+audio, each stage training the side that is new.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ...data.shards import concepts_in
 from ...denoisers import FlatUNet, UNet
 from ...denoisers.alignment import environment_tokens, joint_forward
 from ...denoisers.topology import Denoiser
@@ -26,6 +27,7 @@ from ..task import Task
 from .diffusers import make_scheduler
 from .moving import other_beat, synchronous_pairs
 from .pairs import PairedSet, audio_set, image_set, text_set, video_set
+from .prompt_sets import OPEN, THING, draw_kinds
 
 NETWORKS = {"text_denoiser": FlatUNet, "image_denoiser": UNet, "audio_denoiser": UNet}
 ENVIRONMENT_BATCH_SIZE, ENVIRONMENT_LEARNING_RATE = 128, 1e-3
@@ -46,6 +48,8 @@ class AlignmentTask(Task):
             scheduler: as in the diffusers' recipes.
             shards: {modality: shards} to learn from.
             prompt_share: share of the pairs with a text prompt; the fewer, the more must come from the other modality.
+            thing_share: share of the pairs prompted by what kind of thing it is ("an animal"): which, they must agree on.
+            open_sound_weight: as in the diffusers' recipes.
             contrastive_weight: of InfoNCE between the environment tokens of both, beside the denoising losses.
             bridge_weight: of InfoNCE, and of the distance in cosine, between environment tokens and the prompt embedding of
                 the item's name. It puts the tokens into the space of prompts, text being the bridge here as well.
@@ -76,6 +80,8 @@ class AlignmentTask(Task):
         independent_timesteps: float = 0.0
         environment_noise: float = 0.0
         condition_noise: float = 0.0
+        thing_share: float = 0.0
+        open_sound_weight: float = 1.0
         styles: tuple[str, ...] = ()
         synchronous_share: float = 0.0
         synchronous_clips: int = 0
@@ -116,7 +122,17 @@ class AlignmentTask(Task):
     def _load_sets(self, modality: Modality, data: Path, model_folder: Path) -> tuple[PairedSet, PairedSet]:
         shards = dict.fromkeys(self.settings.shards.get(modality.value, ()), 1.0)
         options = {"styles": self.settings.styles} if modality == Modality.IMAGE else {}
-        return SETS[modality](data, shards, model_folder, 1.0, (), **options)
+        sets = SETS[modality](data, shards, model_folder, 1.0, (THING,) if self.settings.thing_share else (), **options)
+        if self.settings.open_sound_weight != 1:
+            for each in sets:
+                each.favour(concepts_in(data, "sounds"), self.settings.open_sound_weight)
+        return sets
+
+    @property
+    def prompt_shares(self) -> dict[str, float]:
+        """{kind of prompt: share of the pairs that have it}."""
+        shares = {"text": self.settings.prompt_share, THING: self.settings.thing_share}
+        return {kind: share for kind, share in shares.items() if share}
 
     @property
     def denoisers(self) -> Mapping[Modality, Denoiser]:
@@ -128,10 +144,10 @@ class AlignmentTask(Task):
         on_the_beat = rng.binomial(batch_size, self.settings.synchronous_share) if self.synchronous else 0
         parts = []
         if on_the_beat < batch_size:
-            parts.append(_draw_pairs(self.items, rng, batch_size - on_the_beat, self.settings.prompt_share))
+            parts.append(_draw_pairs(self.items, rng, batch_size - on_the_beat, self.prompt_shares))
         if on_the_beat:
             chosen = rng.integers(0, len(self.synchronous[0][Modality.VIDEO]), on_the_beat)
-            parts.append(_synchronous_batch(self.synchronous[0], chosen, rng, self.settings.prompt_share))
+            parts.append(_synchronous_batch(self.synchronous[0], chosen, rng, self.prompt_shares))
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def begin(self, generator: torch.Generator) -> None:
@@ -209,15 +225,15 @@ class AlignmentTask(Task):
         """
         measures: dict[str, float] = {}
         if _shared_concepts(self.held):  # a small collection may hold out nothing that both modalities show
-            batch = _draw_pairs(self.held, np.random.default_rng(0), 64, 0.0)
+            batch = _draw_pairs(self.held, np.random.default_rng(0), 64, {})
             first, second = (modality.value for modality in self.pair)
             seen, unseen = self._losses_beside(batch, {first: batch[first].roll(1, 0)}, generator)
             measures |= {**seen, f"{second}_beside_another_item": unseen[second]}
         if self.synchronous:
             held = self.synchronous[1]
             chosen = np.arange(min(len(held[Modality.VIDEO]), 64))
-            batch = _synchronous_batch(held, chosen, np.random.default_rng(0), 0.0)
-            other = _synchronous_batch(held, other_beat(chosen), np.random.default_rng(0), 0.0)
+            batch = _synchronous_batch(held, chosen, np.random.default_rng(0), {})
+            other = _synchronous_batch(held, other_beat(chosen), np.random.default_rng(0), {})
             for watched, changed in zip(self.pair, reversed(self.pair)):
                 own, another = self._losses_beside(batch, {changed.value: other[changed.value]}, generator)
                 measures[f"{watched}_on_the_beat"] = own[watched.value]
@@ -262,34 +278,51 @@ def _shared_concepts(sets: Mapping[Modality, PairedSet]) -> list[str]:
 
 
 def _draw_pairs(
-    sets: Mapping[Modality, PairedSet], rng: np.random.Generator, count: int, prompt_share: float
+    sets: Mapping[Modality, PairedSet], rng: np.random.Generator, count: int, prompt_shares: Mapping[str, float]
 ) -> dict[str, torch.Tensor]:
-    """Items of the second modality, each with one of the first of the same concept."""
+    """Items of the second modality, each with one of the first of the same concept.
+
+    Concepts are equally likely, but where the prompt leaves open which: there as the second modality's weights say.
+    """
     first, second = sets.values()
     shared = _shared_concepts(sets)
     if not shared:
         raise ConfigurationError(
             "shards: no concept is in both modalities of the pair; name shards that share concepts"
         )
-    chosen = [shared[i] for i in rng.integers(0, len(shared), count)]
+    kinds = draw_kinds(rng, count, prompt_shares)
+    openly = np.array([kind in OPEN for kind in kinds])
+    either = rng.choice(len(shared), count, p=_open_shares(second, shared)), rng.integers(0, len(shared), count)
+    chosen = [shared[i] for i in np.where(openly, *either)]
     rows = [[rng.choice(each.by_concept[code]) for code in chosen] for each in (first, second)]
     batch = {m.value: each.latents[r].float() for (m, each), r in zip(sets.items(), rows)}
-    batch["condition"] = second.draw_conditions(np.array(rows[1]), {"text": prompt_share}, rng)
+    batch["condition"] = second.conditions(np.array(rows[1]), kinds, rng)
     batch["concept"] = _concept_ids(chosen)
     batch["name"] = first.first_condition(rows[0])
     return batch
 
 
 def _synchronous_batch(
-    sets: Mapping[Modality, PairedSet], chosen: np.ndarray, rng: np.random.Generator, prompt_share: float
+    sets: Mapping[Modality, PairedSet],
+    chosen: np.ndarray,
+    rng: np.random.Generator,
+    prompt_shares: Mapping[str, float],
 ) -> dict[str, torch.Tensor]:
     """Items at these positions of both sets, with the prompts of the sound."""
     batch = {modality.value: each.latents[chosen].float() for modality, each in sets.items()}
     sounds = sets[Modality.AUDIO]
-    batch["condition"] = sounds.draw_conditions(chosen, {"text": prompt_share}, rng)
+    batch["condition"] = sounds.conditions(chosen, draw_kinds(rng, len(chosen), prompt_shares), rng)
     batch["concept"] = _concept_ids([sounds.concepts[i] for i in chosen])
     batch["name"] = sets[Modality.VIDEO].first_condition(chosen)
     return batch
+
+
+def _open_shares(items: PairedSet, codes: Sequence[str]) -> np.ndarray:
+    """How likely each concept is where the prompt leaves open which; equally, if the items' weights do not say."""
+    if items.open_weights is None:
+        return np.full(len(codes), 1 / len(codes))
+    mean = np.array([items.open_weights[items.by_concept[code]].mean() for code in codes])
+    return mean / mean.sum()
 
 
 def _concept_ids(codes: Iterable[str]) -> torch.Tensor:

@@ -4,7 +4,7 @@ Every item of a set has latents and, for each kind of prompt it is paired with, 
 one kind for each item. Pairs are text–x and x–x only (and x–text for text): image–audio never occurs.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ...data.shards import concepts_in
 from ...denoisers import FlatUNet, UNet
 from ...errors import ConfigurationError
 from ...modality import Modality
@@ -25,6 +26,7 @@ from ..task import Task
 from .moving import joined, procedural_clips, procedural_sounds
 from .pairs import PairedSet, audio_set, image_set, text_set, video_set
 from .prompt_map import fit_prompt_map, prompt_map_loss
+from .prompt_sets import THING
 
 SAMPLE_STEPS, SAMPLE_GUIDANCE = 20, 2.0
 
@@ -72,8 +74,10 @@ class DiffuserTask(Task):
             scheduler: class and config of the diffusers scheduler that defines noise and prediction.
             shards: {shard of the collection: its share of the items drawn} (for text, whose items are the names: only which
                 shards prompt them).
-            prompt_shares: {prompt modality: share of the items prompted by it}; the rest, up to 1, has no prompt, which
-                teaches the unconditional half of classifier-free guidance.
+            prompt_shares: {prompt modality, or ``thing`` for what kind of thing it is: share of the items prompted by it};
+                the rest, up to 1, has no prompt, which teaches the unconditional half of classifier-free guidance.
+            open_sound_weight: where the prompt leaves open which thing is meant, how many times likelier one is that has a
+                sound in the collection: things that every modality can show, so that joint outputs find each other.
             name_share: chance that a text prompt is the plain name.
             condition_noise: largest standard deviation of noise on condition embeddings before they are normalised again;
                 each draws its own, uniformly from 0. It blurs the gap between modalities and between items seen and
@@ -91,6 +95,7 @@ class DiffuserTask(Task):
         condition_noise: float
         prompt_map_steps: int = 0
         prompt_map_weight: float = 0.0
+        open_sound_weight: float = 1.0
 
     def __init__(self, settings: Settings, data: Path, model_folder: Path):
         super().__init__()
@@ -101,6 +106,8 @@ class DiffuserTask(Task):
             raise ConfigurationError("prompt_shares: the shares must add up to more than 0 and at most 1")
         self.scheduler = make_scheduler(settings.scheduler, model_folder)
         self.items, self.held = self.load_sets(data)
+        if settings.open_sound_weight != 1:
+            self.items.favour(concepts_in(data, "sounds"), settings.open_sound_weight)
         self.denoiser = self.build_network()
 
     def load_sets(self, data: Path) -> tuple[PairedSet, PairedSet]:
@@ -119,8 +126,7 @@ class DiffuserTask(Task):
 
     def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
         """latents [B, ...] and condition [B, D] (zeros: no prompt)."""
-        chosen = self.items.draw(rng, batch_size)
-        condition = self.items.draw_conditions(chosen, self.settings.prompt_shares, rng)
+        chosen, condition = self.items.draw_prompted(rng, batch_size, self.settings.prompt_shares)
         return {"latents": self.items.latents[chosen].float(), "condition": condition}
 
     def begin(self, generator: torch.Generator) -> None:
@@ -204,14 +210,17 @@ class ImageDiffuserTask(DiffuserTask):
         Attributes:
             styles: art styles to learn to draw, all if none is named. The fewer, the less a network has to remember.
             every_concept: draw concepts that none of these styles shows in the styles that do.
+            style_shares: {style: share of the draws that are in it}; the rest is shared by the other pictures.
         """
 
         styles: tuple[str, ...] = ()
         every_concept: bool = False
+        style_shares: dict[str, float] = field(default_factory=dict)
 
     def load_sets(self, data: Path) -> tuple[PairedSet, PairedSet]:
         """Pictures of the shards."""
-        return image_set(*self._set_arguments(data), self.settings.styles, self.settings.every_concept)
+        settings = self.settings
+        return image_set(*self._set_arguments(data), settings.styles, settings.every_concept, settings.style_shares)
 
     def build_network(self) -> torch.nn.Module:
         """An image network, without temporal and alignment parts."""
@@ -282,16 +291,18 @@ class AudioDiffuserTask(DiffuserTask):
         """As for every diffuser.
 
         Attributes:
+            voices: voices of the collection to learn to speak with, all if none is named: one says each name one way.
             procedural_sounds: how many recordings on the beat of a motion (``data.soundtrack``) to learn from as well.
             procedural_share: share of the draws that are such sounds, if there are any.
         """
 
+        voices: tuple[str, ...] = ()
         procedural_sounds: int = 0
         procedural_share: float = 0.2
 
     def load_sets(self, data: Path) -> tuple[PairedSet, PairedSet]:
         """Sounds and speech of the shards, and sounds on the beat."""
-        settings, real = self.settings, audio_set(*self._set_arguments(data))
+        settings, real = self.settings, audio_set(*self._set_arguments(data), self.settings.voices)
         if not settings.procedural_sounds:
             return real
         made = procedural_sounds(data, settings.procedural_sounds, *self._prompt_arguments())
@@ -326,7 +337,7 @@ class TextDiffuserTask(DiffuserTask):
         """Also the share of exact names made from validation prompts of each kind."""
         found = super().validate(generator)
         for kind in self.settings.prompt_shares:
-            items = self.held.having(kind)
+            items = self.held.having(kind) if kind != THING else np.array([], int)
             items = items[:: max(1, len(items) // 128)]
             if len(items):
                 said = self.items.codec.decode(self.generate(self.held.first_condition(items, kind), generator))

@@ -15,7 +15,8 @@ from ...errors import ConfigurationError
 from ...latents import AudioAutoencoder, ImageAutoencoder
 from ...modality import Modality
 from ..components import load_component
-from .pairs import PairedSet, Prompts, clip_set, of_styles, recording_set
+from .pairs import PairedSet, clip_set, of_styles, recording_set
+from .prompt_sets import Prompts
 
 STILLS, SOUNDS = ("images",), ("sounds",)
 """Shards that are set in motion and that are played on the beat."""

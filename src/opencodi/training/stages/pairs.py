@@ -1,7 +1,6 @@
-"""What diffusers and alignment learn from: items with latents, and the prompts each is paired with, all computed once."""
+"""What diffusers and alignment learn from: items with latents, and the prompts each is paired with (``prompt_sets``)."""
 
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,24 +9,26 @@ import numpy as np
 import torch
 
 from ...data.augment import audio_batch, over_white
-from ...data.captions import PROCEDURAL, captions_of, image_captions
+from ...data.captions import image_captions, kind_captions
 from ...data.shards import Items, load_audio, load_concepts, load_images, load_videos
 from ...data.splits import split
 from ...errors import ConfigurationError
 from ...latents import AudioAutoencoder, ImageAutoencoder, TextAutoencoder, TextCodec
-from ...prompts import AudioPromptEncoder, ImagePromptEncoder, TextPromptEncoder, VideoPromptEncoder
 from ..components import load_component
-from ..sentences import CACHE_FILE, embed_captions
-
-CHUNK = 64
-
-
-@dataclass
-class Prompts:
-    """Prompts of one kind: embeddings [K, D] in the shared space and, for each item, the rows that describe it."""
-
-    tokens: torch.Tensor
-    rows: Sequence[np.ndarray]
+from .prompt_sets import (
+    OPEN,
+    Prompts,
+    audio_tokens,
+    draw_kinds,
+    image_tokens,
+    in_chunks,
+    item_prompts,
+    positions,
+    same_concept,
+    same_thing,
+    text_prompts,
+    video_tokens,
+)
 
 
 @dataclass
@@ -38,8 +39,10 @@ class PairedSet:
         latents: half precision [N, ...], normalised.
         names: the N plain names.
         concepts: the N concept codes, by which items of two sets are paired.
-        prompts: {kind: prompts}. The first row of kind ``text`` is the plain caption.
+        prompts: {kind: prompts}. The first row of kind ``text`` is the plain caption; ``thing`` says what kind of thing it
+            is ("an animal"), which leaves open which.
         weights: chance of each item to be drawn (they sum to 1), or None for equal ones.
+        open_weights: the same where the prompt leaves open which (no prompt, or the kind of thing); None: as ``weights``.
         name_share: chance that a text prompt is the first caption.
         autoencoder: frozen; shows latents.
         codec: for text, turns latents into sentences.
@@ -51,31 +54,49 @@ class PairedSet:
     prompts: dict[str, Prompts]
     name_share: float
     weights: np.ndarray | None = None
+    open_weights: np.ndarray | None = None
     autoencoder: Any = None
     codec: Any = None
     by_concept: dict[str, np.ndarray] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.by_concept = _positions(self.concepts)
+        self.by_concept = positions(self.concepts)
 
     def __len__(self) -> int:
         return len(self.latents)
 
-    def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
-        """``count`` item positions."""
-        return rng.choice(len(self), count, p=self.weights)
+    def draw(self, rng: np.random.Generator, count: int, openly: bool = False) -> np.ndarray:
+        """``count`` item positions; ``openly`` draws those for prompts that leave open which."""
+        weights = self.open_weights if openly and self.open_weights is not None else self.weights
+        return rng.choice(len(self), count, p=weights)
 
-    def draw_conditions(self, items: np.ndarray, shares: Mapping[str, float], rng: np.random.Generator) -> torch.Tensor:
-        """Condition embeddings [B, D]: for each item one prompt of a kind drawn by ``shares``; zeros for the rest.
+    def favour(self, concepts: Collection[str], factor: float) -> None:
+        """Where the prompt leaves open which, draw items of these concepts ``factor`` times as often as they were."""
+        likelier = np.where([code in concepts for code in self.concepts], factor, 1.0)
+        weights = likelier * (1.0 if self.weights is None else self.weights)
+        self.open_weights = weights / weights.sum()
 
-        An item without prompts of the drawn kind is prompted by text.
+    def draw_prompted(
+        self, rng: np.random.Generator, count: int, shares: Mapping[str, float]
+    ) -> tuple[np.ndarray, torch.Tensor]:
+        """(item positions [B], condition embeddings [B, D]): each item with one prompt of a kind drawn by ``shares``.
+
+        The rest, up to 1, has no prompt: zeros.
         """
-        kinds, edges = list(shares), np.cumsum(list(shares.values()))
+        kinds = draw_kinds(rng, count, shares)
+        openly = np.array([kind in OPEN for kind in kinds])
+        items = np.where(openly, self.draw(rng, count, openly=True), self.draw(rng, count))
+        return items, self.conditions(items, kinds, rng)
+
+    def conditions(self, items: np.ndarray, kinds: Sequence[str | None], rng: np.random.Generator) -> torch.Tensor:
+        """Condition embeddings [B, D]: a prompt of its kind for each item; zeros where the kind is None.
+
+        An item without prompts of its kind is prompted by text.
+        """
         tokens = torch.zeros(len(items), self.prompts["text"].tokens.shape[1])
-        for position, item in enumerate(items):
-            drawn = int(np.searchsorted(edges, rng.random(), side="right"))
-            if drawn < len(kinds):
-                tokens[position] = self._draw_one(kinds[drawn], item, rng)
+        for position, (item, kind) in enumerate(zip(items, kinds, strict=True)):
+            if kind is not None:
+                tokens[position] = self._draw_one(kind, item, rng)
         return tokens
 
     def _draw_one(self, kind: str, item: int, rng: np.random.Generator) -> torch.Tensor:
@@ -95,24 +116,6 @@ class PairedSet:
         return prompts.tokens[[prompts.rows[i][0] for i in items]]
 
 
-def image_tokens(items: Items, model_folder: Path) -> torch.Tensor:
-    """Embeddings [N, D] of pictures as prompts."""
-    encoder = load_component(ImagePromptEncoder, model_folder, "image_prompt_encoder")
-    return _each(lambda chunk: encoder(over_white(chunk)).tokens[:, 0], items.media)
-
-
-def video_tokens(items: Items, model_folder: Path) -> torch.Tensor:
-    """Embeddings [N, D] of clips as prompts."""
-    encoder = load_component(VideoPromptEncoder, model_folder, "video_prompt_encoder")
-    return _each(lambda chunk: encoder(over_white(chunk).transpose(1, 2)).tokens[:, 0], items.media, size=8)
-
-
-def audio_tokens(items: Items, model_folder: Path) -> torch.Tensor:
-    """Embeddings [N, D] of recordings as prompts."""
-    encoder = load_component(AudioPromptEncoder, model_folder, "audio_prompt_encoder")
-    return _each(lambda chunk: encoder(waveform=audio_batch(chunk)).tokens[:, 0], items.media)
-
-
 def image_set(
     data: Path,
     shards: Mapping[str, float],
@@ -121,10 +124,12 @@ def image_set(
     kinds: Collection[str],
     styles: Sequence[str] = (),
     every_concept: bool = False,
+    style_shares: Mapping[str, float] = {},
 ) -> tuple[PairedSet, PairedSet]:
     """(training, validation) pictures of these styles (all, if none is named), prompted by text or a picture.
 
     With ``every_concept`` the training set also has the concepts that these styles do not show, in the styles that do.
+    ``style_shares`` says how often some styles are drawn.
     Prompts that are pictures are of every style: whatever style a thing is shown in, it is drawn in these.
 
     Here as in the other sets, ``kinds`` of prompts other than text are embedded only if they are named.
@@ -133,11 +138,13 @@ def image_set(
 
     def build(items: Items, shown: Items) -> PairedSet:
         return PairedSet(
-            latents=_each(lambda chunk: autoencoder.encode(over_white(chunk)), items.media).half(),
-            prompts=_prompts(
+            latents=in_chunks(lambda chunk: autoencoder.encode(over_white(chunk)), items.media).half(),
+            prompts=item_prompts(
                 kinds,
-                text=lambda: _captions(items, data, model_folder),
-                image=lambda: _same_thing(image_tokens(items, model_folder), items, shown, model_folder),
+                items,
+                data,
+                model_folder,
+                image=lambda: same_thing(image_tokens(items, model_folder), items, shown, model_folder),
             ),
             autoencoder=autoencoder,
             **_facts(items, shards, name_share),
@@ -148,7 +155,24 @@ def image_set(
     training, validation = split(of_styles(everything, styles))
     if every_concept:
         training = of_styles(shown, styles, every_concept)
-    return build(training, shown), build(validation, held)
+    sets = build(training, shown), build(validation, held)
+    if style_shares:
+        sets[0].weights = _style_weights(training, sets[0].weights, style_shares)
+    return sets
+
+
+def _style_weights(items: Items, weights: np.ndarray, shares: Mapping[str, float]) -> np.ndarray:
+    """Weights by which each style of ``shares`` gets its share, and the other items what is left."""
+    if sum(shares.values()) > 1:
+        raise ConfigurationError("style_shares: the shares must add up to at most 1")
+    styles = [record.get("style") if record.get("style") in shares else None for record in items.records]
+    left, found = 1 - sum(shares.values()), np.zeros(len(items))
+    for style, share in [*shares.items(), (None, left)]:
+        chosen = np.array([each == style for each in styles])
+        if not chosen.any():
+            raise ConfigurationError(f"style_shares: no picture is in style {style!r}; take it out")
+        found[chosen] = share * weights[chosen] / weights[chosen].sum()
+    return found
 
 
 def video_set(
@@ -179,12 +203,14 @@ def clip_set(
 
     first_frames = Items(items.media[:, 0], items.records)
     return PairedSet(
-        latents=_each(latents, items.media, size=8).half(),
-        prompts=_prompts(
+        latents=in_chunks(latents, items.media, size=8).half(),
+        prompts=item_prompts(
             kinds,
-            text=lambda: _captions(items, data, model_folder),
+            items,
+            data,
+            model_folder,
             image=lambda: Prompts(image_tokens(first_frames, model_folder), [np.array([i]) for i in range(len(items))]),
-            video=lambda: _same_concept(video_tokens(items, model_folder), items),
+            video=lambda: same_concept(video_tokens(items, model_folder), items, items),
         ),
         autoencoder=autoencoder,
         **_facts(items, shards, name_share),
@@ -192,13 +218,38 @@ def clip_set(
 
 
 def audio_set(
-    data: Path, shards: Mapping[str, float], model_folder: Path, name_share: float, kinds: Collection[str]
+    data: Path,
+    shards: Mapping[str, float],
+    model_folder: Path,
+    name_share: float,
+    kinds: Collection[str],
+    voices: Sequence[str] = (),
 ) -> tuple[PairedSet, PairedSet]:
-    """(training, validation) recordings of the shards, each a ``recording_set``."""
+    """(training, validation) recordings of the shards, each a ``recording_set``; speech of these voices, all if none is named.
+
+    Prompts that are recordings are of every voice.
+    """
     autoencoder = load_component(AudioAutoencoder, model_folder, "audio_autoencoder")
     return _both(
-        lambda items: recording_set(items, data, shards, model_folder, name_share, kinds, autoencoder),
+        lambda heard: recording_set(
+            of_voices(heard, voices), data, shards, model_folder, name_share, kinds, autoencoder, heard
+        ),
         load_audio(data, tuple(shards)),
+    )
+
+
+def of_voices(items: Items, voices: Sequence[str]) -> Items:
+    """All sounds, and the speech of these voices, of all if none is named.
+
+    Raises:
+        ConfigurationError: if nothing is said in one of them.
+    """
+    known = sorted({str(record["voice"]) for record in items.records if "voice" in record})
+    for voice in voices:
+        if voice not in known:
+            raise ConfigurationError(f"voices: nothing is said by {voice!r}; there are {', '.join(known)}")
+    return items.subset(
+        [i for i, each in enumerate(items.records) if not voices or each.get("voice", voices[0]) in voices]
     )
 
 
@@ -210,14 +261,18 @@ def recording_set(
     name_share: float,
     kinds: Collection[str],
     autoencoder: AudioAutoencoder,
+    heard: Items | None = None,
 ) -> PairedSet:
-    """Recordings, prompted by text or by a recording of the same thing."""
+    """Recordings, prompted by text or by a recording of the same thing: one of ``heard``, or of themselves."""
+    heard = items if heard is None else heard
     return PairedSet(
-        latents=_each(lambda c: autoencoder.encode(autoencoder.mel(audio_batch(c))), items.media).half(),
-        prompts=_prompts(
+        latents=in_chunks(lambda c: autoencoder.encode(autoencoder.mel(audio_batch(c))), items.media).half(),
+        prompts=item_prompts(
             kinds,
-            text=lambda: _captions(items, data, model_folder),
-            audio=lambda: _same_concept(audio_tokens(items, model_folder), items),
+            items,
+            data,
+            model_folder,
+            audio=lambda: same_concept(audio_tokens(heard, model_folder), items, heard),
         ),
         autoencoder=autoencoder,
         **_facts(items, shards, name_share),
@@ -237,17 +292,18 @@ def text_set(
     names = [concepts[code]["name"] for code in codes]
     latents = torch.cat([codec.encode(names[i : i + 256]) for i in range(0, len(names), 256)]).half()
     texts = [image_captions({**concepts[c], "style": "noto"}, concepts[c]) for c in codes]
-    spoken = _embed_captions(texts, model_folder)
+    things = [kind_captions(concept) for concept in concepts.values()]
+    written = text_prompts(kinds, texts, things, model_folder)
     sources = {
         "image": (load_images, image_tokens, ("images", "images-skin-tones")),
         "video": (load_videos, video_tokens, ("videos", "videos-skin-tones")),
         "audio": (load_audio, audio_tokens, ("sounds", "speech")),
     }
-    sides: tuple[dict[str, Prompts], dict[str, Prompts]] = ({"text": spoken}, {"text": spoken})
+    sides: tuple[dict[str, Prompts], dict[str, Prompts]] = ({**written}, {**written})
     for kind, (load, tokens, known) in sources.items():
         chosen = [shard for shard in shards if shard in known and kind in kinds]
         for prompts, items in zip(sides, split(load(data, chosen))) if chosen else ():
-            places = _positions(record["concept"] for record in items.records)
+            places = positions(record["concept"] for record in items.records)
             prompts[kind] = Prompts(
                 tokens(items, model_folder), [places.get(code, np.array([], int)) for code in codes]
             )
@@ -264,10 +320,6 @@ def text_codec(model_folder: Path) -> TextCodec:
 
     tokenizer = load_component(PreTrainedTokenizerFast, model_folder, "text_tokenizer")
     return TextCodec(load_component(TextAutoencoder, model_folder, "text_autoencoder"), tokenizer)
-
-
-def _prompts(kinds: Collection[str], **makers: Callable[[], Prompts]) -> dict[str, Prompts]:
-    return {kind: make() for kind, make in makers.items() if kind == "text" or kind in kinds}
 
 
 def of_styles(items: Items, styles: Sequence[str], every_concept: bool = False) -> Items:
@@ -294,12 +346,6 @@ def _both(build: Callable[[Items], PairedSet], items: Items) -> tuple[PairedSet,
     return build(training), build(validation)
 
 
-@torch.no_grad()
-def _each(function: Callable[[np.ndarray], torch.Tensor], media: np.ndarray, size: int = CHUNK) -> torch.Tensor:
-    """``function`` over chunks of ``media``, concatenated."""
-    return torch.cat([function(media[start : start + size]) for start in range(0, len(media), size)])
-
-
 def _facts(items: Items, shards: Mapping[str, float], name_share: float) -> dict[str, Any]:
     shard = [record["shard"] for record in items.records]
     each = {name: share / max(1, shard.count(name)) for name, share in shards.items()}
@@ -310,48 +356,3 @@ def _facts(items: Items, shards: Mapping[str, float], name_share: float) -> dict
         "concepts": [str(record["concept"]) for record in items.records],
         "name_share": name_share,
     }
-
-
-def _captions(items: Items, data: Path, model_folder: Path) -> Prompts:
-    concepts = load_concepts(data)
-    return _embed_captions([captions_of(record, concepts) for record in items.records], model_folder)
-
-
-@torch.no_grad()
-def _embed_captions(captions: Sequence[Sequence[str]], model_folder: Path) -> Prompts:
-    encoder = load_component(TextPromptEncoder, model_folder, "text_prompt_encoder")
-    every = [caption for choices in captions for caption in choices]
-    known, embeddings = embed_captions(encoder, every, model_folder / "training" / CACHE_FILE)
-    used = sorted({known[caption] for caption in every})
-    place = {row: position for position, row in enumerate(used)}
-    tokens = encoder.project(embeddings[used]).tokens[:, 0]
-    return Prompts(tokens, [np.array([place[known[caption]] for caption in choices]) for choices in captions])
-
-
-def _same_concept(tokens: torch.Tensor, items: Items) -> Prompts:
-    """Every item may be prompted by itself or by any other of its concept (speech by speech, motion by the same motion)."""
-    keys = [
-        f"{record['concept']}/{record['shard'] if 'voice' in record else ''}"
-        f"/{record['motion'] if record['shard'] in PROCEDURAL else ''}"
-        for record in items.records
-    ]
-    groups = _positions(keys)
-    return Prompts(tokens, [np.concatenate([[i], groups[key]]) for i, key in enumerate(keys)])
-
-
-def _same_thing(tokens: torch.Tensor, items: Items, shown: Items, model_folder: Path) -> Prompts:
-    """Every picture may be prompted by itself or by any of ``shown`` of its concept and skin tone."""
-
-    def key(record: Mapping[str, Any]) -> str:
-        return f"{record['concept']}/{record.get('tone')}"
-
-    groups = _positions(key(record) for record in shown.records)
-    rows = [np.concatenate([[i], len(items) + groups[key(record)]]) for i, record in enumerate(items.records)]
-    return Prompts(torch.cat([tokens, image_tokens(shown, model_folder)]), rows)
-
-
-def _positions(keys: Iterable[str]) -> dict[str, np.ndarray]:
-    found: dict[str, list[int]] = defaultdict(list)
-    for position, key in enumerate(keys):
-        found[key].append(position)
-    return {key: np.array(positions) for key, positions in found.items()}
