@@ -1,9 +1,11 @@
-"""How should outputs that are made together exchange? Joint coherence by lag, order and guidance.
+"""How should outputs that are made together exchange? Joint coherence by order, lag, guidance and how finished ones count.
 
     python benchmarks/choose_exchange.py stickers --output docs/results/exchange.json
 
 prints a Markdown table: the share of samples of vague prompts in which all outputs show the same concept, as in
 ``opencodi evaluate`` (section coherence). Orders are the initials of modalities: ``avit`` is audio, video, image, text.
+The columns: the weight with which a finished output counts as an input (``exchange_weight``; 0: it is only attended to), and
+whether its prompt encoder reads it (``reread_outputs``) or its denoiser's environment encoder.
 """
 
 import argparse
@@ -46,11 +48,11 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--output", type=Path, help="a JSON file for all numbers")
     parser.add_argument("--count", type=int, default=16, help="samples of each vague prompt")
-    parser.add_argument("--lags", type=float, nargs="+", default=(0.0, 0.25, 0.5, 1.0))
+    parser.add_argument("--lags", type=float, nargs="+", default=(0.0, 1.0))
     parser.add_argument("--orders", nargs="+", default=("avit", "tiva"))
-    parser.add_argument(
-        "--guide", type=int, nargs="+", default=(0, 1), help="1: guidance leads towards the others, too"
-    )
+    parser.add_argument("--guide", type=int, nargs="+", default=(1,), help="1: guidance leads towards the others, too")
+    parser.add_argument("--weights", type=float, nargs="+", default=(2.0,), help="of finished outputs as inputs")
+    parser.add_argument("--reread", type=int, nargs="+", default=(1,), help="1: finished outputs are decoded and read")
     parser.add_argument("--sets", nargs="+", default=SETS)
     parser.add_argument("--judges", type=Path, help="a folder of judges other than those of the package")
     arguments = parser.parse_args()
@@ -60,15 +62,30 @@ def main() -> None:
     bench = Bench(pipeline, load_judges(arguments.judges), Collection.open(), FULL)
     rows: list[dict[str, Any]] = []
     print(
-        f"| order | lag | towards the others | {' | '.join(arguments.sets)} |\n|---|---|---|{'---|' * len(arguments.sets)}"
+        f"| order | lag | guide | weight | reread | {' | '.join(arguments.sets)} |\n|{'---|' * (5 + len(arguments.sets))}"
     )
-    for order, lag, guide in product(arguments.orders, arguments.lags, arguments.guide):
+    for order, lag, *rest in product(
+        arguments.orders, arguments.lags, arguments.guide, arguments.weights, arguments.reread
+    ):
         if lag == 0 and order != arguments.orders[0]:
             continue  # all begin at once
-        pipeline.register_to_config(exchange_order=named(order), exchange_lag=lag, guide_exchange=bool(guide))
+        guide, weight, reread = rest
+        pipeline.register_to_config(
+            exchange_order=named(order),
+            exchange_lag=lag,
+            guide_exchange=bool(guide),
+            exchange_weight=weight,
+            reread_outputs=bool(reread),
+        )
         shares = {initials: share_together(bench, named(initials), arguments.count) for initials in arguments.sets}
-        rows.append({"order": order, "lag": lag, "guide": bool(guide), **shares})
-        print(f"| {order} | {lag} | {guide} | {' | '.join(f'{share:.0%}' for share in shares.values())} |", flush=True)
+        settings = {"order": order, "lag": lag, "guide": bool(guide), "weight": weight, "reread": bool(reread)}
+        rows.append({**settings, **shares})
+        cells = [
+            order,
+            *(f"{value:g}" for value in (lag, guide, weight, reread)),
+            *(f"{s:.0%}" for s in shares.values()),
+        ]
+        print(f"| {' | '.join(cells)} |", flush=True)
     if arguments.output:
         arguments.output.write_text(
             json.dumps({"model": arguments.model, "rows": rows}, indent=1) + "\n", encoding="utf-8"

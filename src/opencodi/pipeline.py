@@ -37,8 +37,8 @@ class AnyToAnyPipeline(LazyPipeline):
     Args:
         text_prompt_encoder, image_prompt_encoder, video_prompt_encoder, audio_prompt_encoder: turn inputs into
             conditions in one shared space.
-        prompt_anchors: draws prompts that are no text, and mixtures with such, towards texts (``PromptAnchors``); None leaves
-            them where they are.
+        prompt_anchors: draws prompts towards texts that are known, most of all those that are not only text
+            (``PromptAnchors``); None leaves them where they are.
         text_autoencoder, text_tokenizer, image_autoencoder, audio_autoencoder, audio_vocoder: turn latents into media.
             Video uses the image autoencoder, frame by frame.
         text_denoiser, image_denoiser, audio_denoiser: turn noise into latents. Video uses the image denoiser.
@@ -326,18 +326,20 @@ class AnyToAnyPipeline(LazyPipeline):
             return next(iter(self.prompt_encoders.values())).unconditional(batch_size)
         encoded = [self.prompt_encoders[m].encode(items) for m, listed in inputs.items() for items in listed]
         mixed = self._mix([condition.spread(batch_size) for condition in encoded], weights)
-        return mixed if set(inputs) == {Modality.TEXT} else self._anchored(mixed)
+        return self._anchored(mixed, only_text=set(inputs) == {Modality.TEXT})
 
-    def _anchored(self, condition: Condition) -> Condition:
-        """What is no text, or not only, drawn towards texts."""
-        return self.prompt_anchors(condition.to(self.prompt_anchors.device)) if self.has(ANCHORS) else condition
+    def _anchored(self, condition: Condition, only_text: bool) -> Condition:
+        """Drawn towards known texts, if this model has any."""
+        if not self.has(ANCHORS):
+            return condition
+        return self.prompt_anchors(condition.to(self.prompt_anchors.device), only_text)
 
     def _read_latents(self, modality: Modality, latents: torch.Tensor) -> torch.Tensor | None:
         """An output as an input, tokens [B, N, D]; None if this model cannot read it."""
         if not self.has(INFO[modality].prompt_encoder):
             return None
         read = self.prompt_encoders[modality].encode(self._codec(modality).decode(latents))
-        return (read if modality == Modality.TEXT else self._anchored(read)).tokens
+        return self._anchored(read, only_text=modality == Modality.TEXT).tokens
 
     def encode_unconditional(
         self, inputs: arguments.Inputs, weights: Sequence[float], batch_size: int, negatives: list[str] | None

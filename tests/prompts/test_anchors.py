@@ -67,3 +67,16 @@ def test_a_mixture_with_a_picture_is_anchored_once_as_a_whole():
 def test_lengths_do_not_count():
     anchors = PromptAnchors.from_embeddings(unit(5, 8))
     torch.testing.assert_close(anchors.move(0.3 * unit(3, 8)), anchors.move(unit(3, 8)))
+
+
+def test_free_wording_is_drawn_towards_known_names_by_its_own_share():
+    names = unit(50, 32)
+    wording = F.normalize(names[:20] + 0.5 * unit(1, 32, seed=3), dim=-1)
+    anchors = PromptAnchors.from_embeddings(names, scale=200.0, share=0.5, text_share=0.3)
+    moved = anchors(Condition.from_embedding(wording), only_text=True).tokens[:, 0]
+    further = anchors(Condition.from_embedding(wording)).tokens[:, 0]
+    near = [(each * names[:20]).sum(1).mean().item() for each in (wording, moved, further)]
+    assert near == sorted(near) and len(set(near)) == 3
+    still = PromptAnchors.from_embeddings(names)
+    condition = Condition.from_embedding(wording)
+    assert still(condition, only_text=True) is condition

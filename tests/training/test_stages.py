@@ -13,7 +13,7 @@ from opencodi.denoisers import FlatUNet, UNet
 from opencodi.denoisers.topology import is_alignment, is_temporal
 from opencodi.training.run import run_recipe
 
-from .tiny_recipes import DATA, LONGER, ORDER, RECIPES, shrink
+from .tiny_recipes import DATA, ORDER, RECIPES, base, shrink
 
 pytestmark = pytest.mark.slow
 
@@ -117,18 +117,19 @@ TRAINED = {
 """What the stages train that have a longer recipe."""
 
 
-@pytest.mark.parametrize("path", sorted(RECIPES.glob(f"*{LONGER}.yaml")), ids=lambda path: path.stem)
-def test_a_longer_recipe_goes_on_from_the_model_folder_with_the_same_network(path, trained, tmp_path):
-    longer, first = (
-        yaml.safe_load((RECIPES / f"{name}.yaml").read_text()) for name in (path.stem, path.stem.removesuffix(LONGER))
-    )
+FURTHER = sorted(path.stem for path in RECIPES.glob("*.yaml") if path.stem.startswith(tuple(TRAINED)))
+
+
+@pytest.mark.parametrize("name", [name for name in FURTHER if name not in ORDER])
+def test_a_longer_recipe_goes_on_from_the_model_folder_with_the_same_network(name, trained, tmp_path):
+    longer, first = (yaml.safe_load((RECIPES / f"{each}.yaml").read_text()) for each in (name, base(name)))
     assert longer["initial_weights"] == longer["model_folder"] and longer["seed"] != first["seed"]
     networks = [recipe["settings"].get("network", {}) for recipe in (longer, first)]
     assert networks[0].items() >= networks[1].items()
     shutil.copytree(trained / "model", tmp_path / "model", ignore=shutil.ignore_patterns("training"))
     still = {"learning_rate": 1e-12, "initial_weights": str(tmp_path / "model")}
-    run_recipe(shrink(path.stem, tmp_path, **still), data=DATA, device="cpu")
-    component = TRAINED[path.stem.removesuffix(LONGER)]
+    run_recipe(shrink(name, tmp_path, **still), data=DATA, device="cpu")
+    component = TRAINED[base(name)]
     before, after = weights(trained / "model", component), weights(tmp_path / "model", component)
     assert all(torch.equal(after[key], before[key]) for key in after if not key.startswith("prompt_map.linear_"))
 

@@ -16,8 +16,13 @@ ORDER = (
 )
 """Every recipe, in the order in which the stages build on one another."""
 
-LONGER = "_longer"
-"""Ends the names of recipes that train a finished part further."""
+
+def base(name: str) -> str:
+    """The recipe that a recipe goes on from: ``image_diffuser`` for ``image_diffuser_longer`` and ``image_diffuser_styles``."""
+    return next(
+        first for first in sorted(ORDER, key=len, reverse=True) if name == first or name.startswith(f"{first}_")
+    )
+
 
 TOWER = {"block_out_channels": [8, 8], "layers_per_block": [1, 1], "num_attention_heads": 2, "norm_num_groups": 4}
 UNET = {"model_channels": 16, "num_res_blocks": [1, 1], "num_attention_heads": 1, "norm_num_groups": 4}
@@ -45,11 +50,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "image_diffuser": {
         "network": {**UNET, "in_channels": 4, "out_channels": 4, "temporal_num_heads": 1},
         "styles": STYLES,
+        "style_shares": {"noto": 0.5},
         "prompt_map_steps": 2,
     },
     "video_diffuser": {"network": {"temporal_num_heads": 1}, "procedural_clips": 4, "procedural_styles": STYLES},
     "audio_diffuser": {
         "network": {**UNET, "in_channels": 4, "out_channels": 4},
+        "voices": ["joe"],
         "procedural_sounds": 4,
         "prompt_map_steps": 2,
     },
@@ -78,7 +85,7 @@ def shrink(name: str, folder: Path, **changes: Any) -> Path:
     """Write the tiny version of a shipped recipe into ``folder``: two steps of two items, with ``changes`` on top."""
     values = yaml.safe_load((RECIPES / f"{name}.yaml").read_text())
     settings = values["settings"]
-    for key, value in SETTINGS[name.removesuffix(LONGER)].items():
+    for key, value in SETTINGS[base(name)].items():
         settings[key] = {**settings[key], **value} if key == "network" and key in settings else value
     values |= {"steps": 2, "batch_size": 2, "warmup_steps": 1, "report_every": 1, "validate_every": 100}
     values |= {"initial_weights": ""}

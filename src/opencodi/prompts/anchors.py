@@ -22,28 +22,36 @@ class PromptAnchors(ModelMixin, ConfigMixin):
         embedding_dim: D, of the shared space.
         scale: inverse temperature of the attention on cosines; the larger, the more the nearest text counts alone.
         share: of the result that is the texts', in [0, 1]; the rest stays what it was and keeps what no text says.
+        text_share: the same for prompts that are text alone: words that no denoiser learned ("puppy") mean the nearest it
+            did. 0 leaves them where they are.
     """
 
     @register_to_config
-    def __init__(self, num_anchors: int, embedding_dim: int, scale: float = 60.0, share: float = 0.5):
+    def __init__(
+        self, num_anchors: int, embedding_dim: int, scale: float = 60.0, share: float = 0.5, text_share: float = 0.0
+    ):
         super().__init__()
         self.anchors = nn.Parameter(torch.zeros(num_anchors, embedding_dim), requires_grad=False)
 
     @classmethod
-    def from_embeddings(cls, embeddings: torch.Tensor, scale: float = 60.0, share: float = 0.5) -> "PromptAnchors":
-        """Anchors at L2-normalised text embeddings [K, D]."""
-        made = cls(*embeddings.shape, scale=scale, share=share)
+    def from_embeddings(cls, embeddings: torch.Tensor, **config: float) -> "PromptAnchors":
+        """Anchors at L2-normalised text embeddings [K, D]; the rest as for the class."""
+        made = cls(*embeddings.shape, **config)
         made.anchors.data = embeddings.detach().float().clone()
         return made
 
-    def forward(self, condition: Condition) -> Condition:
-        """Move the aligned embedding ``tokens[:, 0]`` of each prompt; further tokens stay."""
+    def forward(self, condition: Condition, only_text: bool = False) -> Condition:
+        """Move the aligned embedding ``tokens[:, 0]`` of each prompt; further tokens stay. ``only_text``: by ``text_share``."""
+        share = self.config.text_share if only_text else self.config.share
+        if not share:
+            return condition
         first, rest = condition.tokens[:, :1], condition.tokens[:, 1:]
-        return Condition(torch.cat([self.move(first), rest], dim=1), condition.mask)
+        return Condition(torch.cat([self.move(first, share), rest], dim=1), condition.mask)
 
-    def move(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """Move embeddings [..., D], which become of length 1 first; zeros (no prompt) stay."""
+    def move(self, embeddings: torch.Tensor, share: float | None = None) -> torch.Tensor:
+        """Move embeddings [..., D], which become of length 1 first, by ``share`` (the config's); zeros (no prompt) stay."""
+        share = self.config.share if share is None else share
         exact, anchors = F.normalize(embeddings.float(), dim=-1), self.anchors.float().to(embeddings.device)
         texts = F.normalize((self.config.scale * exact @ anchors.T).softmax(-1) @ anchors, dim=-1)
-        moved = F.normalize((1 - self.config.share) * exact + self.config.share * texts, dim=-1)
+        moved = F.normalize((1 - share) * exact + share * texts, dim=-1)
         return torch.where(exact.norm(dim=-1, keepdim=True) > 0, moved, exact).to(embeddings.dtype)

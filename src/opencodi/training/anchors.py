@@ -1,6 +1,6 @@
 """The anchors of a trained model: embeddings of every name of a collection. Nothing is learned, so it takes seconds.
 
-python -m opencodi.training.anchors runs/stickers [--scale 60] [--share 0.5]
+python -m opencodi.training.anchors runs/stickers [--scale 60] [--share 0.5] [--text_share 0.3]
 """
 
 import argparse
@@ -19,8 +19,10 @@ BATCH_SIZE = 256
 
 
 @torch.no_grad()
-def make_anchors(model_folder: Path, data: Path, scale: float, share: float) -> PromptAnchors:
+def make_anchors(model_folder: Path, data: Path, **config: float) -> PromptAnchors:
     """Anchors at the names of the collection in ``data``, by the text prompt encoder of ``model_folder``.
+
+    config: scale and shares, see ``PromptAnchors``.
 
     Raises:
         TrainingError: if there is no text prompt encoder, or no collection.
@@ -28,7 +30,7 @@ def make_anchors(model_folder: Path, data: Path, scale: float, share: float) -> 
     encoder = load_component(TextPromptEncoder, model_folder, "text_prompt_encoder")
     names = sorted({concept["name"] for concept in load_concepts(data).values()})
     parts = [names[start : start + BATCH_SIZE] for start in range(0, len(names), BATCH_SIZE)]
-    return PromptAnchors.from_embeddings(torch.cat([encoder.encode(part).tokens[:, 0] for part in parts]), scale, share)
+    return PromptAnchors.from_embeddings(torch.cat([encoder.encode(part).tokens[:, 0] for part in parts]), **config)
 
 
 def main() -> None:
@@ -37,9 +39,11 @@ def main() -> None:
     parser.add_argument("model_folder", type=Path)
     parser.add_argument("--scale", type=float, default=60.0)
     parser.add_argument("--share", type=float, default=0.5)
+    parser.add_argument("--text_share", type=float, default=0.3)
     parser.add_argument("--data", help="folder of shards; by default OPENCODI_DATA")
     given = parser.parse_args()
-    anchors = make_anchors(given.model_folder, find_data(given.data), given.scale, given.share)
+    shares = {"share": given.share, "text_share": given.text_share}
+    anchors = make_anchors(given.model_folder, find_data(given.data), scale=given.scale, **shares)
     save_component(anchors, given.model_folder / NAME)
     print(f"{given.model_folder / NAME}: {anchors.config.num_anchors} anchors")
 

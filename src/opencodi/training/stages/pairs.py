@@ -230,12 +230,12 @@ def audio_set(
     Prompts that are recordings are of every voice.
     """
     autoencoder = load_component(AudioAutoencoder, model_folder, "audio_autoencoder")
-    return _both(
-        lambda heard: recording_set(
-            of_voices(heard, voices), data, shards, model_folder, name_share, kinds, autoencoder, heard
-        ),
-        load_audio(data, tuple(shards)),
+    everything = load_audio(data, tuple(shards))
+    training, validation = (
+        recording_set(items, data, shards, model_folder, name_share, kinds, autoencoder, heard)
+        for items, heard in zip(split(of_voices(everything, voices)), split(everything))
     )
+    return training, validation
 
 
 def of_voices(items: Items, voices: Sequence[str]) -> Items:

@@ -96,7 +96,8 @@ def same_concept(tokens: torch.Tensor, items: Items, shown: Items) -> Prompts:
         return f"{record['concept']}/{speech}/{record['motion'] if record['shard'] in PROCEDURAL else ''}"
 
     groups = positions(key(record) for record in shown.records)
-    return Prompts(tokens, [groups[key(record)] for record in items.records])
+    none = np.array([], dtype=int)
+    return Prompts(tokens, [groups.get(key(record), none) for record in items.records])
 
 
 def same_thing(tokens: torch.Tensor, items: Items, shown: Items, model_folder: Path) -> Prompts:
