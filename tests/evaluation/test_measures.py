@@ -1,5 +1,7 @@
 """The plain functions of the measures, on numbers one can work out by hand."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -8,13 +10,16 @@ from opencodi import Audio, Modality, Video
 from opencodi.evaluation.any_to_any import choose_cases, input_sets, limit_of, motion_energy
 from opencodi.evaluation.bridging import recall
 from opencodi.evaluation.coherence import agreement, expected_agreement, kind_of_set, output_sets
-from opencodi.evaluation.collection import Place
+from opencodi.evaluation.collection import Collection, Place
 from opencodi.evaluation.composition import style_pairs
 from opencodi.evaluation.distances import frechet_distance, pixel_distances
 from opencodi.evaluation.judging import in_top
 from opencodi.evaluation.share import mean, ratio, share
 from opencodi.evaluation.synchrony import compare, correlation, impacts_over_time, onsets_over_time, synchrony
 from opencodi.evaluation.variety import mean_pairwise_distance, near_copies
+from opencodi.evaluation.wording import WORDINGS, unseen_wordings
+
+from ..training.tiny_recipes import DATA
 
 
 def test_a_share_never_stands_without_its_count():
@@ -185,3 +190,16 @@ def test_a_text_from_other_inputs_is_limited_by_who_reads_them_best():
     assert limit(False, ["video"], "text") is None
     assert limit(True, ["image"], "text") == 1.0
     assert limit(True, [], "image") == limit(False, ["sound"], "image") == 0.4
+
+
+def test_free_wordings_are_no_captions_and_their_answers_are_there():
+    bench = SimpleNamespace(collection=Collection.open(DATA))
+    names = {concept["name"] for concept in bench.collection.concepts.values()}
+    found = unseen_wordings(bench)
+    assert found and set(found) <= set(WORDINGS)
+    for wording, codes in found.items():
+        assert [bench.collection.name(code) for code in codes] == [name for name in WORDINGS[wording] if name in names]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(WORDINGS, "kitten", ("cat face",))  # one of its keywords
+        patch.setitem(WORDINGS, "an animal", ("cat face",))
+        assert unseen_wordings(bench) == found

@@ -23,6 +23,7 @@ class Budget:
         seeds: samples of one prompt for variety.
         searched: training pictures in which near copies are looked for; None: all.
         spoken: spoken words recognised for the ceiling of the word judge.
+        wording_seeds: samples of each free wording.
         repeats: runs of each timing.
     """
 
@@ -38,14 +39,15 @@ class Budget:
     seeds: int
     searched: int | None
     spoken: int
+    wording_seeds: int
     repeats: int
 
 
 FULL = Budget(
-    table={Modality.TEXT: 32, Modality.IMAGE: 16, Modality.VIDEO: 4, Modality.AUDIO: 16},
+    table={Modality.TEXT: 32, Modality.IMAGE: 16, Modality.VIDEO: 8, Modality.AUDIO: 16},
     clips_from_all=True,
     composition=24,
-    coherence={True: 3, False: 12},
+    coherence={True: 6, False: 16},
     vague_prompts=4,
     synchrony=8,
     gallery=300,
@@ -54,6 +56,7 @@ FULL = Budget(
     seeds=16,
     searched=None,
     spoken=100,
+    wording_seeds=4,
     repeats=3,
 )
 
@@ -70,5 +73,6 @@ QUICK = Budget(
     seeds=6,
     searched=1500,
     spoken=24,
+    wording_seeds=1,
     repeats=1,
 )

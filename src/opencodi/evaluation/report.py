@@ -24,6 +24,10 @@ TITLES = {
         "Does what comes out show the concept of what went in? Text is compared with the concept's name; pictures, clips "
         "and sounds are judged by classifiers that have seen real items only. Concepts are those the judge knows.",
     ),
+    "wording": (
+        "Free wording",
+        "Prompts that are no caption of the collection, and which names are a sensible answer (evaluation/wording.py).",
+    ),
     "composition": (
         "Composition",
         "Style from one input and concept from another; two concepts at once; from one input to the other in steps.",

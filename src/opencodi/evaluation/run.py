@@ -9,13 +9,14 @@ from typing import Any
 import torch
 
 from .. import __version__
-from . import any_to_any, bridging, ceiling, coherence, composition, distances, synchrony, timing, variety
+from . import any_to_any, bridging, ceiling, coherence, composition, distances, synchrony, timing, variety, wording
 from .bench import Bench
 from .report import render
 
 RESULTS, REPORT = "results.json", "report.html"
 
 MEASURES = {
+    "wording": wording.measure,
     "composition": composition.measure,
     "bridging": bridging.measure,
     "coherence": coherence.measure,

@@ -48,6 +48,8 @@ def summary(results: dict[str, Any]) -> Table:
         cell = table[source].get(output, {}).get("top1")
         judge = source if output == Modality.TEXT else output  # names must be read from what is given
         rows.append((f"{source} → {output}, concept", counted(cell), counted(limits[judge]["top1"])))
+    for output in ("text", "image"):
+        rows.append((f"free wording → {output}, sensible", counted(results["wording"][output]), ""))
     for kind, pool in results["coherence"]["kinds"].items():
         entry = pool["concept"]
         rows.append(
@@ -118,6 +120,20 @@ def any_to_any(results: dict[str, Any]) -> list[Table]:
         )
     )
     return tables
+
+
+def wording(results: dict[str, Any]) -> list[Table]:
+    """All wordings together, then what each gave."""
+    found = results["wording"]
+    rows = [[name, counted(found[name])] for name in ("text", "image")]
+    each = [
+        [wording, *(", ".join(made[name]) for name in ("text", "image"))]
+        for wording, made in found["by_wording"].items()
+    ]
+    return [
+        Table("A sensible answer to words that are no caption", ("", ""), rows),
+        Table("What each gave", ("written", "texts made", "pictures made, as the judge names them"), each),
+    ]
 
 
 def composition(results: dict[str, Any]) -> list[Table]:
@@ -238,6 +254,7 @@ def _mean(entry: dict[str, Any] | None) -> str:
 
 SECTIONS: dict[str, Callable[[dict[str, Any]], list[Table]]] = {
     "any_to_any": any_to_any,
+    "wording": wording,
     "composition": composition,
     "bridging": bridging,
     "coherence": coherence,
