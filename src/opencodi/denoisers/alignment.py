@@ -80,6 +80,7 @@ def joint_forward(
     encoder_hidden_states: Tensor,
     exchange: Exchange = "others",
     environments: Mapping[Modality, Tensor] | None = None,
+    outputs: Iterable[Modality] | None = None,
 ) -> dict[Modality, Tensor]:
     """Run the denoisers of all modalities in ``latents`` on one prompt, each seeing the others.
 
@@ -90,9 +91,10 @@ def joint_forward(
         encoder_hidden_states: prompt tokens [B, N, D], the same for all.
         exchange: see ``exchanged``.
         environments: tokens already computed with ``environment_tokens`` (a training loss needs them too).
+        outputs: the modalities to predict, by default all; the others are only seen.
 
     Returns:
-        Predictions per modality, each of its latent's shape. One modality alone runs without alignment.
+        Predictions per output, each of its latent's shape. One modality alone runs without alignment.
     """
     if len(latents) == 1:
         seen = dict.fromkeys(latents)
@@ -100,6 +102,6 @@ def joint_forward(
         environments = environments or environment_tokens(denoisers, latents, timesteps)
         seen = exchanged(environments, exchange, environment_seconds(denoisers, latents))
     return {
-        modality: denoisers[modality](x, timesteps[modality], encoder_hidden_states, seen[modality])
-        for modality, x in latents.items()
+        modality: denoisers[modality](latents[modality], timesteps[modality], encoder_hidden_states, seen[modality])
+        for modality in (latents if outputs is None else outputs)
     }

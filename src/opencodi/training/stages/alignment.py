@@ -5,7 +5,7 @@ else is frozen. Pairs are text+image, then text+audio, then video+audio, each st
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -58,6 +58,8 @@ class AlignmentTask(Task):
             temperature: of InfoNCE.
             independent_timesteps: share of the pairs whose two modalities are noised to timesteps of their own. They teach
                 one that begins to listen to one that is nearly done, as with ``exchange_lag``.
+            finished_shares: {modality: share of the pairs in which it is finished (timestep 0) and only seen}, which one that
+                comes later meets when outputs are made in turn. With 1 its denoiser need not run at all.
             environment_noise: as the diffusers' ``condition_noise``, on the environment tokens that the other hears, so that
                 tokens of a modality never trained with it work, too.
             condition_noise: on prompts. What they leave open must come from the other modality.
@@ -81,6 +83,7 @@ class AlignmentTask(Task):
         environment_noise: float = 0.0
         condition_noise: float = 0.0
         thing_share: float = 0.0
+        finished_shares: dict[str, float] = field(default_factory=dict)
         open_sound_weight: float = 1.0
         styles: tuple[str, ...] = ()
         synchronous_share: float = 0.0
@@ -108,6 +111,11 @@ class AlignmentTask(Task):
                 for name in dict.fromkeys(INFO[modality].denoiser for modality in self.pair)
             }
         )
+        shares = settings.finished_shares
+        if not set(shares) <= {m.value for m in self.pair} or not 0 <= sum(shares.values()) <= 1:
+            raise ConfigurationError(
+                "finished_shares: give shares of the modalities of the pair that add up to at most 1"
+            )
         self.learning = learning
         for modality in learning:
             for _, parameter in self.denoisers[modality].alignment_parameters():
@@ -178,11 +186,14 @@ class AlignmentTask(Task):
         count, device = len(batch["condition"]), batch["condition"].device
         common = draw_timesteps(self.scheduler, count, generator, device)
         noisy, targets, times = {}, {}, {}
+        place = torch.rand(count, generator=generator, device=device)
         for modality in self.pair:
             latents = batch[modality.value]
             own = draw_timesteps(self.scheduler, count, generator, device)
             apart = torch.rand(count, generator=generator, device=device) < self.settings.independent_timesteps
-            times[modality] = torch.where(apart, own, common)
+            share = self.settings.finished_shares.get(modality.value, 0.0)
+            times[modality] = torch.where(apart, own, common).masked_fill((place >= 0) & (place < share), 0)
+            place = place - share  # so that never both are finished
             noise = draw_noise(latents.shape, self.denoisers[modality], generator, device)
             noisy[modality], targets[modality] = noised(self.scheduler, latents, noise, times[modality])
         return noisy, targets, times
@@ -196,8 +207,9 @@ class AlignmentTask(Task):
             prompted = condition.norm(dim=-1, keepdim=True) > 0
             condition = blurred(condition, self.settings.condition_noise, generator) * prompted
             heard = {m: blurred(each, self.settings.environment_noise, generator) for m, each in tokens.items()}
-        predicted = joint_forward(self.denoisers, noisy, times, condition[:, None], "others", environments=heard)
-        losses = {m.value: F.mse_loss(predicted[m].float(), targets[m]) for m in self.pair}
+        made = [m for m in self.pair if self.settings.finished_shares.get(m.value) != 1]
+        predicted = joint_forward(self.denoisers, noisy, times, condition[:, None], "others", heard, made)
+        losses = {m.value: _denoising(predicted[m], targets[m], times[m] > 0) for m in made}
         first, second = (_mean_token(tokens[modality]) for modality in self.pair)
         contrastive = self._info_nce(first, second, batch["concept"])
         total = sum(losses.values()) + self.settings.contrastive_weight * contrastive
@@ -228,7 +240,7 @@ class AlignmentTask(Task):
             batch = _draw_pairs(self.held, np.random.default_rng(0), 64, {})
             first, second = (modality.value for modality in self.pair)
             seen, unseen = self._losses_beside(batch, {first: batch[first].roll(1, 0)}, generator)
-            measures |= {**seen, f"{second}_beside_another_item": unseen[second]}
+            measures |= seen | ({f"{second}_beside_another_item": unseen[second]} if second in unseen else {})
         if self.synchronous:
             held = self.synchronous[1]
             chosen = np.arange(min(len(held[Modality.VIDEO]), 64))
@@ -236,8 +248,9 @@ class AlignmentTask(Task):
             other = _synchronous_batch(held, other_beat(chosen), np.random.default_rng(0), {})
             for watched, changed in zip(self.pair, reversed(self.pair)):
                 own, another = self._losses_beside(batch, {changed.value: other[changed.value]}, generator)
-                measures[f"{watched}_on_the_beat"] = own[watched.value]
-                measures[f"{watched}_beside_another_beat"] = another[watched.value]
+                if watched.value in own:
+                    measures[f"{watched}_on_the_beat"] = own[watched.value]
+                    measures[f"{watched}_beside_another_beat"] = another[watched.value]
         return measures
 
     def _losses_beside(
@@ -265,6 +278,12 @@ def _with_alignment(denoiser: Denoiser, changes: Mapping[str, Any]) -> Denoiser:
     if any(denoiser.config.get(name) != value for name, value in wanted.items()):
         denoiser = denoiser.extended(**wanted)
     return denoiser.requires_grad_(False)
+
+
+def _denoising(predicted: torch.Tensor, targets: torch.Tensor, unfinished: torch.Tensor) -> torch.Tensor:
+    """Mean squared error of those that are not finished [B]; 0 if all are."""
+    errors = (predicted.float() - targets).square().flatten(1).mean(1)
+    return (errors * unfinished).sum() / unfinished.sum().clamp_min(1)
 
 
 def _mean_token(tokens: torch.Tensor) -> torch.Tensor:

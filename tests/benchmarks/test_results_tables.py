@@ -1,0 +1,34 @@
+"""The documents quote the results that are committed beside them."""
+
+import json
+import sys
+
+import pytest
+
+from .conftest import FOLDER
+
+ROOT = FOLDER.parent
+RESULTS = ROOT / "docs" / "results" / "evaluation" / "results.json"
+DOCUMENTS = (ROOT / "docs" / "results" / "README.md", ROOT / "src" / "opencodi" / "models" / "stickers" / "README.md")
+
+
+@pytest.fixture
+def tables(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import results_tables
+
+    yield results_tables
+    sys.modules.pop("results_tables", None)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.parent.name)
+def test_a_document_quotes_the_committed_results(document, tables):
+    text, results = document.read_text(encoding="utf-8"), json.loads(RESULTS.read_text(encoding="utf-8"))
+    assert len(tables.PLACE.findall(text)) >= 2
+    assert tables.filled(text, results) == text, "run benchmarks/results_tables.py"
+
+
+def test_only_what_stands_between_the_comments_is_replaced(tables, monkeypatch):
+    monkeypatch.setitem(tables.TABLES, "any_to_any", lambda results: f"{results}\n")
+    before = "one\n<!-- table any_to_any -->\nold\n<!-- end -->\ntwo\n"
+    assert tables.filled(before, {"a": 1}) == "one\n<!-- table any_to_any -->\n\n{'a': 1}\n\n<!-- end -->\ntwo\n"
