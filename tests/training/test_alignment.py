@@ -23,7 +23,7 @@ def task_for(name: str, folder, trained, **changes) -> AlignmentTask:
 
 
 def test_environment_encoders_learn_to_name_what_they_see_before_the_first_step(trained, tmp_path):
-    task = task_for("alignment_text_image", tmp_path, trained, environment_steps=60)
+    task = task_for("alignment_text_image", tmp_path, trained, environment_steps=120)
     batch = task.sample_batch(np.random.default_rng(0), 32)
 
     def bridge() -> float:

@@ -134,6 +134,20 @@ def test_a_longer_recipe_goes_on_from_the_model_folder_with_the_same_network(nam
     assert all(torch.equal(after[key], before[key]) for key in after if not key.startswith("prompt_map.linear_"))
 
 
+def test_a_decoder_can_learn_alone_while_latents_stay(trained, tmp_path):
+    shutil.copytree(trained / "model", tmp_path / "model", ignore=shutil.ignore_patterns("training"))
+    start = {"learning_rate": 0.01, "initial_weights": str(tmp_path / "model")}
+    run_recipe(shrink("image_autoencoder_decoder", tmp_path, **start), data=DATA, device="cpu")
+    before, after = (weights(folder / "model", "image_autoencoder") for folder in (trained, tmp_path))
+    moved = {key for key, value in after.items() if not torch.equal(value, before[key])}
+    assert moved and all(key.startswith(("vae.decoder", "vae.post_quant_conv")) for key in moved)
+    configs = [
+        json.loads((folder / "model" / "image_autoencoder" / "config.json").read_text())
+        for folder in (trained, tmp_path)
+    ]
+    assert configs[0]["latents_mean"] == configs[1]["latents_mean"] is not None
+
+
 @pytest.mark.parametrize("name", ["bridging_audio", "bridging_video"])
 def test_the_bridging_stages_of_sound_and_video_leave_the_text_projection_alone(trained, name):
     assert not changed(trained / name, "text_prompt_encoder")

@@ -125,12 +125,14 @@ class AlignmentTask(Task):
         self.held = {modality: sets[1] for modality, sets in both.items()}
         self.synchronous: tuple[dict[Modality, PairedSet], ...] = ()
         if settings.synchronous_share:
-            self.synchronous = synchronous_pairs(data, settings.synchronous_clips, settings.styles, model_folder)
+            self.synchronous = synchronous_pairs(
+                data, settings.synchronous_clips, settings.styles, model_folder, tuple(self.prompt_shares)
+            )
 
     def _load_sets(self, modality: Modality, data: Path, model_folder: Path) -> tuple[PairedSet, PairedSet]:
         shards = dict.fromkeys(self.settings.shards.get(modality.value, ()), 1.0)
         options = {"styles": self.settings.styles} if modality == Modality.IMAGE else {}
-        sets = SETS[modality](data, shards, model_folder, 1.0, (THING,) if self.settings.thing_share else (), **options)
+        sets = SETS[modality](data, shards, model_folder, 1.0, tuple(self.prompt_shares), **options)
         if self.settings.open_sound_weight != 1:
             for each in sets:
                 each.favour(concepts_in(data, "sounds"), self.settings.open_sound_weight)

@@ -10,8 +10,11 @@ from ...data.augment import audio_batch, over_white, random_affine
 from ...data.shards import load_audio, load_images, load_videos
 from ...data.splits import split
 from ...latents.image import ImageAutoencoder
+from ..components import load_component
 from ..pictures import save_grid
 from ..task import Task
+
+LATENT_STATISTICS = ("latents_mean", "latents_std")
 
 
 def reconstruction_losses(predicted: torch.Tensor, target: torch.Tensor, edge_weight: float) -> dict[str, torch.Tensor]:
@@ -37,7 +40,11 @@ class ImageAutoencoderTask(Task):
 
     @dataclass(frozen=True)
     class Settings:
-        """Network widths (see ``ImageAutoencoder``), shards and loss weights."""
+        """Network widths (see ``ImageAutoencoder``), shards and loss weights.
+
+        Attributes:
+            freeze_encoder: the decoder alone learns, from the posterior mean: latents stay what denoisers have learned.
+        """
 
         patch_size: int
         latent_channels: int
@@ -50,12 +57,18 @@ class ImageAutoencoderTask(Task):
         frames_per_clip: int
         kl_weight: float
         edge_weight: float
+        freeze_encoder: bool = False
 
     def __init__(self, settings: Settings, data: Path, model_folder: Path):
         super().__init__()
         values = asdict(settings)
         self.settings = settings
         self.autoencoder = ImageAutoencoder(**{k: values[k] for k in list(values)[:6]})
+        if settings.freeze_encoder:
+            stored = load_component(ImageAutoencoder, model_folder, "image_autoencoder")
+            self.autoencoder.register_to_config(**{name: stored.config[name] for name in LATENT_STATISTICS})
+            for part in (self.autoencoder.vae.encoder, self.autoencoder.vae.quant_conv):
+                part.requires_grad_(False)
         images, held = split(load_images(data, settings.image_shards))
         pixels, held_pixels = [images.media], [held.media]
         if settings.video_shards:
@@ -71,9 +84,14 @@ class ImageAutoencoderTask(Task):
         return {"pixel_values": random_affine(torch.where(flip, chosen.flip(-1), chosen), rng)}
 
     def forward(self, batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """Reconstruction of a sampled latent plus a light Kullback–Leibler term."""
+        """Reconstruction of a sampled latent plus a light Kullback–Leibler term; of the mean, if the encoder is frozen."""
         pixel_values = batch["pixel_values"]
         posterior = self.autoencoder.posterior(pixel_values)
+        if self.settings.freeze_encoder:
+            losses = reconstruction_losses(
+                self.autoencoder.reconstruct(posterior.mode()), pixel_values, self.settings.edge_weight
+            )
+            return {"loss": losses["reconstruction"], **losses}
         predicted = self.autoencoder.reconstruct(posterior.sample(generator))
         losses = reconstruction_losses(predicted, pixel_values, self.settings.edge_weight)
         kl = posterior.kl().mean() / posterior.mean[0].numel()
@@ -95,7 +113,9 @@ class ImageAutoencoderTask(Task):
         save_grid(torch.cat(rows), path, columns=16)
 
     def finish(self) -> None:
-        """Record the latents' per-channel statistics."""
+        """Record the latents' per-channel statistics, unless the encoder kept them."""
+        if self.settings.freeze_encoder:
+            return
         latents = [
             self.autoencoder.posterior(over_white(part).to(self.device)).mode()
             for part in np.array_split(self.pixels[:: max(1, len(self.pixels) // 2048)], 32)

@@ -67,7 +67,7 @@ def procedural_sounds(
 
 
 def synchronous_pairs(
-    data: Path, count: int, styles: Sequence[str], model_folder: Path
+    data: Path, count: int, styles: Sequence[str], model_folder: Path, kinds: Collection[str] = ()
 ) -> tuple[dict[Modality, PairedSet], dict[Modality, PairedSet]]:
     """(training, validation) clips and, at the same position, the sound that hits when the picture does.
 
@@ -87,7 +87,7 @@ def synchronous_pairs(
     sides = []
     for side, (part, share) in enumerate(_shares(split(stills), count)):
         clips, tracks = two_beats(part, recordings, -(-share // 2), np.random.default_rng(side))
-        rest = (model_folder, 0.0, ())
+        rest = (model_folder, 0.0, kinds)
         sides.append(
             {
                 Modality.VIDEO: clip_set(clips, data, {PROCEDURAL_CLIPS: 1.0}, *rest, images),
