@@ -226,6 +226,7 @@ def main() -> None:
     parser.add_argument("--judges", type=Path, help="judges trained elsewhere; by default those in the package")
     parser.add_argument("--samples", type=int, default=96, help="of ours, for each set of outputs made together")
     parser.add_argument("--texts", type=int, help="at most so many names are asked of ours")
+    parser.add_argument("--peer", type=Path, help="an earlier results file: the peer's scores are taken from there")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
 
@@ -236,11 +237,13 @@ def main() -> None:
         codes = json.loads(file.metadata()["concepts"])
         numbers = {name: file.get_tensor(f"prompt.{kind}_numbers").tolist() for name, kind in KINDS.items()}
     comparison = Comparison(bench, codes, numbers)
-    settings = json.loads((asked.output / "peer.json").read_text(encoding="utf-8"))
-
     results = {"among": len(comparison.among), "real": real_scores(comparison)}
-    peer = peer_scores(comparison, load_file(asked.output / "peer_samples.safetensors"))
-    results["peer"] = {"name": f"multivae, {settings['model'].upper()}", "settings": settings, **peer}
+    if asked.peer:
+        results["peer"] = json.loads(asked.peer.read_text(encoding="utf-8"))["peer"]
+    else:
+        settings = json.loads((asked.output / "peer.json").read_text(encoding="utf-8"))
+        peer = peer_scores(comparison, load_file(asked.output / "peer_samples.safetensors"))
+        results["peer"] = {"name": f"multivae, {settings['model'].upper()}", "settings": settings, **peer}
     ours = our_scores(comparison, asked.samples, asked.texts)
     results["ours"] = {"name": asked.model, "settings": dict(pipeline.defaults), **ours}
     (asked.output / "results.json").write_text(json.dumps(rounded(results), indent=1) + "\n", encoding="utf-8")
