@@ -6,10 +6,8 @@ import torch
 
 from opencodi.data.shards import Items
 from opencodi.errors import ConfigurationError
-from opencodi.training.stages.pairs import PairedSet, image_set, of_styles, of_voices
+from opencodi.training.stages.pairs import PairedSet, of_styles, of_voices
 from opencodi.training.stages.prompt_sets import THING, Prompts, draw_kinds
-
-from .tiny_recipes import DATA
 
 DRAWN = [("cat", "noto"), ("cat", "flat"), ("ghost", "noto"), ("ghost", "pencil"), ("dog", "flat")]
 
@@ -77,15 +75,3 @@ def test_open_prompts_favour_some_concepts_and_others_do_not():
 def test_what_has_no_kind_is_prompted_by_text():
     found = paired_set().conditions(np.array([0, 1, 2, 2]), [THING, "image", THING, None], np.random.default_rng(0))
     assert found[:, 0].tolist() == [30.0, 21.0, 12.0, 0.0]
-
-
-def test_styles_are_drawn_by_share(trained):
-    shares = {"noto": 0.7}
-    training, _ = image_set(DATA, {"images": 1.0}, trained / "model", 0.5, (), style_shares=shares)
-    plain, _ = image_set(DATA, {"images": 1.0}, trained / "model", 0.5, ())
-    changed = training.weights / plain.weights
-    noto = changed > 1
-    assert 0 < noto.sum() < len(noto) and training.weights[noto].sum() == pytest.approx(0.7)
-    assert training.weights.sum() == pytest.approx(1.0)
-    with pytest.raises(ConfigurationError, match="at most 1"):
-        image_set(DATA, {"images": 1.0}, trained / "model", 0.5, (), style_shares={"noto": 1.2})

@@ -18,7 +18,7 @@ ORDER = (
 
 
 def base(name: str) -> str:
-    """The recipe that a recipe goes on from: ``image_diffuser`` for ``image_diffuser_longer`` and ``image_diffuser_styles``."""
+    """The recipe that a recipe goes on from: ``image_diffuser`` for ``image_diffuser_longer``."""
     return next(
         first for first in sorted(ORDER, key=len, reverse=True) if name == first or name.startswith(f"{first}_")
     )
@@ -50,7 +50,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "image_diffuser": {
         "network": {**UNET, "in_channels": 4, "out_channels": 4, "temporal_num_heads": 1},
         "styles": STYLES,
-        "style_shares": {"noto": 0.5},
         "prompt_map_steps": 2,
     },
     "video_diffuser": {"network": {"temporal_num_heads": 1}, "procedural_clips": 4, "procedural_styles": STYLES},

@@ -4,7 +4,7 @@ Every item of a set has latents and, for each kind of prompt it is paired with, 
 one kind for each item. Pairs are text–x and x–x only (and x–text for text): image–audio never occurs.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -210,17 +210,14 @@ class ImageDiffuserTask(DiffuserTask):
         Attributes:
             styles: art styles to learn to draw, all if none is named. The fewer, the less a network has to remember.
             every_concept: draw concepts that none of these styles shows in the styles that do.
-            style_shares: {style: share of the draws that are in it}; the rest is shared by the other pictures.
         """
 
         styles: tuple[str, ...] = ()
         every_concept: bool = False
-        style_shares: dict[str, float] = field(default_factory=dict)
 
     def load_sets(self, data: Path) -> tuple[PairedSet, PairedSet]:
         """Pictures of the shards."""
-        settings = self.settings
-        return image_set(*self._set_arguments(data), settings.styles, settings.every_concept, settings.style_shares)
+        return image_set(*self._set_arguments(data), self.settings.styles, self.settings.every_concept)
 
     def build_network(self) -> torch.nn.Module:
         """An image network, without temporal and alignment parts."""

@@ -124,12 +124,10 @@ def image_set(
     kinds: Collection[str],
     styles: Sequence[str] = (),
     every_concept: bool = False,
-    style_shares: Mapping[str, float] = {},
 ) -> tuple[PairedSet, PairedSet]:
     """(training, validation) pictures of these styles (all, if none is named), prompted by text or a picture.
 
     With ``every_concept`` the training set also has the concepts that these styles do not show, in the styles that do.
-    ``style_shares`` says how often some styles are drawn.
     Prompts that are pictures are of every style: whatever style a thing is shown in, it is drawn in these.
 
     Here as in the other sets, ``kinds`` of prompts other than text are embedded only if they are named.
@@ -155,24 +153,7 @@ def image_set(
     training, validation = split(of_styles(everything, styles))
     if every_concept:
         training = of_styles(shown, styles, every_concept)
-    sets = build(training, shown), build(validation, held)
-    if style_shares:
-        sets[0].weights = _style_weights(training, sets[0].weights, style_shares)
-    return sets
-
-
-def _style_weights(items: Items, weights: np.ndarray, shares: Mapping[str, float]) -> np.ndarray:
-    """Weights by which each style of ``shares`` gets its share, and the other items what is left."""
-    if sum(shares.values()) > 1:
-        raise ConfigurationError("style_shares: the shares must add up to at most 1")
-    styles = [record.get("style") if record.get("style") in shares else None for record in items.records]
-    left, found = 1 - sum(shares.values()), np.zeros(len(items))
-    for style, share in [*shares.items(), (None, left)]:
-        chosen = np.array([each == style for each in styles])
-        if not chosen.any():
-            raise ConfigurationError(f"style_shares: no picture is in style {style!r}; take it out")
-        found[chosen] = share * weights[chosen] / weights[chosen].sum()
-    return found
+    return build(training, shown), build(validation, held)
 
 
 def video_set(
