@@ -1,4 +1,6 @@
-"""The anchors of a trained model: embeddings of every name of a collection. Nothing is learned, so it takes seconds.
+"""The anchors of a trained model: embeddings of every name of a collection, and of the words for kinds of things.
+
+Nothing is learned, so it takes seconds. Kinds ("an animal") are among them so that a prompt that leaves open which stays so.
 
 python -m opencodi.training.anchors runs/stickers [--scale 60] [--share 0.5] [--text_share 0.3]
 """
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from ..data.captions import kind_captions
 from ..data.shards import find_data, load_concepts
 from ..errors import OpenCoDiError
 from ..prompts import PromptAnchors, TextPromptEncoder
@@ -20,7 +23,7 @@ BATCH_SIZE = 256
 
 @torch.no_grad()
 def make_anchors(model_folder: Path, data: Path, **config: float) -> PromptAnchors:
-    """Anchors at the names of the collection in ``data``, by the text prompt encoder of ``model_folder``.
+    """Anchors at the names, and kinds, of the collection in ``data``, by the text prompt encoder of ``model_folder``.
 
     config: scale and shares, see ``PromptAnchors``.
 
@@ -28,8 +31,9 @@ def make_anchors(model_folder: Path, data: Path, **config: float) -> PromptAncho
         TrainingError: if there is no text prompt encoder, or no collection.
     """
     encoder = load_component(TextPromptEncoder, model_folder, "text_prompt_encoder")
-    names = sorted({concept["name"] for concept in load_concepts(data).values()})
-    parts = [names[start : start + BATCH_SIZE] for start in range(0, len(names), BATCH_SIZE)]
+    concepts = load_concepts(data).values()
+    texts = sorted({concept["name"] for concept in concepts} | {text for c in concepts for text in kind_captions(c)})
+    parts = [texts[start : start + BATCH_SIZE] for start in range(0, len(texts), BATCH_SIZE)]
     return PromptAnchors.from_embeddings(torch.cat([encoder.encode(part).tokens[:, 0] for part in parts]), **config)
 
 
