@@ -1,6 +1,6 @@
 """Put the tables of an evaluation into documents, between the comments that mark where they go.
 
-    python benchmarks/results_tables.py docs/results/evaluation/results.json docs/results/README.md
+    python benchmarks/results_tables.py docs/results/evaluation/results.json README.md docs/results/README.md
 
 A document says ``<!-- table NAME -->`` and, further down, ``<!-- end -->``; what stands between is replaced. Names are those
 of ``TABLES``.
@@ -9,7 +9,7 @@ of ``TABLES``.
 import argparse
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,19 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *rows))
 
 
-def any_to_any(results: dict[str, Any]) -> str:
-    """First guess of the judges, and per cent of the ceiling."""
+def any_to_any(results: dict[str, Any], chosen: Collection[str] = ()) -> str:
+    """First guess of the judges, and per cent of the ceiling; rows of these inputs, of all if none is named."""
 
     def cell(entry: dict[str, Any]) -> str:
         found, reached = entry.get("top1", {}).get("share"), entry.get("ratio_top1")
         return "–" if found is None else percent(found) + ("" if reached is None else f" ({100 * reached:.0f})")
 
     table, limits = results["any_to_any"]["table"], results["ceilings"]
-    rows = [[row.replace("+", " + "), *(cell(cells.get(m, {})) for m in Modality)] for row, cells in table.items()]
+    rows = [
+        [row.replace("+", " + "), *(cell(cells.get(m, {})) for m in Modality)]
+        for row, cells in table.items()
+        if not chosen or row in chosen
+    ]
     counts = (limits[m]["top1"] for m in Modality)
     judged = [percent(limit["share"]) + (f" of {limit['n']}" if limit["n"] else "") for limit in counts]
     return markdown(["from \\ to", *Modality], [*rows, ["*judge on real items*", *judged]])
@@ -103,7 +107,12 @@ def other(results: dict[str, Any]) -> str:
     return markdown(["", ""], list(rows.items()))
 
 
-TABLES = {"any_to_any": any_to_any, "coherence": coherence, "other": other}
+def headlines(results: dict[str, Any]) -> str:
+    """The any-to-any table from text, a picture, a sound and all four."""
+    return any_to_any(results, ("text", "image", "audio", "+".join(Modality)))
+
+
+TABLES = {"any_to_any": any_to_any, "headlines": headlines, "coherence": coherence, "other": other}
 
 
 def filled(document: str, results: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from .conftest import FOLDER
 
 ROOT = FOLDER.parent
 RESULTS = ROOT / "docs" / "results" / "evaluation" / "results.json"
-DOCUMENTS = (ROOT / "docs" / "results" / "README.md", ROOT / "src" / "opencodi" / "models" / "stickers" / "README.md")
+DOCUMENTS = [ROOT / folder / "README.md" for folder in (".", "docs/results", "src/opencodi/models/stickers")]
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def tables(monkeypatch):
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.parent.name)
 def test_a_document_quotes_the_committed_results(document, tables):
     text, results = document.read_text(encoding="utf-8"), json.loads(RESULTS.read_text(encoding="utf-8"))
-    assert len(tables.PLACE.findall(text)) >= 2
+    assert tables.PLACE.search(text)
     assert tables.filled(text, results) == text, "run benchmarks/results_tables.py"
 
 
