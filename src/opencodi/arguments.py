@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from .errors import ArgumentError
-from .modality import Modality
+from .modality import INFO, Modality
 
 T = TypeVar("T")
 
@@ -209,3 +209,15 @@ def finite_number(argument: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ArgumentError(f"{argument}: must be a finite number, got {value!r}")
     return float(value)
+
+
+def needed_parts(inputs: Iterable[Modality], outputs: Sequence[Modality], negative: bool) -> dict[str, str]:
+    """{component: what for} of a call from ``inputs`` to ``outputs``, with a negative prompt or without."""
+    return {
+        **{INFO[modality].prompt_encoder: f"to read {modality}" for modality in inputs},
+        **({INFO[Modality.TEXT].prompt_encoder: "for negative_prompt"} if negative else {}),
+        **{INFO[modality].denoiser: f"to make {modality}" for modality in outputs},
+        **{INFO[modality].autoencoder: f"to make {modality}" for modality in outputs},
+        **({"text_tokenizer": "to make text"} if Modality.TEXT in outputs else {}),
+        "scheduler": "to make anything",
+    }

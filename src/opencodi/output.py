@@ -1,8 +1,10 @@
 """What the pipeline returns: lists per modality, and files people can open."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 from .errors import ArgumentError
@@ -75,3 +77,11 @@ class AnyToAnyOutput:
                 files.append(folder / f"{modality}-{number}{INFO[modality].write_suffix}")
                 write(modality, item, files[-1])
         return files
+
+
+@contextmanager
+def timed(clock: dict[str, float], phase: str) -> Iterator[None]:
+    """Put the seconds of what happens inside into ``clock[phase]``."""
+    started = perf_counter()
+    yield
+    clock[phase] = perf_counter() - started

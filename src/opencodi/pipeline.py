@@ -1,8 +1,6 @@
 """Any inputs → encode → mix → denoise together → decode → any outputs (paper Figure 2)."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from time import perf_counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -13,7 +11,7 @@ from .latents import CODECS
 from .loading import LazyPipeline, PartsByModality
 from .media import MEDIA_TYPES
 from .modality import INFO, Modality, parse_modalities
-from .output import AnyToAnyOutput
+from .output import AnyToAnyOutput, timed
 from .prompts import Condition, mix
 from .sampling import sample
 from .sampling.joint_sampler import due_steps
@@ -243,7 +241,7 @@ class AnyToAnyPipeline(LazyPipeline):
         noise |= arguments.collect_latents(latents, shapes)
 
         # Encode every input into the shared space, and mix (paper §3.2)
-        with _timed(clock, "encode"):
+        with timed(clock, "encode"):
             condition = self.encode_prompts(inputs, shares, batch_size)
             unconditional = self.encode_unconditional(inputs, shares, batch_size, negatives) if guided else condition
         reread = together and bool(self.config.exchange_weight) and self.config.reread_outputs
@@ -251,7 +249,7 @@ class AnyToAnyPipeline(LazyPipeline):
             self._done_with(*PROMPT_ENCODERS, ANCHORS)
 
         # Denoise all outputs together, each seeing the others (paper §3.4)
-        with _timed(clock, "denoise"), self.progress_bar(total=self.num_ticks(steps)) as bar:
+        with timed(clock, "denoise"), self.progress_bar(total=self.num_ticks(steps)) as bar:
             denoisers = {modality: self._denoiser(modality, wanted) for modality in wanted}
             # Where and in which precision they run; asked once, since diffusers looks through every module for it
             place = {"device": self._execution_device, "dtype": denoisers[wanted[0]].dtype}
@@ -291,7 +289,7 @@ class AnyToAnyPipeline(LazyPipeline):
         else:
             decode = "decode_arrays" if output_type == "np" else "decode"
             options = {Modality.TEXT: {"generator": streams(seeds, "words")}} if text_decoding == "sample" else {}
-            with _timed(clock, "decode"):
+            with timed(clock, "decode"):
                 made = {m: getattr(self._codec(m), decode)(x, **options.get(m, {})) for m, x in denoised.items()}
             result = AnyToAnyOutput(**made) if output_type == "np" else AnyToAnyOutput.from_media(made)
             self._done_with(*AUTOENCODERS)
@@ -387,23 +385,8 @@ class AnyToAnyPipeline(LazyPipeline):
 
     def _check_parts(self, inputs: arguments.Inputs, outputs: list[Modality], negatives: list[str] | None) -> None:
         """Refuse what this model lacks a part for."""
-        needed = {
-            **{INFO[modality].prompt_encoder: f"to read {modality}" for modality in inputs},
-            **({INFO[Modality.TEXT].prompt_encoder: "for negative_prompt"} if negatives else {}),
-            **{INFO[modality].denoiser: f"to make {modality}" for modality in outputs},
-            **{INFO[modality].autoencoder: f"to make {modality}" for modality in outputs},
-            **({"text_tokenizer": "to make text"} if Modality.TEXT in outputs else {}),
-            "scheduler": "to make anything",
-        }
-        for name, purpose in needed.items():
+        for name, purpose in arguments.needed_parts(inputs, outputs, bool(negatives)).items():
             if not self.has(name):
                 raise ArgumentError(f"this model has no {name}, which it needs {purpose}")
         if not self.prompt_encoders:
             raise ArgumentError("this model has no prompt encoder; it needs one even without any input")
-
-
-@contextmanager
-def _timed(clock: dict[str, float], phase: str) -> Iterator[None]:
-    started = perf_counter()
-    yield
-    clock[phase] = perf_counter() - started

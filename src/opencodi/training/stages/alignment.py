@@ -134,8 +134,9 @@ class AlignmentTask(Task):
         options = {"styles": self.settings.styles} if modality == Modality.IMAGE else {}
         sets = SETS[modality](data, shards, model_folder, 1.0, tuple(self.prompt_shares), **options)
         if self.settings.open_sound_weight != 1:
+            sounding = concepts_in(data, "sounds")
             for each in sets:
-                each.favour(concepts_in(data, "sounds"), self.settings.open_sound_weight)
+                each.favour(sounding, self.settings.open_sound_weight)
         return sets
 
     @property

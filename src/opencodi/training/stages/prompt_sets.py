@@ -58,6 +58,7 @@ def audio_tokens(items: Items, model_folder: Path) -> torch.Tensor:
 def item_prompts(
     kinds: Collection[str], items: Items, data: Path, model_folder: Path, **makers: Callable[[], Prompts]
 ) -> dict[str, Prompts]:
+    """{kind: prompts} of items: their captions, their kinds of thing, and what ``makers`` make of the other ``kinds`` named."""
     concepts = load_concepts(data)
     captions = [captions_of(record, concepts) for record in items.records]
     things = [kind_captions(concepts.get(record["concept"], {})) for record in items.records]
@@ -112,6 +113,7 @@ def same_thing(tokens: torch.Tensor, items: Items, shown: Items, model_folder: P
 
 
 def positions(keys: Iterable[str]) -> dict[str, np.ndarray]:
+    """{key: where it stands among ``keys``, in order}."""
     found: dict[str, list[int]] = defaultdict(list)
     for position, key in enumerate(keys):
         found[key].append(position)
