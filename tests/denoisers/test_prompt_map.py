@@ -43,6 +43,40 @@ def test_the_prompt_map_of_a_vector_network_reaches_its_output():
     assert (net(samples(6), TIMES, prompt()) - before).abs().max() > 1e-3
 
 
+MOVING = {"prompt_map_dim": 8, "prompt_map_size": (4, 4), "temporal": True}
+
+
+def test_a_fresh_motion_map_changes_nothing_and_belongs_to_what_videos_add():
+    still = randomise(image_net(**MOVING))
+    moving = still.extended(motion_map_dim=8).eval()
+    arguments = samples(3, 4, 8, 8), TIMES, prompt()
+    torch.testing.assert_close(moving(*arguments), still(*arguments))
+    new = {name for name, _ in moving.temporal_parameters()} - {name for name, _ in still.temporal_parameters()}
+    assert {name.split(".")[0] for name in new} == {"motion_map"}
+
+
+def test_a_motion_map_draws_loops_and_leaves_pictures_alone():
+    net = randomise(image_net(**MOVING, motion_map_dim=8, motion_map_harmonics=2))
+    drawn = net.motion_map.draw(prompt()[:, 0], 8, (4, 4))
+    assert drawn.shape == (2, 8, 3, 4, 4) and drawn.std(dim=1).min() > 0
+    spectrum = torch.fft.rfft(drawn, dim=1).abs().amax((0, 2, 3, 4))
+    assert (spectrum[:3] > 0.01).all() and (spectrum[3:] < 1e-4).all()
+    # Twice as many frames show the same course, twice as finely.
+    torch.testing.assert_close(net.motion_map.draw(prompt()[:, 0], 16, (4, 4))[:, ::2], drawn)
+    picture = samples(3, 8, 8), TIMES, prompt()
+    before = net(*picture)
+    net.motion_map.entry.weight.data.mul_(2)
+    torch.testing.assert_close(net(*picture), before)
+
+
+def test_each_sample_of_a_guided_batch_moves_by_its_own_prompt():
+    net = randomise(image_net(**MOVING, motion_map_dim=8))
+    clips = samples(3, 4, 8, 8)
+    alone = torch.cat([net(clips[i : i + 1], TIMES[i : i + 1], prompt()[i : i + 1]) for i in range(2)])
+    guided = net(torch.cat([clips, clips]), torch.cat([TIMES, TIMES]), net.context(prompt()).repeated(halves=2))
+    torch.testing.assert_close(guided, torch.cat([alone, alone]))
+
+
 JOINT = {"prompt_map_dim": 8, "prompt_map_size": (8, 8), "alignment": True, "environment_dim": 12}
 
 

@@ -1,10 +1,10 @@
-"""A smaller vocabulary changes nothing for English."""
+"""A smaller vocabulary changes nothing for English, and integers next to nothing."""
 
 import torch
 
 from opencodi.models import resolve
 from opencodi.prompts import TextPromptEncoder
-from opencodi.prompts.vocabulary import english_only
+from opencodi.prompts.vocabulary import english_only, quantized
 
 TEXTS = ["a rooster", "the sound of a drum", "An owl’s café, naïvely – 5 o'clock!", "", "a " * 200]
 
@@ -18,6 +18,24 @@ def test_english_texts_keep_their_embeddings_and_other_scripts_become_unknown(ma
     smaller.save_pretrained(tmp_path)
     again = TextPromptEncoder.from_pretrained(tmp_path)
     torch.testing.assert_close(again.encode(TEXTS).tokens, before, atol=1e-6, rtol=0)
+
+
+def test_a_quantized_encoder_reads_texts_nearly_as_before_from_half_the_file(make_text, tmp_path):
+    encoder = make_text()
+    before = encoder.encode(TEXTS).tokens
+    smaller = quantized(encoder)
+    after = smaller.encode(TEXTS).tokens
+    assert 0.99 < torch.nn.functional.cosine_similarity(after, before, dim=-1).min() < 1 - 1e-9
+    sizes = []
+    for each in (encoder, smaller):
+        each.half().save_pretrained(tmp_path)
+        matrices = [value for name, value in each.sentence_encoder.state_dict().items() if value.ndim == 2]
+        sizes.append(sum(matrix.nbytes for matrix in matrices))
+    assert sizes[1] < 0.6 * sizes[0]
+    again = TextPromptEncoder.from_pretrained(tmp_path).float()
+    torch.testing.assert_close(again.encode(TEXTS).tokens, after, atol=1e-2, rtol=0)
+    assert quantized(again) is again
+    torch.testing.assert_close(english_only(again).encode(TEXTS).tokens, again.encode(TEXTS).tokens)
 
 
 def test_the_shipped_vocabulary_is_english_and_needs_no_unknown_for_it():

@@ -5,13 +5,14 @@ import pytest
 import torch
 
 from opencodi.data.motion import FRAMES_PER_SECOND
-from opencodi.data.shards import load_audio, load_images
+from opencodi.data.shards import Items, load_audio, load_images
 from opencodi.data.splits import split
 from opencodi.errors import ConfigurationError
 from opencodi.modality import Modality
 from opencodi.training.components import save_component
 from opencodi.training.stages.alignment import AlignmentTask
 from opencodi.training.stages.moving import (
+    animated,
     joined,
     on_the_beat,
     other_beat,
@@ -40,18 +41,18 @@ def model(tmp_path_factory):
 
 
 def test_procedural_clips_are_stills_of_the_chosen_styles_on_their_side_of_the_split(model):
-    training, validation = procedural_clips(DATA, 10, ["noto"], model, 0.0, ())
+    training, validation = procedural_clips(DATA, 10, ["noto"], 0, model, 0.0, ())
     assert len(training) >= 8 and len(validation) >= 1
     assert training.latents.shape[1:3] == (4, 16)
     held = {r["concept"] for r in split(of_styles(load_images(DATA, ["images"]), ["noto"]))[1].records}
     assert set(validation.concepts) <= held and not held & set(training.concepts)
-    again, _ = procedural_clips(DATA, 10, ["noto"], model, 0.0, ())
+    again, _ = procedural_clips(DATA, 10, ["noto"], 0, model, 0.0, ())
     assert torch.equal(again.latents, training.latents)
 
 
 def test_an_unknown_style_is_named(model):
     with pytest.raises(ConfigurationError, match="no picture is in style 'crayon'"):
-        procedural_clips(DATA, 4, ["crayon"], model, 0.0, ())
+        procedural_clips(DATA, 4, ["crayon"], 0, model, 0.0, ())
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ def test_an_unknown_style_is_named(model):
     [
         (
             lambda m: video_set(DATA, {"videos": 1.0}, m, 0.0, ()),
-            lambda m: procedural_clips(DATA, 6, STYLES, m, 0.0, ()),
+            lambda m: procedural_clips(DATA, 6, STYLES, 0, m, 0.0, ()),
         ),
         (lambda m: audio_set(DATA, {"sounds": 1.0}, m, 0.0, ()), lambda m: procedural_sounds(DATA, 6, m, 0.0, ())),
     ],
@@ -150,3 +151,14 @@ def test_without_a_share_alignment_has_no_synchronous_pairs(model):
 def test_synchronous_pairs_are_for_video_and_audio(model):
     with pytest.raises(ConfigurationError, match="synchronous_share"):
         AlignmentTask(settings(pair=("text", "image"), train=("text",), synchronous_share=0.5), DATA, model)
+
+
+def test_a_motion_that_goes_one_way_moves_every_still_alike():
+    stills = of_styles(load_images(DATA, ["images"]), STYLES)
+    same = Items(np.stack([stills.media[0]] * 12), [stills.records[0]] * 12)
+    for ways in (1, 0):
+        clips = animated(same, 12, np.random.default_rng(0), ways)
+        motions = [record["motion"] for record in clips.records]
+        often = max(set(motions), key=motions.count)
+        alike = {clip.tobytes() for clip, motion in zip(clips.media, motions) if motion == often}
+        assert motions.count(often) > 1 and (len(alike) == 1) == (ways == 1)

@@ -4,10 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from opencodi.data.shards import Items
+from opencodi.data.captions import styled_captions
+from opencodi.data.shards import Items, load_images
+from opencodi.data.splits import split
 from opencodi.errors import ConfigurationError
-from opencodi.training.stages.pairs import PairedSet, of_styles, of_voices
+from opencodi.training.components import save_component
+from opencodi.training.stages.diffusers import ImageDiffuserTask
+from opencodi.training.stages.pairs import PairedSet, image_set, of_styles, of_voices, styled_set
 from opencodi.training.stages.prompt_sets import THING, Prompts, draw_kinds
+
+from .. import tiny
+from .tiny_recipes import DATA
 
 DRAWN = [("cat", "noto"), ("cat", "flat"), ("ghost", "noto"), ("ghost", "pencil"), ("dog", "flat")]
 
@@ -75,3 +82,31 @@ def test_open_prompts_favour_some_concepts_and_others_do_not():
 def test_what_has_no_kind_is_prompted_by_text():
     found = paired_set().conditions(np.array([0, 1, 2, 2]), [THING, "image", THING, None], np.random.default_rng(0))
     assert found[:, 0].tolist() == [30.0, 21.0, 12.0, 0.0]
+
+
+def test_pictures_of_every_style_are_prompted_by_what_names_it_and_never_openly(tmp_path):
+    for name in ("text_prompt_encoder", "image_autoencoder"):
+        save_component(getattr(tiny, name)(), tmp_path / name)
+    arguments = DATA, {"images": 1.0}, tmp_path, 0.5, ("text", THING)
+    plain, _ = image_set(*arguments, ("noto",), False)
+    styled = styled_set(*arguments)
+    everything, _ = split(load_images(DATA, ["images"]))
+    assert len(styled) == len(everything) > len(plain)
+    expected = {text for record in everything.records for text in styled_captions(record)}
+    assert len(styled.prompts["text"].tokens) == len(expected)
+    settings = ImageDiffuserTask.Settings(
+        network={"model_channels": 16, "num_attention_heads": 1, "norm_num_groups": 4},
+        scheduler={"class": "DDIMScheduler"},
+        shards={"images": 1.0},
+        prompt_shares={"text": 0.8, THING: 0.1},
+        name_share=0.5,
+        condition_noise=0.0,
+        styles=("noto",),
+        styled_share=0.25,
+    )
+    both = ImageDiffuserTask(settings, DATA, tmp_path).items
+    assert both.weights[len(plain) :].sum() == pytest.approx(0.25)
+    both.favour({"nothing"}, 5.0)
+    assert both.open_weights[: len(plain)].sum() == pytest.approx(1)
+    drawn, _ = both.draw_prompted(np.random.default_rng(0), 500, {THING: 0.5})
+    assert (drawn < len(plain)).all()

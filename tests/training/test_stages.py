@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from opencodi.denoisers import FlatUNet, UNet
 from opencodi.denoisers.topology import is_alignment, is_temporal
+from opencodi.errors import TrainingError
 from opencodi.training.run import run_recipe
 
 from .tiny_recipes import DATA, ORDER, RECIPES, base, shrink
@@ -89,7 +90,7 @@ def test_the_trained_video_network_treats_a_picture_as_the_image_network_does(tr
     video = UNet.from_pretrained(trained / "model" / "image_denoiser").float()
     assert video.config.temporal
     image = UNet(**{**{k: v for k, v in video.config.items() if not k.startswith("_")}, "temporal": False})
-    image.load_state_dict({k: v for k, v in video.state_dict().items() if ".temporal." not in k})
+    image.load_state_dict({k: v for k, v in video.state_dict().items() if not is_temporal(k)})
     picture = torch.randn(2, 4, 8, 8, generator=generator)
     arguments = torch.tensor([10, 500]), torch.randn(2, 1, 16, generator=generator)
     torch.testing.assert_close(video(picture, *arguments), image(picture, *arguments))
@@ -126,12 +127,35 @@ def test_a_longer_recipe_goes_on_from_the_model_folder_with_the_same_network(nam
     longer, first = (yaml.safe_load((RECIPES / f"{each}.yaml").read_text()) for each in (name, base(name)))
     assert longer["initial_weights"] == longer["model_folder"] and longer["seed"] != first["seed"]
     networks = [recipe["settings"].get("network", {}) for recipe in (longer, first)]
-    assert networks[0].items() >= networks[1].items()
+    # What has another size begins anew, and the recipe says so.
+    other = {key for key in networks[1] if networks[0].get(key) != networks[1][key]}
+    assert all(key.startswith("prompt_map") and "prompt_map.linear" in longer["fresh_weights"] for key in other)
     shutil.copytree(trained / "model", tmp_path / "model", ignore=shutil.ignore_patterns("training"))
     still = {"learning_rate": 1e-12, "initial_weights": str(tmp_path / "model")}
     run_recipe(shrink(name, tmp_path, **still), data=DATA, device="cpu")
     component = TRAINED[base(name)]
     before, after = weights(trained / "model", component), weights(tmp_path / "model", component)
+    fitted = ("prompt_map.linear_", "motion_map.")
+    assert all(torch.equal(after[key], before[key]) for key in after if not key.startswith(fitted))
+
+
+def test_weights_of_another_size_can_begin_anew_and_others_must_fit(trained, tmp_path):
+    shutil.copytree(trained / "model", tmp_path / "model", ignore=shutil.ignore_patterns("training"))
+    start = {"learning_rate": 1e-12, "initial_weights": str(tmp_path / "model")}
+    wider = shrink("audio_diffuser", tmp_path, **start)
+    values = yaml.safe_load(wider.read_text())
+    values["settings"]["network"]["prompt_map_dim"] = 24
+    for fresh, message in (
+        ([], "prompt_map.linear_1.weight differs"),
+        (["prompt_map.linear", "crayon"], "no weight's name begins with 'crayon'"),
+    ):
+        wider.write_text(yaml.safe_dump(values | {"fresh_weights": fresh}))
+        with pytest.raises(TrainingError, match=message):
+            run_recipe(wider, data=DATA, device="cpu")
+    wider.write_text(yaml.safe_dump(values | {"fresh_weights": ["prompt_map.linear"]}))
+    run_recipe(wider, data=DATA, device="cpu")
+    before, after = weights(trained / "model", "audio_denoiser"), weights(tmp_path / "model", "audio_denoiser")
+    assert len(after["prompt_map.linear_1.weight"]) == 24
     assert all(torch.equal(after[key], before[key]) for key in after if not key.startswith("prompt_map.linear_"))
 
 

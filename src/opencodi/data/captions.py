@@ -43,10 +43,15 @@ def image_captions(record: Mapping[str, Any], concept: Mapping[str, Any]) -> lis
     """Captions of a picture: its name, its name in its style, its keywords. Photographs have their own caption."""
     if record.get("caption"):
         return [record["caption"]]
-    name, style = display_name(record), STYLE_NAMES.get(record["style"], record["style"])
+    name = display_name(record)
     plain = [name, article(name), f"a picture of {article(name)}"]
-    styled = [article(f"{style} {name}"), f"{name}, {style} style"]
-    return plain + styled + keyword_captions(concept)
+    return plain + styled_captions(record) + keyword_captions(concept)
+
+
+def styled_captions(record: Mapping[str, Any]) -> list[str]:
+    """Captions of a picture that say which art style it is in."""
+    name, style = display_name(record), STYLE_NAMES.get(record["style"], record["style"])
+    return [article(f"{style} {name}"), f"{name}, {style} style"]
 
 
 def video_captions(record: Mapping[str, Any], concept: Mapping[str, Any]) -> list[str]:

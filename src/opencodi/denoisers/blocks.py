@@ -1,8 +1,5 @@
 """Layers that both denoisers share: attention on tokens, one block of the UNet, and the time embedding."""
 
-import math
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from diffusers.models.attention import FeedForward
@@ -191,63 +188,6 @@ class Head(nn.Module):
         if self.tokens_per_feature is None:
             return self.proj(F.silu(self.norm(x)))
         return self.proj(F.silu(self.norm(x.unflatten(1, (-1, self.tokens_per_feature)))).flatten(1))
-
-
-class PromptMap(nn.Module):
-    """What a prompt says about places: a small network from the aligned embedding to a feature map.
-
-    With one prompt token a cross-attention adds the same vector everywhere (SPEC §0.4): it says what, but not where.
-    The published networks find the places by themselves; a small one learns much faster if it is told. The last layer
-    is zeroed, so that it changes nothing until trained.
-
-    Args:
-        embedding_dim: D, size of the embedding.
-        dim: width of the hidden layer.
-        shape: (channels, *size) of the map it draws.
-        entry: layer from the map's channels to the network's features, such as a convolution.
-    """
-
-    def __init__(self, embedding_dim: int, dim: int, shape: tuple[int, ...], entry: nn.Module):
-        super().__init__()
-        self.shape = shape
-        self.linear_1 = nn.Linear(embedding_dim, dim)
-        self.linear_2 = nn.Linear(dim, math.prod(shape))
-        self.entry = entry
-
-    def draw(self, embedding: Tensor, size: Sequence[int]) -> Tensor:
-        """``embedding`` [B, D] -> the map [B, channels, *size], like a latent; one of another size is stretched."""
-        drawn = self.linear_2(F.silu(self.linear_1(embedding))).unflatten(1, self.shape)
-        if tuple(size) != tuple(drawn.shape[2:]):
-            drawn = F.interpolate(drawn, size=tuple(size), mode="bilinear")
-        return drawn
-
-    def forward(self, embedding: Tensor, size: Sequence[int]) -> Tensor:
-        """``embedding`` [B, D] -> features [B, C, *size]."""
-        return self.entry(self.draw(embedding, size))
-
-
-class EnvironmentMap(nn.Module):
-    """What the other modalities say about places: the prompt map drawn for their environment tokens.
-
-    Environment tokens learn to lie where the prompt of what they show lies (training stage ``alignment``), so the map that
-    knows what each prompt looks like serves them, too. How much they count depends on the timestep: early tokens know
-    little. The entry is zeroed, so that it changes nothing until trained.
-
-    Args:
-        entry: layer from a latent's channels to the network's features.
-        features: features of each position.
-        time_embedding_dim: width of the time embedding.
-    """
-
-    def __init__(self, entry: nn.Module, features: int, time_embedding_dim: int):
-        super().__init__()
-        self.entry = zero_init(entry)
-        self.gate = zero_init(nn.Linear(time_embedding_dim, features))
-
-    def forward(self, features: Tensor, time_embedding: Tensor) -> Tensor:
-        """``features`` [B, features, *size], what ``entry`` made of the map, weighed for ``time_embedding`` [B, dim]."""
-        gate = 1 + self.gate(F.silu(time_embedding))
-        return features * gate.unflatten(1, (-1, *[1] * (features.ndim - 2)))
 
 
 class TimeEmbedding(nn.Module):

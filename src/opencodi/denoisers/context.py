@@ -71,6 +71,12 @@ class Context:
             self._constants[layer] = compute(self.tokens)
         return self._spread(self._constants[layer])
 
+    def of_frames(self, layer: Hashable, compute: Callable[[Tensor], Tensor]) -> Tensor:
+        """``compute(tokens)`` [B, frames, ...], computed once for this layer, with the frames folded into the batch."""
+        if layer not in self._constants:
+            self._constants[layer] = compute(self.tokens)
+        return self._constants[layer].repeat(self.halves, *[1] * (self._constants[layer].ndim - 1)).flatten(0, 1)
+
     def keys(self) -> tuple[Tensor, Tensor | None]:
         """Tokens [batch, N, D] and their mask, spread over the batch.
 

@@ -13,9 +13,10 @@ from diffusers import ConfigMixin, ModelMixin
 from torch import Tensor, nn
 
 from ..errors import ConfigurationError
-from .blocks import Block, EnvironmentMap, Head, PromptMap, SpatialTransformer, TimeEmbedding, zero_init
+from .blocks import Block, Head, SpatialTransformer, TimeEmbedding, zero_init
 from .clock import centres
 from .context import Context
+from .maps import EnvironmentMap, MotionMap, PromptMap
 
 
 class Denoiser(ModelMixin, ConfigMixin):
@@ -23,7 +24,7 @@ class Denoiser(ModelMixin, ConfigMixin):
 
     tokens_per_feature: int | None = None
     # A network may be loaded without the parts that a call does not need.
-    _keys_to_ignore_on_load_unexpected: ClassVar = [r"^environment_", r"\.alignment\.", r"\.temporal\."]
+    _keys_to_ignore_on_load_unexpected: ClassVar = [r"^(environment_|motion_map\.)", r"\.(alignment|temporal)\."]
 
     # The layers that a subclass supplies; widths are feature channels.
 
@@ -61,6 +62,7 @@ class Denoiser(ModelMixin, ConfigMixin):
         self.time_embedding = TimeEmbedding(config.model_channels, self.time_embedding_dim)
         self.conv_in = self._entry(config.in_channels, config.model_channels)
         self.prompt_map = self._prompt_map() if config.prompt_map_dim else None
+        self.motion_map = self._motion_map() if config.get("temporal") and config.get("motion_map_dim") else None
 
         encoder, skip_widths, width = [], [config.model_channels], config.model_channels
         for level in levels:
@@ -93,10 +95,17 @@ class Denoiser(ModelMixin, ConfigMixin):
         self.environment_map = self._environment_map() if config.alignment and config.with_environment_map else None
 
     def _prompt_map(self) -> PromptMap:
+        return PromptMap(self.config.cross_attention_dim, self.config.prompt_map_dim, *self._map_shape_and_entry())
+
+    def _motion_map(self) -> MotionMap:
         config = self.config
-        size = tuple(config.get("prompt_map_size", ()))
-        entry = zero_init(self._entry(config.in_channels, config.model_channels))
-        return PromptMap(config.cross_attention_dim, config.prompt_map_dim, (config.in_channels, *size), entry)
+        dims = config.cross_attention_dim, config.motion_map_dim, config.motion_map_harmonics
+        return MotionMap(*dims, *self._map_shape_and_entry())
+
+    def _map_shape_and_entry(self) -> tuple[tuple[int, ...], nn.Module]:
+        config = self.config
+        shape = (config.in_channels, *config.get("prompt_map_size", ()))
+        return shape, zero_init(self._entry(config.in_channels, config.model_channels))
 
     def _environment_map(self) -> EnvironmentMap:
         config = self.config
@@ -259,13 +268,22 @@ class Denoiser(ModelMixin, ConfigMixin):
         return x if num_frames is None else x.unflatten(0, (-1, num_frames)).transpose(1, 2)
 
     def _run(
-        self, x: Tensor, time_embedding: Tensor, prompt: Context, environment: Context | None, *states: Any
+        self,
+        x: Tensor,
+        time_embedding: Tensor,
+        prompt: Context,
+        environment: Context | None,
+        num_frames: int | None,
+        duration: float | None,
     ) -> Tensor:
-        size, states = tuple(x.shape[2:]), (time_embedding, prompt, environment, *states)
+        size, states = tuple(x.shape[2:]), (time_embedding, prompt, environment, num_frames, duration)
         # The CPU's group norm crashes in the backward pass of frozen weights on channels-last input (torch 2.13).
         x = self.conv_in(x.contiguous())
         if self.prompt_map is not None:
             x = x + prompt.constant((self.prompt_map, size), lambda tokens: self.prompt_map(tokens[:, 0], size))
+        if self.motion_map is not None and num_frames is not None:
+            key = (self.motion_map, num_frames, size)
+            x = x + prompt.of_frames(key, lambda tokens: self.motion_map(tokens[:, 0], num_frames, size))
         if self.environment_map is not None and environment is not None:
             seen = environment.constant((self.environment_map, size), lambda _: self._map_of(environment, size))
             x = environment.heard(x, x + self.environment_map(seen, time_embedding))
@@ -337,7 +355,7 @@ class Denoiser(ModelMixin, ConfigMixin):
         return ((name, p) for name, p in self.named_parameters() if is_alignment(name))
 
     def temporal_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """(name, parameter) of the temporal blocks between input and output: what a video has beyond an image."""
+        """(name, parameter) of motion map and temporal blocks between input and output: what a video has beyond an image."""
         return ((name, p) for name, p in self.named_parameters() if is_temporal(name))
 
     def extended(self, **changes: Any) -> Self:
@@ -372,5 +390,5 @@ def is_alignment(name: str) -> bool:
 
 
 def is_temporal(name: str) -> bool:
-    """Whether a parameter belongs to a temporal block of the denoising path (those of the encoder are alignment's)."""
-    return ".temporal." in name and not is_alignment(name)
+    """Whether a parameter is of the motion map or a temporal block of the denoising path (the encoder's are alignment's)."""
+    return name.startswith("motion_map.") or (".temporal." in name and not is_alignment(name))

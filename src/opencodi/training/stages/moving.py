@@ -23,9 +23,15 @@ STILLS, SOUNDS = ("images",), ("sounds",)
 
 
 def procedural_clips(
-    data: Path, count: int, styles: Sequence[str], model_folder: Path, name_share: float, kinds: Collection[str]
+    data: Path,
+    count: int,
+    styles: Sequence[str],
+    ways: int,
+    model_folder: Path,
+    name_share: float,
+    kinds: Collection[str],
 ) -> tuple[PairedSet, PairedSet]:
-    """(training, validation) ``count`` clips in all: stills of these styles (all, if none is named) in motion.
+    """(training, validation) ``count`` clips in all: stills of these styles (all, if none is named) in motion (``animated``).
 
     A still and its clips fall on the same side of the split. Prompts are those of ``pairs.clip_set``.
     """
@@ -33,7 +39,7 @@ def procedural_clips(
     stills = of_styles(load_images(data, STILLS), styles)
     training, validation = (
         clip_set(
-            animated(part, share, np.random.default_rng(side)),
+            animated(part, share, np.random.default_rng(side), ways),
             data,
             {PROCEDURAL_CLIPS: 1.0},
             model_folder,
@@ -102,11 +108,15 @@ def other_beat(positions: np.ndarray) -> np.ndarray:
     return positions ^ 1
 
 
-def animated(stills: Items, count: int, rng: np.random.Generator) -> Items:
-    """``count`` clips of stills in random motion; each still is used once before one is used again."""
+def animated(stills: Items, count: int, rng: np.random.Generator, ways: int = 0) -> Items:
+    """``count`` clips of stills in random motion; each still is used once before one is used again.
+
+    ``ways``: in how many ways (beat, size, direction) each motion goes; 0: in a new one every time.
+    """
     chosen = list(_in_turn(len(stills), count, rng))
     motions = rng.choice(list(MOTIONS), count)
-    clips = [animate(stills.media[i], str(motion), rng)[0] for i, motion in zip(chosen, motions)]
+    of_way = [np.random.default_rng(int(rng.integers(ways))) if ways else rng for _ in chosen]
+    clips = [animate(stills.media[i], str(m), way)[0] for i, m, way in zip(chosen, motions, of_way)]
     return Items(np.stack(clips), _records(stills, chosen, motions, PROCEDURAL_CLIPS))
 
 
@@ -146,11 +156,12 @@ def joined(
 
     Kinds of prompts are those of the items read.
     """
-    training, validation = (_joined(first, second, share) for first, second in zip(read, made))
+    training, validation = (joined_set(first, second, share) for first, second in zip(read, made))
     return training, validation
 
 
-def _joined(first: PairedSet, second: PairedSet, share: float) -> PairedSet:
+def joined_set(first: PairedSet, second: PairedSet, share: float) -> PairedSet:
+    """One set of both, of which ``share`` of the draws are of ``second``; kinds of prompts are those of ``first``."""
     prompts = {}
     for kind, known in first.prompts.items():
         more = second.prompts[kind]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ...data.augment import audio_batch, over_white
-from ...data.captions import image_captions, kind_captions
+from ...data.captions import image_captions, kind_captions, styled_captions
 from ...data.shards import Items, load_audio, load_concepts, load_images, load_videos
 from ...data.splits import split
 from ...errors import ConfigurationError
@@ -73,7 +73,8 @@ class PairedSet:
     def favour(self, concepts: Collection[str], factor: float) -> None:
         """Where the prompt leaves open which, draw items of these concepts ``factor`` times as often as they were."""
         likelier = np.where([code in concepts for code in self.concepts], factor, 1.0)
-        weights = likelier * (1.0 if self.weights is None else self.weights)
+        before = self.weights if self.open_weights is None else self.open_weights
+        weights = likelier * (1.0 if before is None else before)
         self.open_weights = weights / weights.sum()
 
     def draw_prompted(
@@ -154,6 +155,22 @@ def image_set(
     if every_concept:
         training = of_styles(shown, styles, every_concept)
     return build(training, shown), build(validation, held)
+
+
+def styled_set(
+    data: Path, shards: Mapping[str, float], model_folder: Path, name_share: float, kinds: Collection[str]
+) -> PairedSet:
+    """Training pictures of every style, prompted only by captions that say which style it is."""
+    autoencoder = load_component(ImageAutoencoder, model_folder, "image_autoencoder")
+    items, _ = split(load_images(data, tuple(shards)))
+    written = text_prompts((), [styled_captions(record) for record in items.records], [], model_folder)
+    none = Prompts(written["text"].tokens[:0], [np.array([], int)] * len(items))
+    return PairedSet(
+        latents=in_chunks(lambda chunk: autoencoder.encode(over_white(chunk)), items.media).half(),
+        prompts=dict.fromkeys(kinds, none) | written,
+        autoencoder=autoencoder,
+        **_facts(items, shards, name_share),
+    )
 
 
 def video_set(

@@ -17,18 +17,25 @@ BATCH_SIZE, LEARNING_RATE = 512, 2e-3
 
 
 def prompt_map_loss(denoiser: Denoiser, condition: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
-    """Mean squared error of the map drawn for condition embeddings [B, D] against the latents [B, ...]."""
-    drawn = denoiser.prompt_map.draw(condition * denoiser.config.context_scale, latents.shape[2:])
-    return F.mse_loss(drawn.float(), latents)
+    """Mean squared error of what is drawn for condition embeddings [B, D] against the latents [B, ...].
+
+    For clips [B, C, F, H, W] the motion map adds to the prompt map, which is of all frames alike.
+    """
+    embedding, size = condition * denoiser.config.context_scale, latents.shape[-2:]
+    if latents.ndim < 5:
+        return F.mse_loss(denoiser.prompt_map.draw(embedding, latents.shape[2:]).float(), latents)
+    still = denoiser.prompt_map.draw(embedding, size)[:, None]
+    drawn = still + denoiser.motion_map.draw(embedding, latents.shape[2], size)
+    return F.mse_loss(drawn.transpose(1, 2).float(), latents)
 
 
 def fit_prompt_map(
     denoiser: Denoiser, draw: Callable[[int], tuple[torch.Tensor, torch.Tensor]], steps: int
 ) -> list[float]:
-    """Fit the map of ``denoiser`` alone, with AdamW and a cosine schedule.
+    """Fit the map of ``denoiser`` alone (for clips the motion map), with AdamW and a cosine schedule.
 
     Args:
-        denoiser: a network with a prompt map.
+        denoiser: a network with a prompt map, and with a motion map if it is for clips.
         draw: number of items -> (condition embeddings [B, D], latents [B, ...]).
         steps: batches of ``BATCH_SIZE`` items.
 
@@ -36,16 +43,20 @@ def fit_prompt_map(
         the loss of every step.
 
     Raises:
-        ConfigurationError: if the network has no prompt map, or one of another size than its latents.
+        ConfigurationError: if the network lacks such a map, or has one of another size than its latents.
     """
-    if denoiser.prompt_map is None:
-        raise ConfigurationError("prompt_map_steps: the network has no prompt map; set prompt_map_dim or leave it 0")
-    drawn, wanted = tuple(denoiser.prompt_map.shape), tuple(draw(1)[1].shape[1:])
+    wanted = tuple(draw(1)[1].shape[1:])
+    moving = len(wanted) == 4
+    for name, needed in (("prompt_map", True), ("motion_map", moving)):
+        if needed and getattr(denoiser, name) is None:
+            raise ConfigurationError(f"prompt_map_steps: the network has no {name}; set {name}_dim or leave it 0")
+    drawn, wanted = tuple(denoiser.prompt_map.shape), (wanted[0], *wanted[2:]) if moving else wanted
     if drawn != wanted:
         raise ConfigurationError(
             f"prompt_map_size: the map is {list(drawn[1:])} and the latents {list(wanted[1:])}; make them equal"
         )
-    drawing = [*denoiser.prompt_map.linear_1.parameters(), *denoiser.prompt_map.linear_2.parameters()]
+    fitted = denoiser.motion_map if moving else denoiser.prompt_map
+    drawing = [*fitted.linear_1.parameters(), *fitted.linear_2.parameters()]
     optimizer = torch.optim.AdamW(drawing, lr=LEARNING_RATE, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     losses = []

@@ -1,0 +1,58 @@
+"""Layers that are only read, in half the size of float16: 8-bit integers, and one scale for each row of a matrix."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class QuantizedMatrix(nn.Module):
+    """A matrix of 8-bit integers whose rows have a scale each.
+
+    It answers in the type of its scales, so that ``half()`` and ``float()`` do what they do for other layers; the integers
+    stay as they are.
+
+    Args:
+        rows, columns: of the matrix.
+    """
+
+    def __init__(self, rows: int, columns: int):
+        super().__init__()
+        self.register_buffer("weight", torch.zeros(rows, columns, dtype=torch.int8))
+        self.register_buffer("scale", torch.ones(rows))
+
+    @torch.no_grad()
+    def approximate(self, matrix: Tensor) -> None:
+        """Become the nearest to ``matrix`` [rows, columns], floating point: the largest entry of each row is ±127."""
+        exact = matrix.float()
+        scale = exact.abs().amax(dim=1).clamp_min(torch.finfo(torch.float16).tiny) / 127
+        self.weight.copy_((exact / scale[:, None]).round())
+        self.scale.copy_(scale)
+
+
+class QuantizedEmbedding(QuantizedMatrix):
+    """An ``nn.Embedding``: int64 [...] → [..., columns]."""
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        return self.weight[input_ids].to(self.scale.dtype) * self.scale[input_ids].unsqueeze(-1)
+
+
+class QuantizedLinear(QuantizedMatrix):
+    """An ``nn.Linear``: [..., columns] → [..., rows]. Its bias is not quantized."""
+
+    def __init__(self, rows: int, columns: int):
+        super().__init__(rows, columns)
+        self.bias = nn.Parameter(torch.zeros(rows), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight.to(self.scale.dtype)) * self.scale + self.bias
+
+
+def quantize_layers(module: nn.Module) -> None:
+    """Put quantized layers, still without values, in place of every embedding and linear layer (with bias) of ``module``."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.Embedding):
+            setattr(module, name, QuantizedEmbedding(*child.weight.shape))
+        elif isinstance(child, nn.Linear) and child.bias is not None:
+            setattr(module, name, QuantizedLinear(*child.weight.shape))
+        else:
+            quantize_layers(child)
