@@ -21,7 +21,7 @@ from opencodi.evaluation.judges import load_judges
 from opencodi.evaluation.judging import in_top, judge, known_concepts
 from opencodi.modality import Modality
 
-WAYS = ("image-text", "audio-text", "image-image", "audio-image")
+WAYS = ("image-text", "audio-text", "image-image", "audio-image", "image-audio")
 
 
 def share_right(bench: Bench, source: Modality, output: Modality, count: int) -> float:

@@ -63,7 +63,7 @@ class AnyToAnyPipeline(LazyPipeline):
     # The denoisers take turns at every step, so they stay on the device together.
     _exclude_from_cpu_offload = DENOISERS
     # Small beside what they compute, and some read weights without calling the layers that hold them.
-    _whole_with_sequential_offload = "->".join(AUTOENCODERS)
+    _whole_with_sequential_offload = "->".join([*AUTOENCODERS, ANCHORS])
     _optional_components: ClassVar = [
         *(*PROMPT_ENCODERS, ANCHORS),
         *(*AUTOENCODERS, "text_tokenizer"),
@@ -322,9 +322,18 @@ class AnyToAnyPipeline(LazyPipeline):
         """Encode every condition and mix them, tokens [batch_size, N, D]; without any, the unconditional one."""
         if not inputs:
             return next(iter(self.prompt_encoders.values())).unconditional(batch_size)
-        encoded = [self.prompt_encoders[m].encode(items) for m, listed in inputs.items() for items in listed]
+        encoded = [self._encode(m, items) for m, listed in inputs.items() for items in listed]
         mixed = self._mix([condition.spread(batch_size) for condition in encoded], weights)
         return self._anchored(mixed, only_text=set(inputs) == {Modality.TEXT})
+
+    def _encode(self, modality: Modality, items: Sequence[Any]) -> Condition:
+        """What items of one modality say; texts as the anchors understand them, if they do."""
+        encoder = self.prompt_encoders[modality]
+        condition = encoder.encode(items)
+        if modality != Modality.TEXT or not self.has(ANCHORS) or self.prompt_anchors.sentences is None:
+            return condition
+        device = self.prompt_anchors.device
+        return self.prompt_anchors.understood(condition.to(device), encoder.embed_texts(items).to(device))
 
     def _anchored(self, condition: Condition, only_text: bool) -> Condition:
         """Drawn towards known texts, if this model has any."""
@@ -336,7 +345,7 @@ class AnyToAnyPipeline(LazyPipeline):
         """An output as an input, tokens [B, N, D]; None if this model cannot read it."""
         if not self.has(INFO[modality].prompt_encoder):
             return None
-        read = self.prompt_encoders[modality].encode(self._codec(modality).decode(latents))
+        read = self._encode(modality, self._codec(modality).decode(latents))
         return self._anchored(read, only_text=modality == Modality.TEXT).tokens
 
     def encode_unconditional(

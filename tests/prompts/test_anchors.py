@@ -1,5 +1,6 @@
 """Anchors move prompts that are no text to where texts are, and nothing else."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 
@@ -62,6 +63,33 @@ def test_a_mixture_with_a_picture_is_anchored_once_as_a_whole():
     torch.testing.assert_close(found, anchors.move(mixed))
     two_texts = {Modality.TEXT: [["a dog"], ["a ghost"]]}
     assert torch.equal(*(pipe.encode_prompts(two_texts, [0.5, 0.5], 1).tokens for pipe in (plain, anchored)))
+
+
+def test_a_text_that_the_projection_misreads_is_corrected_and_keeps_what_no_anchor_says():
+    names, sentences, extra = unit(50, 32), unit(50, 48, seed=4), 0.4 * unit(1, 32, seed=5)
+    anchors = PromptAnchors.from_embeddings(names, sentences, scale=200.0, sentence_scale=200.0)
+    misread = Condition.from_embedding(F.normalize(names[:10] + extra, dim=-1))
+    found = anchors.understood(misread, sentences[10:20]).tokens[:, 0]
+    assert ((found @ names.T).argmax(1) == torch.arange(10, 20)).all()
+    torch.testing.assert_close(found, F.normalize(names[10:20] + extra, dim=-1), atol=0.1, rtol=0)
+    torch.testing.assert_close(anchors.understood(misread, sentences[:10]).tokens, misread.tokens, atol=0.05, rtol=0)
+    assert PromptAnchors.from_embeddings(names).understood(misread, sentences[10:20]) is misread
+
+
+@pytest.mark.parametrize("offload", [None, "enable_model_cpu_offload", "enable_sequential_cpu_offload"])
+def test_a_pipeline_understands_texts_by_their_sentences_wherever_its_parts_are(offload):
+    encoder = tiny.text_prompt_encoder()
+    texts = ["a dog", "a ghost"]
+    sentences = encoder.embed_texts(texts).flip(0)  # the projection takes one for the other
+    anchors = PromptAnchors.from_embeddings(
+        encoder.encode(texts).tokens[:, 0], sentences, scale=900.0, sentence_scale=900.0
+    )
+    pipe = tiny.pipeline(prompt_anchors=anchors)
+    if offload:
+        getattr(pipe, offload)(device="cpu")
+    dog, ghost = (pipe.encode_prompts({Modality.TEXT: [[text]]}, [1.0], 1).tokens for text in texts)
+    torch.testing.assert_close(dog, encoder.encode(["a ghost"]).tokens, atol=0.02, rtol=0)
+    torch.testing.assert_close(ghost, encoder.encode(["a dog"]).tokens, atol=0.02, rtol=0)
 
 
 def test_lengths_do_not_count():

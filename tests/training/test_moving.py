@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from opencodi.data.motion import FRAMES_PER_SECOND
-from opencodi.data.shards import Items, load_audio, load_images
+from opencodi.data.shards import Items, concepts_in, load_audio, load_images
 from opencodi.data.splits import split
 from opencodi.errors import ConfigurationError
 from opencodi.modality import Modality
@@ -46,6 +46,10 @@ def test_procedural_clips_are_stills_of_the_chosen_styles_on_their_side_of_the_s
     assert training.latents.shape[1:3] == (4, 16)
     held = {r["concept"] for r in split(of_styles(load_images(DATA, ["images"]), ["noto"]))[1].records}
     assert set(validation.concepts) <= held and not held & set(training.concepts)
+    real = concepts_in(DATA, "videos")
+    counts = {len(rows) for rows, code in zip(training.prompts["text"].rows, training.concepts) if code in real}
+    others = {len(rows) for rows, code in zip(training.prompts["text"].rows, training.concepts) if code not in real}
+    assert counts == {3} and others == {4}  # the plain name means the real clip
     again, _ = procedural_clips(DATA, 10, ["noto"], 0, model, 0.0, ())
     assert torch.equal(again.latents, training.latents)
 

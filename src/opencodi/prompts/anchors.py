@@ -24,20 +24,37 @@ class PromptAnchors(ModelMixin, ConfigMixin):
         share: of the result that is the texts', in [0, 1]; the rest stays what it was and keeps what no text says.
         text_share: the same for prompts that are text alone: words that no denoiser learned ("puppy") mean the nearest it
             did. 0 leaves them where they are.
+        sentence_dim: E, of the sentence embeddings by which texts are understood before all that (``understood``); None: they
+            are taken as they are read.
+        sentence_scale: inverse temperature on cosines of those.
     """
 
     @register_to_config
     def __init__(
-        self, num_anchors: int, embedding_dim: int, scale: float = 60.0, share: float = 0.5, text_share: float = 0.0
+        self,
+        num_anchors: int,
+        embedding_dim: int,
+        scale: float = 60.0,
+        share: float = 0.5,
+        text_share: float = 0.0,
+        sentence_dim: int | None = None,
+        sentence_scale: float = 80.0,
     ):
         super().__init__()
         self.anchors = nn.Parameter(torch.zeros(num_anchors, embedding_dim), requires_grad=False)
+        self.sentences = None
+        if sentence_dim:
+            self.sentences = nn.Parameter(torch.zeros(num_anchors, sentence_dim), requires_grad=False)
 
     @classmethod
-    def from_embeddings(cls, embeddings: torch.Tensor, **config: float) -> "PromptAnchors":
-        """Anchors at L2-normalised text embeddings [K, D]; the rest as for the class."""
-        made = cls(*embeddings.shape, **config)
+    def from_embeddings(
+        cls, embeddings: torch.Tensor, sentences: torch.Tensor | None = None, **config: float
+    ) -> "PromptAnchors":
+        """Anchors at L2-normalised text embeddings [K, D] and, if given, their sentence embeddings [K, E]."""
+        made = cls(*embeddings.shape, sentence_dim=None if sentences is None else sentences.shape[1], **config)
         made.anchors.data = embeddings.detach().float().clone()
+        if sentences is not None:
+            made.sentences.data = F.normalize(sentences.detach().float(), dim=-1)
         return made
 
     def forward(self, condition: Condition, only_text: bool = False) -> Condition:
@@ -48,10 +65,35 @@ class PromptAnchors(ModelMixin, ConfigMixin):
         first, rest = condition.tokens[:, :1], condition.tokens[:, 1:]
         return Condition(torch.cat([self.move(first, share), rest], dim=1), condition.mask)
 
+    def understood(self, condition: Condition, sentences: torch.Tensor) -> Condition:
+        """Correct the aligned embedding of each text where the projection misreads it.
+
+        The projection into the shared space learned from captions alone, and takes "a big African animal with a trunk" for a
+        camel; the frozen sentence encoder, which read a billion sentences, knows better. What the nearest anchors by the former
+        show is replaced by what they show by the latter; what no anchor says (a style, a motion) stays, and so does a text
+        that both understand alike.
+
+        Args:
+            condition: of texts, tokens [B, N, D].
+            sentences: their sentence embeddings [B, E], L2-normalised.
+        """
+        if self.sentences is None:
+            return condition
+        first, anchors = condition.tokens[:, 0], self.anchors.float()
+        exact = F.normalize(first.float(), dim=-1)
+        read = self._attend(exact @ anchors.T, self.config.scale)
+        meant = self._attend(sentences.float() @ self.sentences.float().T, self.config.sentence_scale)
+        corrected = F.normalize(exact + meant - read, dim=-1).to(first.dtype)
+        return Condition(torch.cat([corrected[:, None], condition.tokens[:, 1:]], dim=1), condition.mask)
+
+    def _attend(self, cosines: torch.Tensor, scale: float) -> torch.Tensor:
+        """The mean of the anchors [..., D], L2-normalised, that attention on these cosines [..., K] takes."""
+        return F.normalize((scale * cosines).softmax(-1) @ self.anchors.float().to(cosines.device), dim=-1)
+
     def move(self, embeddings: torch.Tensor, share: float | None = None) -> torch.Tensor:
         """Move embeddings [..., D], which become of length 1 first, by ``share`` (the config's); zeros (no prompt) stay."""
         share = self.config.share if share is None else share
-        exact, anchors = F.normalize(embeddings.float(), dim=-1), self.anchors.float().to(embeddings.device)
-        texts = F.normalize((self.config.scale * exact @ anchors.T).softmax(-1) @ anchors, dim=-1)
+        exact = F.normalize(embeddings.float(), dim=-1)
+        texts = self._attend(exact @ self.anchors.float().to(exact.device).T, self.config.scale)
         moved = F.normalize((1 - share) * exact + share * texts, dim=-1)
         return torch.where(exact.norm(dim=-1, keepdim=True) > 0, moved, exact).to(embeddings.dtype)

@@ -138,6 +138,11 @@ class TextPromptEncoder(TokenizedPromptEncoder):
         weight = attention_mask.unsqueeze(-1).to(hidden.dtype)
         return torch.nn.functional.normalize((hidden * weight).sum(1) / weight.sum(1).clamp_min(1), dim=-1)
 
+    @torch.no_grad()
+    def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
+        """Texts → L2-normalised sentence embeddings [B, E], before any projection."""
+        return self.embed_sentences(**{name: ids.to(self.device) for name, ids in self.preprocess(texts).items()})
+
     def project(self, embeddings: torch.Tensor) -> Condition:
         """The trained part: sentence embeddings [B, E] → Condition [B, 1, D]."""
         return Condition.from_embedding(self.projection(embeddings))

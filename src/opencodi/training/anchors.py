@@ -18,7 +18,7 @@ from ..prompts import PromptAnchors, TextPromptEncoder
 from .components import load_component, save_component
 
 NAME = "prompt_anchors"
-BATCH_SIZE = 256
+BATCH_SIZE, MOST_KEYWORDS = 256, 6
 
 
 @torch.no_grad()
@@ -32,9 +32,17 @@ def make_anchors(model_folder: Path, data: Path, **config: float) -> PromptAncho
     """
     encoder = load_component(TextPromptEncoder, model_folder, "text_prompt_encoder")
     concepts = load_concepts(data).values()
-    texts = sorted({concept["name"] for concept in concepts} | {text for c in concepts for text in kind_captions(c)})
-    parts = [texts[start : start + BATCH_SIZE] for start in range(0, len(texts), BATCH_SIZE)]
-    return PromptAnchors.from_embeddings(torch.cat([encoder.encode(part).tokens[:, 0] for part in parts]), **config)
+    # What a name means is said best by itself and its keywords together, what a kind means by itself.
+    meanings = {text: text for concept in concepts for text in kind_captions(concept)}
+    meanings |= {c["name"]: f"{c['name']} ({', '.join(c.get('keywords', [])[:MOST_KEYWORDS])})" for c in concepts}
+    texts = sorted(meanings)
+    sentences = [_embed(encoder, chosen) for chosen in (texts, [meanings[text] for text in texts])]
+    projected = torch.cat([encoder.project(part).tokens[:, 0] for part in sentences[0].split(BATCH_SIZE)])
+    return PromptAnchors.from_embeddings(projected, sum(sentences), **config)
+
+
+def _embed(encoder: TextPromptEncoder, texts: list[str]) -> torch.Tensor:
+    return torch.cat([encoder.embed_texts(texts[i : i + BATCH_SIZE]) for i in range(0, len(texts), BATCH_SIZE)])
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ import torch
 
 from ...data.captions import PROCEDURAL_CLIPS, PROCEDURAL_SOUNDS
 from ...data.motion import MOTIONS, animate, draw_beat
-from ...data.shards import Items, load_audio, load_images
+from ...data.shards import Items, concepts_in, load_audio, load_images
 from ...data.soundtrack import soundtrack
 from ...data.splits import split
 from ...errors import ConfigurationError
@@ -33,7 +33,8 @@ def procedural_clips(
 ) -> tuple[PairedSet, PairedSet]:
     """(training, validation) ``count`` clips in all: stills of these styles (all, if none is named) in motion (``animated``).
 
-    A still and its clips fall on the same side of the split. Prompts are those of ``pairs.clip_set``.
+    A still and its clips fall on the same side of the split. Prompts are those of ``pairs.clip_set``, but the plain name of a
+    thing that has a real clip means that clip.
     """
     autoencoder = load_component(ImageAutoencoder, model_folder, "image_autoencoder")
     stills = of_styles(load_images(data, STILLS), styles)
@@ -49,6 +50,10 @@ def procedural_clips(
         )
         for side, (part, share) in enumerate(_shares(split(stills), count))
     )
+    animated_anyway = concepts_in(data, "videos")
+    for made in (training, validation):
+        texts = made.prompts["text"]
+        texts.rows = [rows[code in animated_anyway :] for rows, code in zip(texts.rows, made.concepts)]
     return training, validation
 
 
