@@ -50,11 +50,14 @@ class PromptAnchors(ModelMixin, ConfigMixin):
     def from_embeddings(
         cls, embeddings: torch.Tensor, sentences: torch.Tensor | None = None, **config: float
     ) -> "PromptAnchors":
-        """Anchors at L2-normalised text embeddings [K, D] and, if given, their sentence embeddings [K, E]."""
+        """Anchors at L2-normalised text embeddings [K, D] and, if given, their sentence embeddings [K, E].
+
+        Of the latter the length counts: an anchor of length 0.75 is as near as another whose cosine is three quarters.
+        """
         made = cls(*embeddings.shape, sentence_dim=None if sentences is None else sentences.shape[1], **config)
         made.anchors.data = embeddings.detach().float().clone()
         if sentences is not None:
-            made.sentences.data = F.normalize(sentences.detach().float(), dim=-1)
+            made.sentences.data = sentences.detach().float().clone()
         return made
 
     def forward(self, condition: Condition, only_text: bool = False) -> Condition:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 
 from ..data.captions import kind_captions
 from ..data.shards import find_data, load_concepts
@@ -19,6 +20,8 @@ from .components import load_component, save_component
 
 NAME = "prompt_anchors"
 BATCH_SIZE, MOST_KEYWORDS = 256, 6
+KIND_LENGTH = 0.8
+"""Of the sentence embeddings of kinds: they are meant by nearly their own words only, not by "a big animal with a trunk"."""
 
 
 @torch.no_grad()
@@ -35,10 +38,11 @@ def make_anchors(model_folder: Path, data: Path, **config: float) -> PromptAncho
     # What a name means is said best by itself and its keywords together, what a kind means by itself.
     meanings = {text: text for concept in concepts for text in kind_captions(concept)}
     meanings |= {c["name"]: f"{c['name']} ({', '.join(c.get('keywords', [])[:MOST_KEYWORDS])})" for c in concepts}
-    texts = sorted(meanings)
-    sentences = [_embed(encoder, chosen) for chosen in (texts, [meanings[text] for text in texts])]
-    projected = torch.cat([encoder.project(part).tokens[:, 0] for part in sentences[0].split(BATCH_SIZE)])
-    return PromptAnchors.from_embeddings(projected, sum(sentences), **config)
+    texts, names = sorted(meanings), {concept["name"] for concept in concepts}
+    alone, explained = _embed(encoder, texts), _embed(encoder, [meanings[text] for text in texts])
+    projected = torch.cat([encoder.project(part).tokens[:, 0] for part in alone.split(BATCH_SIZE)])
+    lengths = torch.tensor([1.0 if text in names else KIND_LENGTH for text in texts])
+    return PromptAnchors.from_embeddings(projected, lengths[:, None] * F.normalize(alone + explained, dim=-1), **config)
 
 
 def _embed(encoder: TextPromptEncoder, texts: list[str]) -> torch.Tensor:
