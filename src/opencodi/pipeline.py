@@ -50,6 +50,7 @@ class AnyToAnyPipeline(LazyPipeline):
         reread_outputs: it is decoded and read by its prompt encoder then, as any input is; else (or without that encoder) by
             the environment encoder of its denoiser.
         anchor_exchange: ``prompt_anchors`` also move what the outputs see of one another, which lies in the space of prompts.
+        proofread_text: a text is drawn once more, prompted by what it says alone: a broken word becomes the nearest known one.
         num_inference_steps, guidance_scale: what a call takes unless it says otherwise; a number for all outputs, or one for
             each as a dictionary.
 
@@ -94,6 +95,7 @@ class AnyToAnyPipeline(LazyPipeline):
         exchange_weight: float = 0.0,
         anchor_exchange: bool = False,
         reread_outputs: bool = False,
+        proofread_text: bool = False,
         num_inference_steps: int | Mapping[str, int] = DEFAULT_STEPS,
         guidance_scale: float | Mapping[str, float] = DEFAULT_GUIDANCE,
     ) -> None:
@@ -122,6 +124,7 @@ class AnyToAnyPipeline(LazyPipeline):
             exchange_weight=exchange_weight,
             anchor_exchange=anchor_exchange,
             reread_outputs=reread_outputs,
+            proofread_text=proofread_text,
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
         )
@@ -245,7 +248,8 @@ class AnyToAnyPipeline(LazyPipeline):
             condition = self.encode_prompts(inputs, shares, batch_size)
             unconditional = self.encode_unconditional(inputs, shares, batch_size, negatives) if guided else condition
         reread = together and bool(self.config.exchange_weight) and self.config.reread_outputs
-        if not reread:
+        proofread = Modality.TEXT in wanted and self.config.proofread_text and self.has("text_prompt_encoder")
+        if not (reread or proofread):
             self._done_with(*PROMPT_ENCODERS, ANCHORS)
 
         # Denoise all outputs together, each seeing the others (paper §3.4)
@@ -254,13 +258,20 @@ class AnyToAnyPipeline(LazyPipeline):
             # Where and in which precision they run; asked once, since diffusers looks through every module for it
             place = {"device": self._execution_device, "dtype": denoisers[wanted[0]].dtype}
 
+            to_write = [steps[Modality.TEXT]] if proofread else [-1]
+
             def after_step(tick: int, timesteps: dict, current: dict) -> dict | None:
                 bar.update()
+                changed = {}
+                to_write[0] -= Modality.TEXT in timesteps
+                if Modality.TEXT in timesteps and to_write[0] == 0:
+                    text = current[Modality.TEXT], noise[Modality.TEXT].to(**place), steps[Modality.TEXT]
+                    changed[Modality.TEXT] = self._proofread(*text, guidance[Modality.TEXT])
                 if callback_on_step_end is None:
-                    return None
-                offered = {"latents": current}
+                    return changed
+                offered = {"latents": {**current, **changed}}
                 tensors = {name: offered[name] for name in callback_on_step_end_tensor_inputs}
-                return (callback_on_step_end(self, tick, timesteps, tensors) or {}).get("latents")
+                return changed | ((callback_on_step_end(self, tick, timesteps, tensors) or {}).get("latents") or {})
 
             denoised = sample(
                 denoisers,
@@ -347,6 +358,27 @@ class AnyToAnyPipeline(LazyPipeline):
             return None
         read = self._encode(modality, self._codec(modality).decode(latents))
         return self._anchored(read, only_text=modality == Modality.TEXT).tokens
+
+    def _proofread(self, latents: torch.Tensor, noise: torch.Tensor, steps: int, guidance: float) -> torch.Tensor:
+        """Denoise the text's ``noise`` again, prompted by what its finished ``latents`` say, drawn to the nearest anchors.
+
+        Without much of a prompt a text may lie between two names and decode to neither ("fire eng"); what it says is read as
+        that which it nearly is. A name comes out as it was.
+        """
+        said = self._encode(Modality.TEXT, self._codec(Modality.TEXT).decode(latents))
+        if self.has(ANCHORS):
+            said = Condition(self.prompt_anchors.move(said.tokens, share=1.0), said.mask)
+        nothing = self.text_prompt_encoder.unconditional(len(latents))
+        made = sample(
+            {Modality.TEXT: self._denoiser(Modality.TEXT, [Modality.TEXT])},
+            {Modality.TEXT: self.scheduler},
+            {Modality.TEXT: noise},
+            said.to(noise.device, noise.dtype),
+            nothing.to(noise.device, noise.dtype),
+            num_inference_steps={Modality.TEXT: steps},
+            guidance_scale={Modality.TEXT: guidance},
+        )
+        return made[Modality.TEXT]
 
     def encode_unconditional(
         self, inputs: arguments.Inputs, weights: Sequence[float], batch_size: int, negatives: list[str] | None
