@@ -50,18 +50,15 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "image_diffuser": {
         "network": {**UNET, "in_channels": 4, "out_channels": 4, "temporal_num_heads": 1},
         "styles": STYLES,
-        "prompt_map_steps": 2,
     },
     "video_diffuser": {"network": {"temporal_num_heads": 1}, "procedural_clips": 4, "procedural_styles": STYLES},
     "audio_diffuser": {
         "network": {**UNET, "in_channels": 4, "out_channels": 4},
         "voices": ["joe"],
         "procedural_sounds": 4,
-        "prompt_map_steps": 2,
     },
     "text_diffuser": {
         "network": {**UNET, "in_channels": 16, "out_channels": 16, "feature_tokens": 2},
-        "prompt_map_steps": 2,
     },
     "alignment_text_image": {
         "network": {
@@ -86,6 +83,8 @@ def shrink(name: str, folder: Path, **changes: Any) -> Path:
     settings = values["settings"]
     for key, value in SETTINGS[base(name)].items():
         settings[key] = {**settings[key], **value} if key == "network" and key in settings else value
+    if "prompt_map_steps" in settings:
+        settings["prompt_map_steps"] = min(2, settings["prompt_map_steps"])
     values |= {"steps": 2, "batch_size": 2, "warmup_steps": 1, "report_every": 1, "validate_every": 100}
     values |= {"initial_weights": ""}
     values |= {"model_folder": str(folder / "model"), **changes}

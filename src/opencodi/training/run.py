@@ -93,7 +93,7 @@ def start_from(task: Task, folder: Path, fresh_weights: Sequence[str] = ()) -> N
         parts = {key.split(".")[0] for key in stored}
         fresh = {key for key in own if key.split(".")[0] not in parts or key.startswith(tuple(fresh_weights))}
         unused -= {start for start in unused if any(key.startswith(start) for key in own)}
-        for key in own.keys() - fresh:
+        for key in (key for key in own if key not in fresh):
             if key not in stored or stored[key].shape != own[key].shape:
                 raise TrainingError(
                     f"initial_weights: {folder / name} does not fit this recipe: {key} differs; leave it empty, or name {key} "
