@@ -8,11 +8,12 @@ import torch
 from . import arguments
 from .errors import ArgumentError
 from .latents import CODECS
-from .loading import LazyPipeline, PartsByModality
+from .loading import PartsByModality
 from .media import MEDIA_TYPES
 from .modality import INFO, Modality, parse_modalities
 from .output import AnyToAnyOutput, timed
-from .prompts import Condition, mix
+from .prompts import Condition
+from .reading import ANCHORS, PROMPT_ENCODERS, ReadingPipeline
 from .sampling import sample
 from .sampling.joint_sampler import due_steps
 from .sampling.noise import Generators, initial_noise, sample_seeds, streams
@@ -20,13 +21,11 @@ from .sampling.noise import Generators, initial_noise, sample_seeds, streams
 DEFAULT_STEPS = 20
 DEFAULT_GUIDANCE = 2.0
 
-PROMPT_ENCODERS = [INFO[modality].prompt_encoder for modality in Modality]
-ANCHORS = "prompt_anchors"
 AUTOENCODERS = ["text_autoencoder", "image_autoencoder", "audio_autoencoder", "audio_vocoder"]
 DENOISERS = list(dict.fromkeys(INFO[modality].denoiser for modality in Modality))
 
 
-class AnyToAnyPipeline(LazyPipeline):
+class AnyToAnyPipeline(ReadingPipeline):
     """Generates any combination of text, image, video and audio from any combination of them.
 
     Every component may be ``None``; what is missing only narrows what the pipeline can read or make. From a model folder
@@ -133,11 +132,6 @@ class AnyToAnyPipeline(LazyPipeline):
     def defaults(self) -> dict[str, Any]:
         """What a call takes for ``num_inference_steps`` and ``guidance_scale`` unless it says otherwise."""
         return {name: self.config[name] for name in ("num_inference_steps", "guidance_scale")}
-
-    @property
-    def prompt_encoders(self) -> Mapping[Modality, Any]:
-        """What this model can read: input modality → prompt encoder."""
-        return PartsByModality(self, {modality: info.prompt_encoder for modality, info in INFO.items()})
 
     @property
     def denoisers(self) -> Mapping[Modality, Any]:
@@ -258,13 +252,14 @@ class AnyToAnyPipeline(LazyPipeline):
             # Where and in which precision they run; asked once, since diffusers looks through every module for it
             place = {"device": self._execution_device, "dtype": denoisers[wanted[0]].dtype}
 
-            to_write = [steps[Modality.TEXT]] if proofread else [-1]
+            steps_of_text = 0
 
             def after_step(tick: int, timesteps: dict, current: dict) -> dict | None:
+                nonlocal steps_of_text
                 bar.update()
                 changed = {}
-                to_write[0] -= Modality.TEXT in timesteps
-                if Modality.TEXT in timesteps and to_write[0] == 0:
+                steps_of_text += Modality.TEXT in timesteps
+                if proofread and Modality.TEXT in timesteps and steps_of_text == steps[Modality.TEXT]:
                     text = current[Modality.TEXT], noise[Modality.TEXT].to(**place), steps[Modality.TEXT]
                     changed[Modality.TEXT] = self._proofread(*text, guidance[Modality.TEXT])
                 if callback_on_step_end is None:
@@ -329,29 +324,6 @@ class AnyToAnyPipeline(LazyPipeline):
         """How often ``callback_on_step_end`` is called when the outputs take so many steps each."""
         return len(due_steps(num_inference_steps, self.config.exchange_order, self.config.exchange_lag))
 
-    def encode_prompts(self, inputs: arguments.Inputs, weights: Sequence[float], batch_size: int) -> Condition:
-        """Encode every condition and mix them, tokens [batch_size, N, D]; without any, the unconditional one."""
-        if not inputs:
-            return next(iter(self.prompt_encoders.values())).unconditional(batch_size)
-        encoded = [self._encode(m, items) for m, listed in inputs.items() for items in listed]
-        mixed = self._mix([condition.spread(batch_size) for condition in encoded], weights)
-        return self._anchored(mixed, only_text=set(inputs) == {Modality.TEXT})
-
-    def _encode(self, modality: Modality, items: Sequence[Any]) -> Condition:
-        """What items of one modality say; texts as the anchors understand them, if they do."""
-        encoder = self.prompt_encoders[modality]
-        condition = encoder.encode(items)
-        if modality != Modality.TEXT or not self.has(ANCHORS) or self.prompt_anchors.sentences is None:
-            return condition
-        device = self.prompt_anchors.device
-        return self.prompt_anchors.understood(condition.to(device), encoder.embed_texts(items).to(device))
-
-    def _anchored(self, condition: Condition, only_text: bool) -> Condition:
-        """Drawn towards known texts, if this model has any."""
-        if not self.has(ANCHORS):
-            return condition
-        return self.prompt_anchors(condition.to(self.prompt_anchors.device), only_text)
-
     def _read_latents(self, modality: Modality, latents: torch.Tensor) -> torch.Tensor | None:
         """An output as an input, tokens [B, N, D]; None if this model cannot read it."""
         if not self.has(INFO[modality].prompt_encoder):
@@ -379,27 +351,6 @@ class AnyToAnyPipeline(LazyPipeline):
             guidance_scale={Modality.TEXT: guidance},
         )
         return made[Modality.TEXT]
-
-    def encode_unconditional(
-        self, inputs: arguments.Inputs, weights: Sequence[float], batch_size: int, negatives: list[str] | None
-    ) -> Condition:
-        """What guidance leads away from, tokens [batch_size, N, D]: the negative texts, or nothing in every modality.
-
-        Nothing is mixed with the weights of the inputs, as in the reference (SPEC §1.2).
-        """
-        if not inputs and not negatives:
-            return self.encode_prompts(inputs, weights, batch_size)
-        if negatives:
-            return self.prompt_encoders[Modality.TEXT].encode(negatives).spread(batch_size)
-        empty = [
-            self.prompt_encoders[modality].unconditional(batch_size) for modality in inputs for _ in inputs[modality]
-        ]
-        return self._mix(empty, weights)
-
-    def _mix(self, conditions: list[Condition], weights: Sequence[float]) -> Condition:
-        """Mix on the device that denoises; with offloading, each encoder may have answered from another."""
-        device = self._execution_device
-        return mix([condition.to(device) for condition in conditions], weights)
 
     def _codec(self, modality: Modality, part: Callable[[str], Any] | None = None) -> Any:
         """Latents ↔ media of one modality; ``part`` says how to get the components it is made of."""

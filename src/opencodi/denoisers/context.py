@@ -67,15 +67,11 @@ class Context:
 
     def constant(self, layer: Hashable, compute: Callable[[Tensor], Tensor]) -> Tensor:
         """``compute(tokens)`` [B, ...], computed once for this layer, spread over the batch."""
-        if layer not in self._constants:
-            self._constants[layer] = compute(self.tokens)
-        return self._spread(self._constants[layer])
+        return self._spread(self._once(layer, compute))
 
     def of_frames(self, layer: Hashable, compute: Callable[[Tensor], Tensor]) -> Tensor:
         """``compute(tokens)`` [B, frames, ...], computed once for this layer, with the frames folded into the batch."""
-        if layer not in self._constants:
-            self._constants[layer] = compute(self.tokens)
-        return self._constants[layer].repeat(self.halves, *[1] * (self._constants[layer].ndim - 1)).flatten(0, 1)
+        return torch.cat([self._once(layer, compute)] * self.halves).flatten(0, 1)
 
     def keys(self) -> tuple[Tensor, Tensor | None]:
         """Tokens [batch, N, D] and their mask, spread over the batch.
@@ -89,6 +85,11 @@ class Context:
             bias = self.bias[None, None, None]
             mask = bias if mask is None else mask + bias
         return self._spread(self.tokens), mask
+
+    def _once(self, layer: Hashable, compute: Callable[[Tensor], Tensor]) -> Tensor:
+        if layer not in self._constants:
+            self._constants[layer] = compute(self.tokens)
+        return self._constants[layer]
 
     def _spread(self, x: Tensor) -> Tensor:
         if self.halves > 1:

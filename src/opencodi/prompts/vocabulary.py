@@ -1,4 +1,4 @@
-"""A sentence encoder in a smaller file: only the tokens that English needs, and each in 8 bits."""
+"""A sentence encoder in a smaller file: only the tokens that English needs, and 8-bit integers."""
 
 import json
 
