@@ -7,13 +7,12 @@ import torch
 
 from . import arguments
 from .errors import ArgumentError
-from .latents import CODECS
 from .loading import PartsByModality
 from .media import MEDIA_TYPES
 from .modality import INFO, Modality, parse_modalities
 from .output import AnyToAnyOutput, timed
 from .prompts import Condition
-from .reading import ANCHORS, PROMPT_ENCODERS, ReadingPipeline
+from .reading import ANCHORS, MANNER, PROMPT_ENCODERS, ReadingPipeline
 from .sampling import sample
 from .sampling.joint_sampler import due_steps
 from .sampling.noise import Generators, initial_noise, sample_seeds, streams
@@ -36,6 +35,7 @@ class AnyToAnyPipeline(ReadingPipeline):
             conditions in one shared space.
         prompt_anchors: draws prompts towards texts that are known, most of all those that are not only text
             (``PromptAnchors``); None leaves them where they are.
+        manner_reader: reads which style and which motion inputs ask for (``MannerReader``); None: prompts say only what.
         text_autoencoder, text_tokenizer, image_autoencoder, audio_autoencoder, audio_vocoder: turn latents into media.
             Video uses the image autoencoder, frame by frame.
         text_denoiser, image_denoiser, audio_denoiser: turn noise into latents. Video uses the image denoiser.
@@ -49,6 +49,8 @@ class AnyToAnyPipeline(ReadingPipeline):
         reread_outputs: it is decoded and read by its prompt encoder then, as any input is; else (or without that encoder) by
             the environment encoder of its denoiser.
         anchor_exchange: ``prompt_anchors`` also move what the outputs see of one another, which lies in the space of prompts.
+        bridge_text: where no text is asked for, one is made all the same, and the outputs see it: several agree on what they
+            show through it, and inputs that are no text are named first. A single output of a text needs none.
         proofread_text: a text is drawn once more, prompted by what it says alone: a broken word becomes the nearest known one.
         num_inference_steps, guidance_scale: what a call takes unless it says otherwise; a number for all outputs, or one for
             each as a dictionary.
@@ -59,13 +61,13 @@ class AnyToAnyPipeline(ReadingPipeline):
         >>> out.save("rooster")
     """
 
-    model_cpu_offload_seq = "->".join([*PROMPT_ENCODERS, ANCHORS, *AUTOENCODERS])
+    model_cpu_offload_seq = "->".join([*PROMPT_ENCODERS, ANCHORS, MANNER, *AUTOENCODERS])
     # The denoisers take turns at every step, so they stay on the device together.
     _exclude_from_cpu_offload = DENOISERS
     # Small beside what they compute, and some read weights without calling the layers that hold them.
-    _whole_with_sequential_offload = "->".join([*AUTOENCODERS, ANCHORS])
+    _whole_with_sequential_offload = "->".join([*AUTOENCODERS, ANCHORS, MANNER])
     _optional_components: ClassVar = [
-        *(*PROMPT_ENCODERS, ANCHORS),
+        *(*PROMPT_ENCODERS, ANCHORS, MANNER),
         *(*AUTOENCODERS, "text_tokenizer"),
         *(*DENOISERS, "scheduler"),
     ]
@@ -78,6 +80,7 @@ class AnyToAnyPipeline(ReadingPipeline):
         video_prompt_encoder: Any = None,
         audio_prompt_encoder: Any = None,
         prompt_anchors: Any = None,
+        manner_reader: Any = None,
         text_autoencoder: Any = None,
         text_tokenizer: Any = None,
         image_autoencoder: Any = None,
@@ -95,6 +98,7 @@ class AnyToAnyPipeline(ReadingPipeline):
         anchor_exchange: bool = False,
         reread_outputs: bool = False,
         proofread_text: bool = False,
+        bridge_text: bool = False,
         num_inference_steps: int | Mapping[str, int] = DEFAULT_STEPS,
         guidance_scale: float | Mapping[str, float] = DEFAULT_GUIDANCE,
     ) -> None:
@@ -105,6 +109,7 @@ class AnyToAnyPipeline(ReadingPipeline):
             video_prompt_encoder=video_prompt_encoder,
             audio_prompt_encoder=audio_prompt_encoder,
             prompt_anchors=prompt_anchors,
+            manner_reader=manner_reader,
             text_autoencoder=text_autoencoder,
             text_tokenizer=text_tokenizer,
             image_autoencoder=image_autoencoder,
@@ -124,6 +129,7 @@ class AnyToAnyPipeline(ReadingPipeline):
             anchor_exchange=anchor_exchange,
             reread_outputs=reread_outputs,
             proofread_text=proofread_text,
+            bridge_text=bridge_text,
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
         )
@@ -217,6 +223,10 @@ class AnyToAnyPipeline(ReadingPipeline):
         for name in callback_on_step_end_tensor_inputs:
             arguments.one_of("callback_on_step_end_tensor_inputs", name, self._callback_tensor_inputs)
         self._check_parts(inputs, wanted, negatives)
+        if self._needs_bridge(inputs, wanted):
+            bridge = self.steps_and_guidance([Modality.TEXT])
+            steps, guidance = bridge[0] | steps, bridge[1] | guidance
+        asked, wanted = wanted, list(steps)
         together = len(wanted) > 1
         led = bool(inputs or negatives) or (together and self.config.guide_exchange)
         guided = led and any(scale != 1 for scale in guidance.values())
@@ -235,16 +245,20 @@ class AnyToAnyPipeline(ReadingPipeline):
             )
             for modality in wanted
         }
-        noise |= arguments.collect_latents(latents, shapes)
+        noise |= arguments.collect_latents(latents, {modality: shapes[modality] for modality in asked})
 
         # Encode every input into the shared space, and mix (paper §3.2)
         with timed(clock, "encode"):
             condition = self.encode_prompts(inputs, shares, batch_size)
             unconditional = self.encode_unconditional(inputs, shares, batch_size, negatives) if guided else condition
+        condition = condition.repeated(num_outputs_per_prompt)
+        if self.has(MANNER) and Modality.VIDEO not in wanted:  # clips are of the style that is drawn if none is named
+            condition = self.manner_reader.in_some_style(condition, streams(seeds, "style"))
+        courses = self._courses(condition, shapes)
         reread = together and bool(self.config.exchange_weight) and self.config.reread_outputs
         proofread = Modality.TEXT in wanted and self.config.proofread_text and self.has("text_prompt_encoder")
         if not (reread or proofread):
-            self._done_with(*PROMPT_ENCODERS, ANCHORS)
+            self._done_with(*PROMPT_ENCODERS, ANCHORS, MANNER)
 
         # Denoise all outputs together, each seeing the others (paper §3.4)
         with timed(clock, "denoise"), self.progress_bar(total=self.num_ticks(steps)) as bar:
@@ -272,7 +286,7 @@ class AnyToAnyPipeline(ReadingPipeline):
                 denoisers,
                 dict.fromkeys(wanted, self.scheduler),
                 {modality: x.to(**place) for modality, x in noise.items()},
-                condition.repeated(num_outputs_per_prompt).to(**place),
+                condition.to(**place),
                 unconditional.repeated(num_outputs_per_prompt).to(**place),
                 num_inference_steps=steps,
                 guidance_scale=guidance if guided else dict.fromkeys(wanted, 1.0),
@@ -287,14 +301,17 @@ class AnyToAnyPipeline(ReadingPipeline):
                 callback=after_step,
             )
             del denoisers
-        self._done_with(*DENOISERS, *PROMPT_ENCODERS, ANCHORS)
+            denoised = {modality: denoised[modality] for modality in asked}
+        self._done_with(*DENOISERS, *PROMPT_ENCODERS, ANCHORS, MANNER)
 
         # Decode into what people see, hear and read
         if output_type == "latent":
             result = AnyToAnyOutput(**denoised)
         else:
             decode = "decode_arrays" if output_type == "np" else "decode"
-            options = {Modality.TEXT: {"generator": streams(seeds, "words")}} if text_decoding == "sample" else {}
+            options: dict[Modality, dict[str, Any]] = {Modality.VIDEO: {"courses": courses}}
+            if text_decoding == "sample":
+                options[Modality.TEXT] = {"generator": streams(seeds, "words")}
             with timed(clock, "decode"):
                 made = {m: getattr(self._codec(m), decode)(x, **options.get(m, {})) for m, x in denoised.items()}
             result = AnyToAnyOutput(**made) if output_type == "np" else AnyToAnyOutput.from_media(made)
@@ -320,43 +337,21 @@ class AnyToAnyPipeline(ReadingPipeline):
             spread("guidance_scale", guidance_scale, outputs, known, arguments.finite_number),
         )
 
+    def _needs_bridge(self, inputs: arguments.Inputs, outputs: Sequence[Modality]) -> bool:
+        """Whether a text is made that nobody asked for."""
+        if not self.config.bridge_text or Modality.TEXT in outputs or (len(outputs) == 1 and Modality.TEXT in inputs):
+            return False
+        return all(self.has(name) for name in arguments.needed_parts([Modality.TEXT], [Modality.TEXT], negative=False))
+
     def num_ticks(self, num_inference_steps: Mapping[Modality, int]) -> int:
         """How often ``callback_on_step_end`` is called when the outputs take so many steps each."""
         return len(due_steps(num_inference_steps, self.config.exchange_order, self.config.exchange_lag))
 
-    def _read_latents(self, modality: Modality, latents: torch.Tensor) -> torch.Tensor | None:
-        """An output as an input, tokens [B, N, D]; None if this model cannot read it."""
-        if not self.has(INFO[modality].prompt_encoder):
+    def _courses(self, condition: Condition, shapes: Mapping[Modality, tuple[int, ...]]) -> torch.Tensor | None:
+        """Where clips move what they show, [B, F, 2, 3]; None without clips, or where no motion is read."""
+        if Modality.VIDEO not in shapes or not self.has(MANNER) or condition.manner is None:
             return None
-        read = self._encode(modality, self._codec(modality).decode(latents))
-        return self._anchored(read, only_text=modality == Modality.TEXT).tokens
-
-    def _proofread(self, latents: torch.Tensor, noise: torch.Tensor, steps: int, guidance: float) -> torch.Tensor:
-        """Denoise the text's ``noise`` again, prompted by what its finished ``latents`` say, drawn to the nearest anchors.
-
-        Without much of a prompt a text may lie between two names and decode to neither ("fire eng"); what it says is read as
-        that which it nearly is. A name comes out as it was.
-        """
-        said = self._encode(Modality.TEXT, self._codec(Modality.TEXT).decode(latents))
-        if self.has(ANCHORS):
-            said = Condition(self.prompt_anchors.move(said.tokens, share=1.0), said.mask)
-        nothing = self.text_prompt_encoder.unconditional(len(latents))
-        made = sample(
-            {Modality.TEXT: self._denoiser(Modality.TEXT, [Modality.TEXT])},
-            {Modality.TEXT: self.scheduler},
-            {Modality.TEXT: noise},
-            said.to(noise.device, noise.dtype),
-            nothing.to(noise.device, noise.dtype),
-            num_inference_steps={Modality.TEXT: steps},
-            guidance_scale={Modality.TEXT: guidance},
-        )
-        return made[Modality.TEXT]
-
-    def _codec(self, modality: Modality, part: Callable[[str], Any] | None = None) -> Any:
-        """Latents ↔ media of one modality; ``part`` says how to get the components it is made of."""
-        kind, names = CODECS[modality]
-        part = part or (lambda name: getattr(self, name))
-        return kind(**{argument: part(name) for argument, name in names.items()})
+        return self.manner_reader.courses(condition, shapes[Modality.VIDEO][2])
 
     def _latent_shapes(
         self, outputs: list[Modality], num_samples: int, size: Mapping[str, Any]

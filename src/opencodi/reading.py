@@ -1,19 +1,24 @@
 """What a pipeline is given → its prompt: inputs encoded into the shared space, mixed, and drawn to known texts (paper §3.2)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import torch
+
 from . import arguments
+from .latents import CODECS
 from .loading import LazyPipeline, PartsByModality
 from .modality import INFO, Modality
 from .prompts import Condition, mix
+from .sampling import sample
 
 PROMPT_ENCODERS = [INFO[modality].prompt_encoder for modality in Modality]
-ANCHORS = "prompt_anchors"
+ANCHORS, MANNER = "prompt_anchors", "manner_reader"
 
 
 class ReadingPipeline(LazyPipeline):
-    """The half of a pipeline that reads: it has prompt encoders and perhaps ``prompt_anchors``."""
+    """The half of a pipeline that reads: it has prompt encoders and perhaps ``prompt_anchors`` and a ``manner_reader``."""
 
     @property
     def prompt_encoders(self) -> Mapping[Modality, Any]:
@@ -26,16 +31,23 @@ class ReadingPipeline(LazyPipeline):
             return next(iter(self.prompt_encoders.values())).unconditional(batch_size)
         encoded = [self._encode(m, items) for m, listed in inputs.items() for items in listed]
         mixed = self._mix([condition.spread(batch_size) for condition in encoded], weights)
+        if self.has(MANNER):
+            mixed = self.manner_reader.decided(mixed)
         return self._anchored(mixed, only_text=set(inputs) == {Modality.TEXT})
 
     def _encode(self, modality: Modality, items: Sequence[Any]) -> Condition:
-        """What items of one modality say; texts as the anchors understand them, if they do."""
+        """What items of one modality say, and in which manner; texts as the anchors understand them, if they do."""
         encoder = self.prompt_encoders[modality]
         condition = encoder.encode(items)
-        if modality != Modality.TEXT or not self.has(ANCHORS) or self.prompt_anchors.sentences is None:
-            return condition
-        device = self.prompt_anchors.device
-        return self.prompt_anchors.understood(condition.to(device), encoder.embed_texts(items).to(device))
+        understands = modality == Modality.TEXT and self.has(ANCHORS) and self.prompt_anchors.sentences is not None
+        embeddings = encoder.embed(items) if understands or self.has(MANNER) else None
+        if understands:
+            device = self.prompt_anchors.device
+            condition = self.prompt_anchors.understood(condition.to(device), embeddings.to(device))
+        if self.has(MANNER) and embeddings is not None:
+            device = self.manner_reader.device
+            condition = self.manner_reader(condition.to(device), modality, embeddings.to(device))
+        return condition
 
     def _anchored(self, condition: Condition, only_text: bool) -> Condition:
         """Drawn towards known texts, if this model has any."""
@@ -53,11 +65,46 @@ class ReadingPipeline(LazyPipeline):
         if not inputs and not negatives:
             return self.encode_prompts(inputs, weights, batch_size)
         if negatives:
-            return self.prompt_encoders[Modality.TEXT].encode(negatives).spread(batch_size)
+            steered = self._encode(Modality.TEXT, negatives).spread(batch_size).to(self._execution_device)
+            return self.manner_reader.decided(steered) if self.has(MANNER) else steered
         empty = [
             self.prompt_encoders[modality].unconditional(batch_size) for modality in inputs for _ in inputs[modality]
         ]
         return self._mix(empty, weights)
+
+    def _read_latents(self, modality: Modality, latents: torch.Tensor) -> torch.Tensor | None:
+        """An output as an input, tokens [B, N, D]; None if this model cannot read it."""
+        if not self.has(INFO[modality].prompt_encoder):
+            return None
+        read = self._encode(modality, self._codec(modality).decode(latents))
+        return self._anchored(read, only_text=modality == Modality.TEXT).tokens
+
+    def _proofread(self, latents: torch.Tensor, noise: torch.Tensor, steps: int, guidance: float) -> torch.Tensor:
+        """Denoise the text's ``noise`` again, prompted by what its finished ``latents`` say, drawn to the nearest anchors.
+
+        Without much of a prompt a text may lie between two names and decode to neither ("fire eng"); what it says is read as
+        that which it nearly is. A name comes out as it was.
+        """
+        said = self._encode(Modality.TEXT, self._codec(Modality.TEXT).decode(latents))
+        if self.has(ANCHORS):
+            said = replace(said, tokens=self.prompt_anchors.move(said.tokens, share=1.0))
+        nothing = self.text_prompt_encoder.unconditional(len(latents))
+        made = sample(
+            {Modality.TEXT: self._denoiser(Modality.TEXT, [Modality.TEXT])},
+            {Modality.TEXT: self.scheduler},
+            {Modality.TEXT: noise},
+            said.to(noise.device, noise.dtype),
+            nothing.to(noise.device, noise.dtype),
+            num_inference_steps={Modality.TEXT: steps},
+            guidance_scale={Modality.TEXT: guidance},
+        )
+        return made[Modality.TEXT]
+
+    def _codec(self, modality: Modality, part: Callable[[str], Any] | None = None) -> Any:
+        """Latents ↔ media of one modality; ``part`` says how to get the components it is made of."""
+        kind, names = CODECS[modality]
+        part = part or (lambda name: getattr(self, name))
+        return kind(**{argument: part(name) for argument, name in names.items()})
 
     def _mix(self, conditions: list[Condition], weights: Sequence[float]) -> Condition:
         """Mix on the device that denoises; with offloading, each encoder may have answered from another."""

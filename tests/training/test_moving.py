@@ -66,7 +66,7 @@ def test_an_unknown_style_is_named(model):
             lambda m: video_set(DATA, {"videos": 1.0}, m, 0.0, ()),
             lambda m: procedural_clips(DATA, 6, STYLES, 0, m, 0.0, ()),
         ),
-        (lambda m: audio_set(DATA, {"sounds": 1.0}, m, 0.0, ()), lambda m: procedural_sounds(DATA, 6, m, 0.0, ())),
+        (lambda m: audio_set(DATA, {"sounds": 1.0}, m, 0.0, ()), lambda m: procedural_sounds(DATA, 6, 0, m, 0.0, ())),
     ],
 )
 def test_items_read_and_made_are_drawn_by_share_with_their_own_prompts(model, read, make):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .kinds import kinds_of
-from .motion import MOTIONS
+from .motion import MOTIONS, Motion
 from .shards import load_concepts
 
 STYLE_NAMES = {
@@ -62,9 +62,14 @@ def video_captions(record: Mapping[str, Any], concept: Mapping[str, Any]) -> lis
 
 def motion_captions(record: Mapping[str, Any], concept: Mapping[str, Any]) -> list[str]:
     """Captions of a picture in motion (``data.motion``): ``record["motion"]`` names how it moves."""
-    name, doing = display_name(record), MOTIONS[record["motion"]].doing
+    name, motion = display_name(record), MOTIONS[record["motion"]]
     style = STYLE_NAMES.get(record["style"], record["style"])
-    return [name, f"{article(name)}, {doing}", article(f"{doing} {name}"), f"{article(f'{style} {name}')}, {doing}"]
+    return [name, *moving_captions(name, motion), f"{article(f'{style} {name}')}, {motion.doing}"]
+
+
+def moving_captions(name: str, motion: Motion) -> list[str]:
+    """What says that a thing of this name moves so."""
+    return [f"{article(name)}, {motion.doing}", article(f"{motion.doing} {name}")]
 
 
 def beat_captions(record: Mapping[str, Any], concept: Mapping[str, Any]) -> list[str]:

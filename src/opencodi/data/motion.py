@@ -195,7 +195,13 @@ def animate(
     """
     beat = beat or draw_beat(motion, rng)
     trajectory = MOTIONS[motion].trajectory(beat, _outline(still), rng)
-    return _render(still, trajectory), beat.impacts
+    return _render(still, affine_maps(trajectory)), beat.impacts
+
+
+def course(still: np.ndarray, motion: str, rng: np.random.Generator) -> np.ndarray:
+    """The affine maps [16, 2, 3] through which ``animate`` shows the still, drawn from the same ``rng``."""
+    beat = draw_beat(motion, rng)
+    return affine_maps(MOTIONS[motion].trajectory(beat, _outline(still), rng))
 
 
 def _outline(still: np.ndarray) -> Outline:
@@ -210,13 +216,18 @@ def _outline(still: np.ndarray) -> Outline:
     return Outline(float(left), float(top), float(right), float(bottom))
 
 
-def _render(still: np.ndarray, trajectory: Trajectory) -> np.ndarray:
-    """Sample the still through the inverse of every frame's transform, colours weighted by opacity: edges stay clean."""
+def affine_maps(trajectory: Trajectory) -> np.ndarray:
+    """[16, 2, 3], from each place in a frame to the place in the still: the inverse of every frame's transform."""
     cos, sin = np.cos(trajectory.angle), np.sin(trajectory.angle)
     turn_back = np.stack([np.stack([cos, sin], -1), np.stack([-sin, cos], -1)], axis=1)
     inverse = turn_back / trajectory.scale[:, :, None]
     offset = trajectory.pivot - (inverse @ (trajectory.pivot + trajectory.shift)[:, :, None])[:, :, 0]
-    theta = torch.from_numpy(np.concatenate([inverse, offset[:, :, None]], axis=2)).float()
+    return np.concatenate([inverse, offset[:, :, None]], axis=2)
+
+
+def _render(still: np.ndarray, maps: np.ndarray) -> np.ndarray:
+    """Sample the still through affine maps [16, 2, 3], colours weighted by opacity: edges stay clean."""
+    theta = torch.from_numpy(maps).float()
     pixels = torch.from_numpy(still).float() / 255
     weighted = torch.cat([pixels[..., :3] * pixels[..., 3:], pixels[..., 3:]], dim=-1).permute(2, 0, 1)
     frames = weighted.expand(NUM_FRAMES, *weighted.shape)

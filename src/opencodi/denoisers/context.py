@@ -20,6 +20,7 @@ class Context:
         mask: bool [B, N], True where a token counts, at least one of each row; None if all do.
         seconds: [N], when in the sample each token is, NaN for one that is about all of it; None if all are.
         bias: [N], added to the attention logits of each token; None adds nothing.
+        manner: [B, M], how what the tokens name is to be shown (``Condition.manner``); None says nothing of it.
     """
 
     def __init__(
@@ -28,10 +29,11 @@ class Context:
         mask: Tensor | None = None,
         seconds: Tensor | None = None,
         bias: Tensor | None = None,
+        manner: Tensor | None = None,
     ):
         self.tokens = tokens
         self.mask = None if mask is None or mask.all() else mask
-        self.seconds, self.bias = seconds, bias
+        self.seconds, self.bias, self.manner = seconds, bias, manner
         self.halves = self.frames = 1
         self.only_last = False
         self._constants: dict[Hashable, Tensor] = {}
@@ -42,7 +44,7 @@ class Context:
         With ``only_last`` it counts in the last of the halves alone: ``heard`` keeps the others as if it were not there.
         What was computed and what will be is shared with this one.
         """
-        larger = type(self)(self.tokens, self.mask, self.seconds, self.bias)
+        larger = type(self)(self.tokens, self.mask, self.seconds, self.bias, self.manner)
         larger.halves, larger.frames = halves * self.halves, frames * self.frames
         larger.only_last = only_last or self.only_last
         larger._constants = self._constants

@@ -22,25 +22,35 @@ class PromptMap(nn.Module):
         dim: width of the hidden layer.
         shape: (channels, *size) of the map it draws.
         entry: layer from the map's channels to the network's features, such as a convolution.
+        manner_dim: M, of what it is told of the manner; None: it draws everything in the same.
     """
 
-    def __init__(self, embedding_dim: int, dim: int, shape: tuple[int, ...], entry: nn.Module):
+    def __init__(
+        self, embedding_dim: int, dim: int, shape: tuple[int, ...], entry: nn.Module, manner_dim: int | None = None
+    ):
         super().__init__()
         self.shape = shape
         self.linear_1 = nn.Linear(embedding_dim, dim)
         self.linear_2 = nn.Linear(dim, math.prod(shape))
         self.entry = entry
+        self.linear_manner = zero_init(nn.Linear(manner_dim, dim, bias=False)) if manner_dim else None
 
-    def draw(self, embedding: Tensor, size: Sequence[int]) -> Tensor:
-        """``embedding`` [B, D] -> the map [B, channels, *size], like a latent; one of another size is stretched."""
-        drawn = self.linear_2(F.silu(self.linear_1(embedding))).unflatten(1, self.shape)
+    def draw(self, embedding: Tensor, size: Sequence[int], manner: Tensor | None = None) -> Tensor:
+        """``embedding`` [B, D] and ``manner`` [B, M] -> the map [B, channels, *size], like a latent.
+
+        A map of another size is stretched.
+        """
+        hidden = self.linear_1(embedding)
+        if self.linear_manner is not None and manner is not None:
+            hidden = hidden + self.linear_manner(manner)
+        drawn = self.linear_2(F.silu(hidden)).unflatten(1, self.shape)
         if tuple(size) != tuple(drawn.shape[2:]):
             drawn = F.interpolate(drawn, size=tuple(size), mode="bilinear")
         return drawn
 
-    def forward(self, embedding: Tensor, size: Sequence[int]) -> Tensor:
-        """``embedding`` [B, D] -> features [B, C, *size]."""
-        return self.entry(self.draw(embedding, size))
+    def forward(self, embedding: Tensor, size: Sequence[int], manner: Tensor | None = None) -> Tensor:
+        """``embedding`` [B, D] and ``manner`` [B, M] -> features [B, C, *size]."""
+        return self.entry(self.draw(embedding, size, manner))
 
 
 class MotionMap(nn.Module):

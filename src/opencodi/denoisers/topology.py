@@ -62,6 +62,7 @@ class Denoiser(ModelMixin, ConfigMixin):
         self.time_embedding = TimeEmbedding(config.model_channels, self.time_embedding_dim)
         self.conv_in = self._entry(config.in_channels, config.model_channels)
         self.prompt_map = self._prompt_map() if config.prompt_map_dim else None
+        self.manner_embedding = self._manner_embedding() if config.get("manner_dim") else None
         self.motion_map = self._motion_map() if config.get("temporal") and config.get("motion_map_dim") else None
 
         encoder, skip_widths, width = [], [config.model_channels], config.model_channels
@@ -95,7 +96,12 @@ class Denoiser(ModelMixin, ConfigMixin):
         self.environment_map = self._environment_map() if config.alignment and config.with_environment_map else None
 
     def _prompt_map(self) -> PromptMap:
-        return PromptMap(self.config.cross_attention_dim, self.config.prompt_map_dim, *self._map_shape_and_entry())
+        dims = self.config.cross_attention_dim, self.config.prompt_map_dim
+        return PromptMap(*dims, *self._map_shape_and_entry(), self.config.get("manner_dim"))
+
+    def _manner_embedding(self) -> nn.Linear:
+        # Without bias: of no manner, and of zeros, nothing is added.
+        return zero_init(nn.Linear(self.config.manner_dim, self.time_embedding_dim, bias=False))
 
     def _motion_map(self) -> MotionMap:
         config = self.config
@@ -227,12 +233,14 @@ class Denoiser(ModelMixin, ConfigMixin):
         """Seconds that a latent covers, if the config says how fast time passes in it; else None."""
         return None
 
-    def context(self, encoder_hidden_states: Tensor, mask: Tensor | None = None) -> Context:
-        """Prompt tokens [B, N, cross_attention_dim] and their mask [B, N], to pass to ``forward`` again and again.
+    def context(
+        self, encoder_hidden_states: Tensor, mask: Tensor | None = None, manner: Tensor | None = None
+    ) -> Context:
+        """Prompt tokens [B, N, cross_attention_dim], mask [B, N] and manner [B, M], to pass to ``forward`` again and again.
 
         What a prompt of one token adds everywhere is then computed once, not at every step.
         """
-        return Context(encoder_hidden_states * self.config.context_scale, mask)
+        return Context(encoder_hidden_states * self.config.context_scale, mask, manner=manner)
 
     def forward(
         self,
@@ -260,6 +268,9 @@ class Denoiser(ModelMixin, ConfigMixin):
         if isinstance(environment, Tensor):
             environment = Context(environment)
         time_embedding = self.time_embedding(timesteps, sample.dtype)
+        if self.manner_embedding is not None and prompt.manner is not None:
+            said = prompt.constant(self.manner_embedding, lambda _: self.manner_embedding(prompt.manner))
+            time_embedding = time_embedding + said
         if num_frames is not None:
             time_embedding = time_embedding.repeat_interleave(num_frames, dim=0)
             prompt = prompt.repeated(frames=num_frames)
@@ -280,12 +291,14 @@ class Denoiser(ModelMixin, ConfigMixin):
         # The CPU's group norm crashes in the backward pass of frozen weights on channels-last input (torch 2.13).
         x = self.conv_in(x.contiguous())
         if self.prompt_map is not None:
-            x = x + prompt.constant((self.prompt_map, size), lambda tokens: self.prompt_map(tokens[:, 0], size))
+            key = (self.prompt_map, size)
+            x = x + prompt.constant(key, lambda tokens: self.prompt_map(tokens[:, 0], size, prompt.manner))
         if self.motion_map is not None and num_frames is not None:
             key = (self.motion_map, num_frames, size)
             x = x + prompt.of_frames(key, lambda tokens: self.motion_map(tokens[:, 0], num_frames, size))
         if self.environment_map is not None and environment is not None:
-            seen = environment.constant((self.environment_map, size), lambda _: self._map_of(environment, size))
+            key = (self.environment_map, size)
+            seen = environment.constant(key, lambda _: self._map_of(environment, size, prompt.manner))
             x = environment.heard(x, x + self.environment_map(seen, time_embedding))
         skips = [x]
         for block in self.encoder:
@@ -303,8 +316,10 @@ class Denoiser(ModelMixin, ConfigMixin):
             x = block(torch.cat([x, skip], dim=1), *states)
         return self.conv_out(x)
 
-    def _map_of(self, environment: Context, size: tuple[int, ...]) -> Tensor:
-        drawn = self.prompt_map.draw(environment.mean() * self.config.context_scale, size)
+    def _map_of(self, environment: Context, size: tuple[int, ...], manner: Tensor | None = None) -> Tensor:
+        shown = environment.mean() * self.config.context_scale
+        # With guidance the prompt has an unconditional half before this one.
+        drawn = self.prompt_map.draw(shown, size, None if manner is None else manner[-len(shown) :])
         return self.environment_map.entry(drawn)
 
     def environment(self, sample: Tensor, timesteps: Tensor) -> Tensor:

@@ -32,6 +32,7 @@ class UNet(Denoiser):
         time_embedding_dim: width of the time embedding; None: ``4 * model_channels``.
         prompt_map_dim: hidden width of the prompt map (``PromptMap``); None builds none, as published.
         prompt_map_size: positions [height, width] of the map; stretched for latents of another size.
+        manner_dim: M, styles and motions that a prompt may ask for (``Condition.manner``); None knows none, as published.
         temporal: build the temporal blocks (video), and the motion map if it has a width.
         motion_map_dim: hidden width of the motion map (``MotionMap``), of ``prompt_map_size`` positions; None builds none, as
             published.
@@ -74,6 +75,7 @@ class UNet(Denoiser):
         time_embedding_dim: int | None = None,
         prompt_map_dim: int | None = None,
         prompt_map_size: tuple[int, int] = (8, 8),
+        manner_dim: int | None = None,
         temporal: bool = False,
         temporal_num_heads: int = 8,
         temporal_attention_mult: float = 2.0,

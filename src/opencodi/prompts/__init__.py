@@ -11,6 +11,7 @@ from .clap import ClapAudioPromptEncoder
 from .clip import ClipImagePromptEncoder, ClipTextPromptEncoder, ClipVideoPromptEncoder
 from .condition import Condition
 from .image import ImagePromptEncoder
+from .manner import MannerReader
 from .mixing import mix
 from .text import TextPromptEncoder
 from .video import VideoPromptEncoder
@@ -23,6 +24,7 @@ __all__ = [
     "ClipVideoPromptEncoder",
     "Condition",
     "ImagePromptEncoder",
+    "MannerReader",
     "PromptAnchors",
     "TextPromptEncoder",
     "VideoPromptEncoder",

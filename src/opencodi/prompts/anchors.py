@@ -1,5 +1,7 @@
 """Prompts that are not only text, drawn towards the texts that are near them: text is the bridge when prompts are used, too."""
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from diffusers import ConfigMixin, ModelMixin
@@ -66,7 +68,7 @@ class PromptAnchors(ModelMixin, ConfigMixin):
         if not share:
             return condition
         first, rest = condition.tokens[:, :1], condition.tokens[:, 1:]
-        return Condition(torch.cat([self.move(first, share), rest], dim=1), condition.mask)
+        return replace(condition, tokens=torch.cat([self.move(first, share), rest], dim=1))
 
     def understood(self, condition: Condition, sentences: torch.Tensor) -> Condition:
         """Correct the aligned embedding of each text where the projection misreads it.
@@ -87,7 +89,7 @@ class PromptAnchors(ModelMixin, ConfigMixin):
         read = self._attend(exact @ anchors.T, self.config.scale)
         meant = self._attend(sentences.float() @ self.sentences.float().T, self.config.sentence_scale)
         corrected = F.normalize(exact + meant - read, dim=-1).to(first.dtype)
-        return Condition(torch.cat([corrected[:, None], condition.tokens[:, 1:]], dim=1), condition.mask)
+        return replace(condition, tokens=torch.cat([corrected[:, None], condition.tokens[:, 1:]], dim=1))
 
     def _attend(self, cosines: torch.Tensor, scale: float) -> torch.Tensor:
         """The mean of the anchors [..., D], L2-normalised, that attention on these cosines [..., K] takes."""

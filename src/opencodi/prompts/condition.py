@@ -1,5 +1,6 @@
 """What a prompt encoder returns."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +18,8 @@ class Condition:
     Attributes:
         tokens: [B, N, D]. ``tokens[:, 0]`` is the aligned, L2-normalised embedding (zeros where unconditional).
         mask: bool [B, N], True where a token counts.
+        manner: [B, M], how it is to be shown, beside what: how much each style and motion of a ``MannerReader`` is meant, or
+            None if nothing is said of that. Networks that know no manner do without.
 
     Raises:
         ArgumentError: if the shapes disagree or the mask is not boolean.
@@ -24,6 +27,7 @@ class Condition:
 
     tokens: torch.Tensor
     mask: torch.Tensor
+    manner: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.tokens.ndim != 3:
@@ -31,6 +35,10 @@ class Condition:
         if self.mask.dtype != torch.bool or self.mask.shape != self.tokens.shape[:2]:
             expected, found = list(self.tokens.shape[:2]), list(self.mask.shape)
             raise ArgumentError(f"Condition.mask: must be bool {expected}, not {self.mask.dtype} {found}")
+        if self.manner is not None and (self.manner.ndim != 2 or len(self.manner) != len(self.tokens)):
+            raise ArgumentError(
+                f"Condition.manner: must be [{len(self.tokens)}, manners], not {list(self.manner.shape)}"
+            )
 
     @classmethod
     def from_embedding(cls, embedding: torch.Tensor) -> "Condition":
@@ -46,17 +54,20 @@ class Condition:
 
     def spread(self, batch_size: int) -> "Condition":
         """One prompt for every one of a batch; a batch of prompts stays as it is."""
-        tokens, mask = (each.expand(batch_size, *(-1,) * (each.ndim - 1)) for each in (self.tokens, self.mask))
-        return Condition(tokens, mask)
+        return self._each(lambda tensor: tensor.expand(batch_size, *(-1,) * (tensor.ndim - 1)))
 
     def repeated(self, times: int) -> "Condition":
         """Each prompt ``times`` times in a row."""
-        return Condition(self.tokens.repeat_interleave(times, 0), self.mask.repeat_interleave(times, 0))
+        return self._each(lambda tensor: tensor.repeat_interleave(times, 0))
 
     def to(self, *args, **kwargs) -> "Condition":
-        """Move or cast the tokens as ``Tensor.to`` does; the mask follows to the same device."""
+        """Move or cast tokens and manner as ``Tensor.to`` does; the mask follows to the same device."""
         tokens = self.tokens.to(*args, **kwargs)
-        return Condition(tokens, self.mask.to(tokens.device))
+        manner = None if self.manner is None else self.manner.to(*args, **kwargs)
+        return Condition(tokens, self.mask.to(tokens.device), manner)
+
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Condition":
+        return Condition(change(self.tokens), change(self.mask), None if self.manner is None else change(self.manner))
 
 
 def check_unconditional(choice: str) -> None:

@@ -26,3 +26,7 @@ class PromptEncoder(ModelMixin, ConfigMixin):
     def encode(self, items: Sequence[Any]) -> Condition:
         """Media objects of its modality → Condition [B, 1, D]."""
         return self(**{name: tensor.to(self.device) for name, tensor in self.preprocess(items).items()})
+
+    def embed(self, items: Sequence[Any]) -> torch.Tensor | None:
+        """What the encoder sees in media objects before it projects it, [B, F]; None where that is never read by itself."""
+        return None

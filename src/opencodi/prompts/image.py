@@ -67,6 +67,11 @@ class ImagePromptEncoder(PromptEncoder):
         """``pixel_values`` [B, 3, size, size] in [-1, 1], over white → Condition [B, 1, D]."""
         return Condition.from_embedding(self.projection(self.tower(pixel_values.to(self.dtype))))
 
+    @torch.no_grad()
+    def embed(self, items: Sequence[Image.Image]) -> torch.Tensor:
+        """RGB pictures of any size → what the tower sees in them and in their style, [B, ``tower.described_dim``]."""
+        return self.tower.described(self.preprocess(items)["pixel_values"].to(self.device, self.dtype))
+
     def unconditional(self, batch_size: int) -> Condition:
         """The condition [B, 1, D] of having no picture, for classifier-free guidance."""
         if self.config.unconditional == "zeros":

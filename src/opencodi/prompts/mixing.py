@@ -14,7 +14,8 @@ def mix(conditions: Sequence[Condition], weights: Sequence[float]) -> Condition:
 
     The result is not normalised again, as in the reference: two prompts that disagree give a shorter vector. Conditions
     of fewer tokens are padded at the end with masked zeros (the reference refuses them); a token of the result counts
-    if it counts in any condition of non-zero weight.
+    if it counts in any condition of non-zero weight. Manners are interpolated likewise; a condition without one has nothing
+    to say of it.
 
     Args:
         conditions: any number of [B, N_i, D], from any modalities, several of one modality included.
@@ -51,4 +52,6 @@ def mix(conditions: Sequence[Condition], weights: Sequence[float]) -> Condition:
         counts = padded_mask if weight > 0 else torch.zeros_like(padded_mask)
         tokens = share if tokens is None else tokens + share
         mask = counts if mask is None else mask | counts
-    return Condition(tokens, mask)
+    shares = [weight / largest / total for weight in weights]
+    told = [share * each.manner for each, share in zip(conditions, shares) if each.manner is not None]
+    return Condition(tokens, mask, torch.stack(told).sum(0) if told else None)

@@ -143,6 +143,10 @@ class TextPromptEncoder(TokenizedPromptEncoder):
         """Texts → L2-normalised sentence embeddings [B, E], before any projection."""
         return self.embed_sentences(**{name: ids.to(self.device) for name, ids in self.preprocess(texts).items()})
 
+    def embed(self, items: Sequence[str]) -> torch.Tensor:
+        """As ``embed_texts``."""
+        return self.embed_texts(items)
+
     def project(self, embeddings: torch.Tensor) -> Condition:
         """The trained part: sentence embeddings [B, E] → Condition [B, 1, D]."""
         return Condition.from_embedding(self.projection(embeddings))

@@ -70,12 +70,33 @@ class Tower(nn.Module):
             width, num_attention_heads, 2 * width, dropout, activation="gelu", batch_first=True, norm_first=True
         )
         self.norm_out = nn.LayerNorm(width)
+        self.described_dim = width + 2 * sum(block_out_channels[:-1])
 
     def forward(self, sample: torch.Tensor) -> torch.Tensor:
         """sample [B, in_channels, height, width] → features [B, block_out_channels[-1]]."""
-        hidden = self.conv_in(self.patches(sample).contiguous(memory_format=torch.channels_last))
+        return self._features(self._maps(sample)[-1])
+
+    def described(self, sample: torch.Tensor) -> torch.Tensor:
+        """The features, and the mean and standard deviation of each channel of the levels before the last.
+
+        Such statistics tell the style of a picture (Gatys et al. 2016), which the features are trained to overlook.
+
+        Returns:
+            [B, ``described_dim``].
+        """
+        maps = self._maps(sample)
+        channels = [level.flatten(2) for level in maps[:-1]]
+        statistics = [part for level in channels for part in (level.mean(2), level.std(2))]
+        return torch.cat([self._features(maps[-1]), *statistics], dim=1)
+
+    def _maps(self, sample: torch.Tensor) -> list[torch.Tensor]:
+        hidden, maps = self.conv_in(self.patches(sample).contiguous(memory_format=torch.channels_last)), []
         for blocks in self.levels:
             for block in blocks:
                 hidden = block(hidden, None) if isinstance(block, ResnetBlock2D) else block(hidden)
+            maps.append(hidden)
+        return maps
+
+    def _features(self, hidden: torch.Tensor) -> torch.Tensor:
         tokens = rearrange(hidden, "b c h w -> b (h w) c") + self.position
         return self.norm_out(self.attention(tokens).mean(dim=1))

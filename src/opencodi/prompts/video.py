@@ -149,6 +149,13 @@ class VideoPromptEncoder(PromptEncoder):
         frames = rearrange(pixel_values.to(self.dtype), "b c f h w -> (b f) c h w")
         return rearrange(self.image.tower(frames), "(b f) d -> b f d", b=pixel_values.shape[0])
 
+    @torch.no_grad()
+    def embed(self, items: Sequence[Video]) -> torch.Tensor:
+        """Clips → the mean over their frames of what the tower sees in each, as ``ImagePromptEncoder.embed``."""
+        pixel_values = self.preprocess(items)["pixel_values"].to(self.device, self.dtype)
+        described = self.image.tower.described(rearrange(pixel_values, "b c f h w -> (b f) c h w"))
+        return rearrange(described, "(b f) d -> b f d", b=len(items)).mean(1)
+
     def forward(self, pixel_values: torch.Tensor | None = None, features: torch.Tensor | None = None) -> Condition:
         """``pixel_values`` [B, 3, F, size, size] in [-1, 1], or their ``frame_features`` → Condition [B, 1, D].
 

@@ -1,5 +1,7 @@
 """Classifier-free guidance: how far a prediction is pushed from "anything" towards the prompt."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -30,12 +32,21 @@ def guidance_context(
         The unconditional half, then the conditional one; at scale 1 the latter alone.
     """
     if scale == 1:
-        return denoiser.context(condition.tokens.to(dtype), condition.mask)
+        return denoiser.context(condition.tokens.to(dtype), condition.mask, _manners([condition], dtype))
     halves, length = (unconditional, condition), max(unconditional.tokens.shape[1], condition.tokens.shape[1])
     missing = [length - half.tokens.shape[1] for half in halves]
     tokens = torch.cat([F.pad(half.tokens.to(dtype), (0, 0, 0, pad)) for half, pad in zip(halves, missing)])
     mask = torch.cat([F.pad(half.mask, (0, pad)) for half, pad in zip(halves, missing)])
-    return denoiser.context(tokens, mask)
+    return denoiser.context(tokens, mask, _manners(halves, dtype))
+
+
+def _manners(conditions: Sequence[Condition], dtype: torch.dtype) -> Tensor | None:
+    """The manners of these one below the other, zeros where one has none; None if none of them has."""
+    known = next((each.manner for each in conditions if each.manner is not None), None)
+    if known is None:
+        return None
+    none = known.new_zeros(len(known), known.shape[1])
+    return torch.cat([none if each.manner is None else each.manner for each in conditions]).to(dtype)
 
 
 def guided_prediction(

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -194,7 +195,7 @@ def joined_by(
     together = torch.stack([tokens.mean(1) for tokens in shown]).mean(0).to(condition.tokens)
     first = F.normalize(condition.tokens[:, 0] + weight * F.normalize(together, dim=-1), dim=-1)
     moved = first[:, None] if anchors is None else anchors(first[:, None])
-    return Condition(torch.cat([moved, condition.tokens[:, 1:]], dim=1), condition.mask)
+    return replace(condition, tokens=torch.cat([moved, condition.tokens[:, 1:]], dim=1))
 
 
 def _step(scheduler: Any, prediction: Tensor, timestep: Tensor, sample: Tensor, generator: Any) -> Tensor:

@@ -17,6 +17,7 @@ TASKS = {
     "audio_diffuser": "diffusers:AudioDiffuserTask",
     "text_diffuser": "diffusers:TextDiffuserTask",
     "alignment": "alignment:AlignmentTask",
+    "manner": "manner:MannerTask",
     "image_judge": "judges:ImageJudgeTask",
     "audio_judge": "judges:AudioJudgeTask",
 }

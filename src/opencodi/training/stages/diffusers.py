@@ -23,7 +23,7 @@ from ..components import load_component
 from ..objective import blurred, draw_noise, draw_timesteps, noised
 from ..pictures import save_grid
 from ..task import Task
-from .moving import joined, joined_set, procedural_clips, procedural_sounds
+from .moving import joined, joined_set, procedural_clips, procedural_sounds, still_clips, told_to_move
 from .pairs import PairedSet, audio_set, image_set, styled_set, text_set, video_set
 from .prompt_map import fit_prompt_map, prompt_map_loss
 from .prompt_sets import THING
@@ -125,9 +125,9 @@ class DiffuserTask(Task):
         raise TypeError(f"{type(self).__name__} has no network")
 
     def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
-        """latents [B, ...] and condition [B, D] (zeros: no prompt)."""
-        chosen, condition = self.items.draw_prompted(rng, batch_size, self.settings.prompt_shares)
-        return {"latents": self.items.latents[chosen].float(), "condition": condition}
+        """latents [B, ...], condition [B, D] and, if the set tells it, manner [B, M] (zeros: no prompt)."""
+        chosen, prompts = self.items.draw_batch(rng, batch_size, self.settings.prompt_shares)
+        return {"latents": self.items.latents[chosen].float(), **prompts}
 
     def begin(self, generator: torch.Generator) -> None:
         """The prompt map learns what its prompts look like on average."""
@@ -135,9 +135,9 @@ class DiffuserTask(Task):
             return
         rng = np.random.default_rng(generator.initial_seed())
 
-        def draw(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        def draw(count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
             batch = {name: value.to(self.device) for name, value in self.sample_batch(rng, count).items()}
-            return self._blurred(batch["condition"], generator), batch["latents"]
+            return self._blurred(batch["condition"], generator), batch["latents"], batch.get("manner")
 
         fit_prompt_map(self.denoiser, draw, self.settings.prompt_map_steps)
 
@@ -147,16 +147,17 @@ class DiffuserTask(Task):
 
     def forward(self, batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Mean squared error of the prediction at uniform timesteps, and of the prompt map if it has a weight."""
-        latents, condition = batch["latents"], batch["condition"]
+        latents, condition, manner = batch["latents"], batch["condition"], batch.get("manner")
         if self.training and self.settings.condition_noise:
             condition = self._blurred(condition, generator)
         timesteps = draw_timesteps(self.scheduler, len(latents), generator, latents.device)
         noise = draw_noise(latents.shape, self.denoiser, generator, latents.device)
         noisy, target = noised(self.scheduler, latents, noise, timesteps)
-        denoising = F.mse_loss(self.denoiser(noisy, timesteps, condition[:, None]).float(), target)
+        prompt = self.denoiser.context(condition[:, None].to(noisy.dtype), manner=manner)
+        denoising = F.mse_loss(self.denoiser(noisy, timesteps, prompt).float(), target)
         if not (self.training and self.settings.prompt_map_weight):
             return {"loss": denoising}
-        drawn = prompt_map_loss(self.denoiser, condition, latents)
+        drawn = prompt_map_loss(self.denoiser, condition, latents, manner)
         return {
             "loss": denoising + self.settings.prompt_map_weight * drawn,
             "denoising": denoising,
@@ -210,7 +211,7 @@ class ImageDiffuserTask(DiffuserTask):
         Attributes:
             styles: art styles to learn to draw, all if none is named. The fewer, the less a network has to remember.
             every_concept: draw concepts that none of these styles shows in the styles that do.
-            styled_share: share of the draws that are pictures of any style, prompted by captions that say which: so that
+            styled_share: share of the draws that are pictures of any style, with the manner that says which: so that
                 "a cat" means one of ``styles``, and "a noto cat" what it says.
         """
 
@@ -255,20 +256,27 @@ class VideoDiffuserTask(DiffuserTask):
             freeze_image: train the temporal blocks alone, so that pictures stay exactly as they were.
             procedural_clips: how many clips of stills in procedural motion (``data.motion``) to learn from as well.
             procedural_styles: art styles of those stills, all if none is named.
-            procedural_share: share of the draws that are procedural clips, if there are any.
+            procedural_share: share of the draws that are procedural clips or stills at rest, if there are any.
             procedural_ways: in how many ways (beat, size, direction) each motion goes, so that its name says exactly how; 0: in
                 a way of its own in every clip.
+            still_clips: how many clips of stills at rest to learn from, instead: a motion that is named is then for a
+                ``MannerReader`` to make, of these and of real clips alike.
         """
 
         freeze_image: bool = True
         procedural_ways: int = 0
         procedural_clips: int = 0
+        still_clips: int = 0
         procedural_styles: tuple[str, ...] = ()
         procedural_share: float = 0.5
 
     def load_sets(self, data: Path) -> tuple[PairedSet, PairedSet]:
         """Clips of the shards, and stills in motion."""
         settings, real = self.settings, video_set(*self._set_arguments(data))
+        if settings.still_clips:
+            still = still_clips(data, settings.still_clips, settings.procedural_styles, *self._prompt_arguments())
+            told = told_to_move(real[0], self.model_folder), real[1]
+            return joined(told, still, settings.procedural_share)
         if not settings.procedural_clips:
             return real
         stills = settings.procedural_clips, settings.procedural_styles, settings.procedural_ways
@@ -304,11 +312,13 @@ class AudioDiffuserTask(DiffuserTask):
         Attributes:
             voices: voices of the collection to learn to speak with, all if none is named: one says each name one way.
             procedural_sounds: how many recordings on the beat of a motion (``data.soundtrack``) to learn from as well.
+            procedural_ways: on how many beats each motion goes; 0: on one of its own in every recording.
             procedural_share: share of the draws that are such sounds, if there are any.
         """
 
         voices: tuple[str, ...] = ()
         procedural_sounds: int = 0
+        procedural_ways: int = 0
         procedural_share: float = 0.2
 
     def load_sets(self, data: Path) -> tuple[PairedSet, PairedSet]:
@@ -316,7 +326,8 @@ class AudioDiffuserTask(DiffuserTask):
         settings, real = self.settings, audio_set(*self._set_arguments(data), self.settings.voices)
         if not settings.procedural_sounds:
             return real
-        made = procedural_sounds(data, settings.procedural_sounds, *self._prompt_arguments())
+        made_of = settings.procedural_sounds, settings.procedural_ways
+        made = procedural_sounds(data, *made_of, *self._prompt_arguments())
         return joined(real, made, settings.procedural_share)
 
     def build_network(self) -> torch.nn.Module:

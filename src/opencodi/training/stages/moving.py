@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ...data.captions import PROCEDURAL_CLIPS, PROCEDURAL_SOUNDS
-from ...data.motion import MOTIONS, animate, draw_beat
+from ...data.captions import PROCEDURAL_CLIPS, PROCEDURAL_SOUNDS, moving_captions
+from ...data.motion import MOTIONS, NUM_FRAMES, animate, draw_beat
 from ...data.shards import Items, concepts_in, load_audio, load_images
 from ...data.soundtrack import soundtrack
 from ...data.splits import split
@@ -16,7 +16,7 @@ from ...latents import AudioAutoencoder, ImageAutoencoder
 from ...modality import Modality
 from ..components import load_component
 from .pairs import PairedSet, clip_set, of_styles, recording_set
-from .prompt_sets import Prompts
+from .prompt_sets import Prompts, text_prompts
 
 STILLS, SOUNDS = ("images",), ("sounds",)
 """Shards that are set in motion and that are played on the beat."""
@@ -57,14 +57,43 @@ def procedural_clips(
     return training, validation
 
 
-def procedural_sounds(
-    data: Path, count: int, model_folder: Path, name_share: float, kinds: Collection[str]
+def still_clips(
+    data: Path, count: int, styles: Sequence[str], model_folder: Path, name_share: float, kinds: Collection[str]
 ) -> tuple[PairedSet, PairedSet]:
-    """(training, validation) ``count`` sounds in all: recordings played on the beat of a motion."""
+    """(training, validation) ``count`` clips in all that show a still at rest, of things that have no real clip.
+
+    Captions name a motion or none: it is no matter of the frames, but of where they are seen (``prompts.manner``).
+    """
+    autoencoder = load_component(ImageAutoencoder, model_folder, "image_autoencoder")
+    stills, animated_anyway = of_styles(load_images(data, STILLS), styles), concepts_in(data, "videos")
+    stills = stills.subset([i for i, each in enumerate(stills.records) if each["concept"] not in animated_anyway])
+    rest = data, {PROCEDURAL_CLIPS: 1.0}, model_folder, name_share, kinds, autoencoder
+    training, validation = (
+        clip_set(at_rest(part, share, np.random.default_rng(side)), *rest)
+        for side, (part, share) in enumerate(_shares(split(stills), count))
+    )
+    return training, validation
+
+
+def told_to_move(clips: PairedSet, model_folder: Path) -> PairedSet:
+    """The same clips, whose captions may also name a motion: they show what they show, and move besides."""
+    captions = [[text for motion in MOTIONS.values() for text in moving_captions(name, motion)] for name in clips.names]
+    known, more = clips.prompts["text"], text_prompts((), captions, [], model_folder)["text"]
+    rows = [
+        np.concatenate([mine, len(known.tokens) + np.asarray(theirs)]) for mine, theirs in zip(known.rows, more.rows)
+    ]
+    clips.prompts["text"] = Prompts(torch.cat([known.tokens, more.tokens]), rows)
+    return clips
+
+
+def procedural_sounds(
+    data: Path, count: int, ways: int, model_folder: Path, name_share: float, kinds: Collection[str]
+) -> tuple[PairedSet, PairedSet]:
+    """(training, validation) ``count`` sounds in all: recordings played on the beat of a motion (``on_the_beat``)."""
     autoencoder = load_component(AudioAutoencoder, model_folder, "audio_autoencoder")
     training, validation = (
         recording_set(
-            on_the_beat(part, share, np.random.default_rng(side)),
+            on_the_beat(part, share, np.random.default_rng(side), ways),
             data,
             {PROCEDURAL_SOUNDS: 1.0},
             model_folder,
@@ -125,11 +154,21 @@ def animated(stills: Items, count: int, rng: np.random.Generator, ways: int = 0)
     return Items(np.stack(clips), _records(stills, chosen, motions, PROCEDURAL_CLIPS))
 
 
-def on_the_beat(recordings: Items, count: int, rng: np.random.Generator) -> Items:
-    """``count`` recordings played on the beat of a random motion."""
+def at_rest(stills: Items, count: int, rng: np.random.Generator) -> Items:
+    """``count`` clips whose frames all show the same still, each under the name of a random motion."""
+    chosen = list(_in_turn(len(stills), count, rng))
+    motions = rng.choice(list(MOTIONS), count)
+    clips = np.repeat(stills.media[chosen, None], NUM_FRAMES, axis=1)
+    return Items(clips, _records(stills, chosen, motions, PROCEDURAL_CLIPS))
+
+
+def on_the_beat(recordings: Items, count: int, rng: np.random.Generator, ways: int = 0) -> Items:
+    """``count`` recordings played on the beat of a random motion; ``ways`` as in ``animated``."""
     chosen = list(_in_turn(len(recordings), count, rng))
     motions = rng.choice(list(MOTIONS), count)
-    tracks = [soundtrack(recordings.media[i], draw_beat(str(m), rng).impacts) for i, m in zip(chosen, motions)]
+    of_way = [np.random.default_rng(int(rng.integers(ways))) if ways else rng for _ in chosen]
+    beats = [draw_beat(str(motion), way) for motion, way in zip(motions, of_way)]
+    tracks = [soundtrack(recordings.media[i], beat.impacts) for i, beat in zip(chosen, beats)]
     return Items(np.stack(tracks), _records(recordings, chosen, motions, PROCEDURAL_SOUNDS))
 
 
@@ -172,7 +211,13 @@ def joined_set(first: PairedSet, second: PairedSet, share: float) -> PairedSet:
         more = second.prompts[kind]
         moved = [np.asarray(rows) + len(known.tokens) for rows in more.rows]
         prompts[kind] = Prompts(torch.cat([known.tokens, more.tokens]), [*known.rows, *moved])
+    manners = [each.manners for each in (first, second)]
+    known = next((each for each in manners if each is not None), None)
+    if known is not None:
+        none = [known.new_zeros(len(each), known.shape[1]) for each in (first, second)]
+        known = torch.cat([zeros if told is None else told for told, zeros in zip(manners, none)])
     return PairedSet(
+        manners=known,
         latents=torch.cat([first.latents, second.latents]),
         names=first.names + second.names,
         concepts=first.concepts + second.concepts,

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from ...data.augment import audio_batch, over_white
-from ...data.captions import image_captions, kind_captions, styled_captions
+from ...data.captions import display_name, image_captions, kind_captions, styled_captions
+from ...data.manners import manners_of
 from ...data.shards import Items, load_audio, load_concepts, load_images, load_videos
 from ...data.splits import split
 from ...errors import ConfigurationError
@@ -42,6 +43,7 @@ class PairedSet:
         prompts: {kind: prompts}. The first row of kind ``text`` is the plain caption; ``thing`` says what kind of thing it
             is ("an animal"), which leaves open which.
         weights: chance of each item to be drawn (they sum to 1), or None for equal ones.
+        manners: [N, M], the styles and motions that items are in (``data.manners``); None: nothing is told of them.
         open_weights: the same where the prompt leaves open which (no prompt, or the kind of thing); None: as ``weights``.
         name_share: chance that a text prompt is the first caption.
         autoencoder: frozen; shows latents.
@@ -55,6 +57,7 @@ class PairedSet:
     name_share: float
     weights: np.ndarray | None = None
     open_weights: np.ndarray | None = None
+    manners: torch.Tensor | None = None
     autoencoder: Any = None
     codec: Any = None
     by_concept: dict[str, np.ndarray] = field(init=False)
@@ -76,6 +79,19 @@ class PairedSet:
         before = self.weights if self.open_weights is None else self.open_weights
         weights = likelier * (1.0 if before is None else before)
         self.open_weights = weights / weights.sum()
+
+    def draw_batch(
+        self, rng: np.random.Generator, count: int, shares: Mapping[str, float]
+    ) -> tuple[np.ndarray, dict[str, torch.Tensor]]:
+        """(item positions [B], {condition [B, D], manner [B, M] if this set tells it}): each item with one prompt.
+
+        The prompt's kind is drawn by ``shares``; the rest, up to 1, has no prompt and no manner: zeros.
+        """
+        items, condition = self.draw_prompted(rng, count, shares)
+        prompts = {"condition": condition}
+        if self.manners is not None:
+            prompts["manner"] = self.manners[items] * (condition.norm(dim=1, keepdim=True) > 0)
+        return items, prompts
 
     def draw_prompted(
         self, rng: np.random.Generator, count: int, shares: Mapping[str, float]
@@ -160,15 +176,22 @@ def image_set(
 def styled_set(
     data: Path, shards: Mapping[str, float], model_folder: Path, name_share: float, kinds: Collection[str]
 ) -> PairedSet:
-    """Training pictures of every style, prompted only by captions that say which style it is."""
+    """Training pictures of every style, told apart by their manner; prompted by text, or by a picture of the same thing.
+
+    Captions are the plain name and those that say which style it is.
+    """
     autoencoder = load_component(ImageAutoencoder, model_folder, "image_autoencoder")
     items, _ = split(load_images(data, tuple(shards)))
-    written = text_prompts((), [styled_captions(record) for record in items.records], [], model_folder)
-    none = Prompts(written["text"].tokens[:0], [np.array([], int)] * len(items))
+    captions = [[display_name(record), *styled_captions(record)] for record in items.records]
+    prompts = text_prompts((), captions, [], model_folder)
+    none = Prompts(prompts["text"].tokens[:0], [np.array([], int)] * len(items))
+    if "image" in kinds:
+        prompts["image"] = same_thing(image_tokens(items, model_folder), items, items, model_folder)
     return PairedSet(
         latents=in_chunks(lambda chunk: autoencoder.encode(over_white(chunk)), items.media).half(),
-        prompts=dict.fromkeys(kinds, none) | written,
+        prompts=dict.fromkeys(kinds, none) | prompts,
         autoencoder=autoencoder,
+        manners=manners_of(items.records),
         **_facts(items, shards, name_share),
     )
 
@@ -272,6 +295,7 @@ def recording_set(
             model_folder,
             audio=lambda: same_concept(audio_tokens(heard, model_folder), items, heard),
         ),
+        manners=manners_of(items.records) if any("motion" in record for record in items.records) else None,
         autoencoder=autoencoder,
         **_facts(items, shards, name_share),
     )

@@ -16,27 +16,29 @@ from ...errors import ConfigurationError
 BATCH_SIZE, LEARNING_RATE = 512, 2e-3
 
 
-def prompt_map_loss(denoiser: Denoiser, condition: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
-    """Mean squared error of what is drawn for condition embeddings [B, D] against the latents [B, ...].
+def prompt_map_loss(
+    denoiser: Denoiser, condition: torch.Tensor, latents: torch.Tensor, manner: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Mean squared error of what is drawn for condition embeddings [B, D] and manners [B, M] against the latents [B, ...].
 
     For clips [B, C, F, H, W] the motion map adds to the prompt map, which is of all frames alike.
     """
     embedding, size = condition * denoiser.config.context_scale, latents.shape[-2:]
     if latents.ndim < 5:
-        return F.mse_loss(denoiser.prompt_map.draw(embedding, latents.shape[2:]).float(), latents)
-    still = denoiser.prompt_map.draw(embedding, size)[:, None]
+        return F.mse_loss(denoiser.prompt_map.draw(embedding, latents.shape[2:], manner).float(), latents)
+    still = denoiser.prompt_map.draw(embedding, size, manner)[:, None]
     drawn = still + denoiser.motion_map.draw(embedding, latents.shape[2], size)
     return F.mse_loss(drawn.transpose(1, 2).float(), latents)
 
 
 def fit_prompt_map(
-    denoiser: Denoiser, draw: Callable[[int], tuple[torch.Tensor, torch.Tensor]], steps: int
+    denoiser: Denoiser, draw: Callable[[int], tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]], steps: int
 ) -> list[float]:
     """Fit the map of ``denoiser`` alone (for clips the motion map), with AdamW and a cosine schedule.
 
     Args:
         denoiser: a network with a prompt map, and with a motion map if it is for clips.
-        draw: number of items -> (condition embeddings [B, D], latents [B, ...]).
+        draw: number of items -> (condition embeddings [B, D], latents [B, ...], manners [B, M] or None).
         steps: batches of ``BATCH_SIZE`` items.
 
     Returns:
@@ -56,7 +58,7 @@ def fit_prompt_map(
             f"prompt_map_size: the map is {list(drawn[1:])} and the latents {list(wanted[1:])}; make them equal"
         )
     fitted = denoiser.motion_map if moving else denoiser.prompt_map
-    drawing = [*fitted.linear_1.parameters(), *fitted.linear_2.parameters()]
+    drawing = [p for name, p in fitted.named_parameters() if name.startswith("linear_")]
     optimizer = torch.optim.AdamW(drawing, lr=LEARNING_RATE, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     losses = []
