@@ -62,6 +62,7 @@ def other(results: dict[str, Any]) -> str:
     """What is neither of both."""
     far, varied, clock = results["distances"], results["variety"], results["timing"]
     from_text, ceiling = results["any_to_any"]["table"]["text"], results["ceilings"]["speech"]["top1"]
+    moving = results["motions"]
     copies, spoken, wording = varied["near_copies_in_pixels"], from_text["speech"]["top1"], results["wording"]
     matched = [results["synchrony"][name]["matched"] for name in ("together", "apart", "procedural")]
 
@@ -79,6 +80,9 @@ def other(results: dict[str, Any]) -> str:
         ),
         "“the word …” → recognised (real recordings)": (
             f"{percent(spoken['share'])} of {spoken['n']} ({percent(ceiling['share'])})"
+        ),
+        "a motion named (“…, bouncing”) → seen in the clip (real pictures in motion)": (
+            f"{percent(moving['motion']['share'])} of {moving['motion']['n']} ({percent(moving['real']['share'])})"
         ),
         "motion of clips made from names, of real clips'": percent(from_text["video"].get("motion_ratio")),
         "a picture and “… style”: the picture's concept / the style / both": composed("picture_and_style"),

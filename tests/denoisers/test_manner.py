@@ -25,7 +25,9 @@ def test_a_fresh_manner_changes_nothing_and_a_learned_one_changes_map_and_featur
     for part in (told.prompt_map.linear_manner, told.manner_embedding):
         before = told(sample(), TIMES, told.context(prompt(), manner=manner))
         torch.nn.init.normal_(part.weight)
-        assert (told(sample(), TIMES, told.context(prompt(), manner=manner)) - before).abs().amax((1, 2, 3)).min() > 1e-3
+        assert (told(sample(), TIMES, told.context(prompt(), manner=manner)) - before).abs().amax(
+            (1, 2, 3)
+        ).min() > 1e-3
     torch.testing.assert_close(told(sample(), TIMES, prompt()), expected)
     torch.testing.assert_close(told(sample(), TIMES, told.context(prompt(), manner=0 * manner)), expected)
 

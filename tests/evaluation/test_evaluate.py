@@ -27,6 +27,7 @@ SMALLEST = replace(
     composition=1,
     coherence={True: 1, False: 1},
     vague_prompts=1,
+    motions=1,
     synchrony=1,
     reconstructions=4,
     floor=4,

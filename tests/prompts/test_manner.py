@@ -44,7 +44,9 @@ def test_a_text_says_how_and_keeps_what_unless_it_says_nothing_else():
 def test_a_picture_shows_one_style_or_none_and_counts_less_than_words():
     made = reader(shown_share=0.4)
     shown = made(prompt(), Modality.IMAGE, torch.randn(2, 24)).manner
-    assert shown.shape == (2, 5) and not shown[:, 3:].any() and set(shown.unique().tolist()) <= {0.0, 0.4000000059604645}
+    assert (
+        shown.shape == (2, 5) and not shown[:, 3:].any() and set(shown.unique().tolist()) <= {0.0, 0.4000000059604645}
+    )
     made.picture_head[-1].bias.data[-1] = 100.0  # no style at all
     assert not made(prompt(), Modality.IMAGE, torch.randn(2, 24)).manner.any()
     assert made(prompt(), Modality.AUDIO, torch.randn(2, 24)).manner is None
@@ -95,7 +97,9 @@ def test_things_rest_unless_a_motion_is_meant_and_then_move_in_a_loop():
 def test_a_pipeline_reads_the_manner_of_every_input_and_keeps_its_reader(tmp_path):
     sizes = {"feature_dim": tiny.image_prompt_encoder().tower.described_dim}
     made = says(
-        tiny.randomise(MannerReader(STYLES, MOTIONS, 16, embedding_dim=tiny.WIDTH, hidden_size=8, **sizes)), "openmoji", alone=True
+        tiny.randomise(MannerReader(STYLES, MOTIONS, 16, embedding_dim=tiny.WIDTH, hidden_size=8, **sizes)),
+        "openmoji",
+        alone=True,
     )
     pipe, plain = tiny.pipeline(manner_reader=made), tiny.pipeline()
     pipe.save_pretrained(tmp_path)

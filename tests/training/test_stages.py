@@ -34,7 +34,7 @@ def test_all_stages_together_make_every_component(trained):
     towers = {f"{modality}_prompt_encoder" for modality in ("text", "image", "video", "audio")}
     denoisers = {"text_denoiser", "image_denoiser", "audio_denoiser"}
     autoencoders = {"image_autoencoder", "audio_autoencoder", "text_autoencoder", "text_tokenizer", "audio_vocoder"}
-    assert towers | denoisers | autoencoders | {"scheduler"} <= names
+    assert towers | denoisers | autoencoders | {"scheduler", "manner_reader"} <= names
 
 
 def test_autoencoders_record_the_statistics_of_their_latents(trained):
@@ -136,7 +136,8 @@ def test_a_longer_recipe_goes_on_from_the_model_folder_with_the_same_network(nam
     component = TRAINED[base(name)]
     before, after = weights(trained / "model", component), weights(tmp_path / "model", component)
     fitted = ("prompt_map.linear_", "motion_map.")
-    assert all(torch.equal(after[key], before[key]) for key in after if not key.startswith(fitted))
+    assert all(torch.equal(after[key], before[key]) for key in before if not key.startswith(fitted))
+    assert all("manner" in key for key in after.keys() - before.keys()), "only what is told of the manner is new"
 
 
 def test_weights_of_another_size_can_begin_anew_and_others_must_fit(trained, tmp_path):

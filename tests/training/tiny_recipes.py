@@ -10,7 +10,7 @@ DATA = Path(__file__).parents[1] / "data"
 
 ORDER = (
     *("image_autoencoder", "text_autoencoder", "audio_autoencoder", "audio_vocoder"),
-    *("bridging_image", "bridging_audio", "bridging_video"),
+    *("bridging_image", "bridging_audio", "bridging_video", "manner"),
     *("image_diffuser", "video_diffuser", "audio_diffuser", "text_diffuser"),
     *("alignment_text_image", "alignment_text_audio", "alignment_video_audio"),
 )
@@ -47,6 +47,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "bridging_image": {"network": {**TOWER, "projection_dim": 16}, "sentence_encoder": "trained"},
     "bridging_audio": {"network": {**TOWER, "projection_dim": 16}},
     "bridging_video": {"network": {"temporal_width": 8, "temporal_layers": 1, "temporal_num_attention_heads": 2}},
+    "manner": {
+        "shards": ["images", "photos"],
+        "num_texts": 60,
+        "hidden_size": 8,
+        "harmonics": 2,
+        "course_styles": STYLES,
+    },
     "image_diffuser": {
         "network": {**UNET, "in_channels": 4, "out_channels": 4, "temporal_num_heads": 1},
         "styles": STYLES,
@@ -86,7 +93,8 @@ def shrink(name: str, folder: Path, **changes: Any) -> Path:
     if "prompt_map_steps" in settings:
         settings["prompt_map_steps"] = min(2, settings["prompt_map_steps"])
     values |= {"steps": 2, "batch_size": 2, "warmup_steps": 1, "report_every": 1, "validate_every": 100}
-    values |= {"initial_weights": ""}
+    # One process has one precision.
+    values |= {"initial_weights": "", "mixed_precision": "auto"}
     values |= {"model_folder": str(folder / "model"), **changes}
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(values))

@@ -16,6 +16,7 @@ class Budget:
         composition: prompts of each composition.
         coherence: samples of each vague prompt, by whether a clip is among the outputs.
         vague_prompts: how many of the vague prompts are used.
+        motions: clips that are made for named motions.
         synchrony: clips with sound that are made for the synchrony measure.
         gallery: most concepts in a retrieval gallery.
         reconstructions: validation items sent through the autoencoders.
@@ -32,6 +33,7 @@ class Budget:
     composition: int
     coherence: Mapping[bool, int]
     vague_prompts: int
+    motions: int
     synchrony: int
     gallery: int
     reconstructions: int
@@ -44,12 +46,13 @@ class Budget:
 
 
 FULL = Budget(
-    table={Modality.TEXT: 32, Modality.IMAGE: 16, Modality.VIDEO: 8, Modality.AUDIO: 16},
+    table={Modality.TEXT: 32, Modality.IMAGE: 24, Modality.VIDEO: 12, Modality.AUDIO: 24},
     clips_from_all=True,
     composition=24,
     coherence={True: 6, False: 16},
     vague_prompts=4,
-    synchrony=8,
+    motions=36,
+    synchrony=12,
     gallery=300,
     reconstructions=200,
     floor=300,
@@ -66,6 +69,7 @@ QUICK = Budget(
     composition=8,
     coherence={True: 1, False: 4},
     vague_prompts=2,
+    motions=6,
     synchrony=4,
     gallery=50,
     reconstructions=32,

@@ -41,6 +41,10 @@ TITLES = {
         "Vague prompts leave open what is shown. How often do all outputs show the same, made together and apart? "
         "Both start from the same noise; apart is what chance alone gives.",
     ),
+    "motions": (
+        "Named motions",
+        "Does a clip move as its words say? A judge of outlines, fitted to real pictures in procedural motion.",
+    ),
     "synchrony": (
         "Synchrony",
         "Correlation, from -1 to 1 and 0 by chance, of how much motion changes with how much begins to sound. Procedural "

@@ -9,7 +9,19 @@ from typing import Any
 import torch
 
 from .. import __version__
-from . import any_to_any, bridging, ceiling, coherence, composition, distances, synchrony, timing, variety, wording
+from . import (
+    any_to_any,
+    bridging,
+    ceiling,
+    coherence,
+    composition,
+    distances,
+    motions,
+    synchrony,
+    timing,
+    variety,
+    wording,
+)
 from .bench import Bench
 from .report import render
 
@@ -20,6 +32,7 @@ MEASURES = {
     "composition": composition.measure,
     "bridging": bridging.measure,
     "coherence": coherence.measure,
+    "motions": motions.measure,
     "synchrony": synchrony.measure,
     "distances": distances.measure,
     "variety": variety.measure,

@@ -59,6 +59,7 @@ def summary(results: dict[str, Any]) -> Table:
                 f"apart {percent(entry['independent'])}",
             )
         )
+    rows.append(("motion named → seen", counted(results["motions"]["motion"]), counted(results["motions"]["real"])))
     sync = results["synchrony"]
     rows.append(
         (
@@ -197,6 +198,18 @@ def coherence(results: dict[str, Any]) -> list[Table]:
     return tables
 
 
+def motions(results: dict[str, Any]) -> list[Table]:
+    """All motions together, then each."""
+    found = results["motions"]
+    rows = [
+        ["the motion named, first guess", counted(found["motion"])],
+        ["the same of real pictures in motion (ceiling)", counted(found["real"])],
+        ["the thing named, in the first five", counted(found["concept_top5"])],
+        *([name, counted(entry)] for name, entry in found["by_motion"].items()),
+    ]
+    return [Table("Clips of a thing in a motion", ("", ""), rows)]
+
+
 def synchrony(results: dict[str, Any]) -> list[Table]:
     """Matched and mismatched pairs."""
     rows = [
@@ -258,6 +271,7 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], list[Table]]] = {
     "composition": composition,
     "bridging": bridging,
     "coherence": coherence,
+    "motions": motions,
     "synchrony": synchrony,
     "distances": distances,
     "variety": variety,

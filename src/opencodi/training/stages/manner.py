@@ -132,13 +132,13 @@ def _texts(encoder: TextPromptEncoder, data: Path, count: int) -> tuple[Tensors,
     """(training, validation) sentence embeddings [N, E] and [N, M + 1] what they say; names are of one side only."""
     concepts = list(load_concepts(data).values())
     rng = np.random.default_rng(0)
-    held = set(rng.permutation(len(concepts))[: len(concepts) // 20].tolist())
+    held = set(rng.permutation(len(concepts))[: max(1, len(concepts) // 20)].tolist())
     sides = []
     for number, keeps in enumerate((False, True)):
         rng = np.random.default_rng(number)
         mine = [concept for place, concept in enumerate(concepts) if (place in held) == keeps]
         made = []
-        for _ in range(count // 20 if keeps else count):
+        for _ in range(max(1, count // 20) if keeps else count):
             concept = mine[rng.integers(len(mine))]
             if rng.random() < PLAIN_SHARE:
                 plain = [concept["name"], *concept.get("keywords", ()), *kind_captions(concept)]
