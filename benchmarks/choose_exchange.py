@@ -5,7 +5,8 @@
 prints a Markdown table: the share of samples of vague prompts in which all outputs show the same concept, as in
 ``opencodi evaluate`` (section coherence). Orders are the initials of modalities: ``avit`` is audio, video, image, text.
 The columns: the weight with which a finished output counts as an input (``exchange_weight``; 0: it is only attended to), and
-whether its prompt encoder reads it (``reread_outputs``) or its denoiser's environment encoder.
+whether its prompt encoder reads it (``reread_outputs``) or its denoiser's environment encoder, and whether a text is made where
+none is asked for (``bridge_text``).
 """
 
 import argparse
@@ -53,6 +54,9 @@ def main() -> None:
     parser.add_argument("--guide", type=int, nargs="+", default=(1,), help="1: guidance leads towards the others, too")
     parser.add_argument("--weights", type=float, nargs="+", default=(2.0,), help="of finished outputs as inputs")
     parser.add_argument("--reread", type=int, nargs="+", default=(1,), help="1: finished outputs are decoded and read")
+    parser.add_argument(
+        "--bridge", type=int, nargs="+", default=(1,), help="1: a text is made though nobody asked for it"
+    )
     parser.add_argument("--sets", nargs="+", default=SETS)
     parser.add_argument("--judges", type=Path, help="a folder of judges other than those of the package")
     arguments = parser.parse_args()
@@ -61,28 +65,29 @@ def main() -> None:
     pipeline.set_progress_bar_config(disable=True)
     bench = Bench(pipeline, load_judges(arguments.judges), Collection.open(), FULL)
     rows: list[dict[str, Any]] = []
-    print(
-        f"| order | lag | guide | weight | reread | {' | '.join(arguments.sets)} |\n|{'---|' * (5 + len(arguments.sets))}"
-    )
+    titles = ["order", "lag", "guide", "weight", "reread", "bridge", *arguments.sets]
+    print(f"| {' | '.join(titles)} |\n|{'---|' * len(titles)}")
     for order, lag, *rest in product(
-        arguments.orders, arguments.lags, arguments.guide, arguments.weights, arguments.reread
+        arguments.orders, arguments.lags, arguments.guide, arguments.weights, arguments.reread, arguments.bridge
     ):
         if lag == 0 and order != arguments.orders[0]:
             continue  # all begin at once
-        guide, weight, reread = rest
+        guide, weight, reread, bridge = rest
         pipeline.register_to_config(
             exchange_order=named(order),
             exchange_lag=lag,
             guide_exchange=bool(guide),
             exchange_weight=weight,
             reread_outputs=bool(reread),
+            bridge_text=bool(bridge),
         )
         shares = {initials: share_together(bench, named(initials), arguments.count) for initials in arguments.sets}
         settings = {"order": order, "lag": lag, "guide": bool(guide), "weight": weight, "reread": bool(reread)}
+        settings["bridge"] = bool(bridge)
         rows.append({**settings, **shares})
         cells = [
             order,
-            *(f"{value:g}" for value in (lag, guide, weight, reread)),
+            *(f"{value:g}" for value in (lag, guide, weight, reread, bridge)),
             *(f"{s:.0%}" for s in shares.values()),
         ]
         print(f"| {' | '.join(cells)} |", flush=True)
