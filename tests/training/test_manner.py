@@ -80,6 +80,7 @@ def model(tmp_path_factory):
 
 def test_courses_are_learned_in_a_few_steps(model):
     values = {"num_texts": 40, "hidden_size": 32, "dropout": 0.0, "harmonics": 8, "course_noise": 0.0}
+    values["unnamed_styles"] = {"noto": 0.5}
     task = MannerTask(MannerTask.Settings(shards=("images",), course_styles=tuple(SOME_STYLES), **values), DATA, model)
     optimizer, generator = torch.optim.Adam(task.parameters(), 0.01), torch.Generator().manual_seed(0)
     before = task.validate(generator)

@@ -46,13 +46,13 @@ class Budget:
 
 
 FULL = Budget(
-    table={Modality.TEXT: 32, Modality.IMAGE: 24, Modality.VIDEO: 12, Modality.AUDIO: 24},
+    table={Modality.TEXT: 32, Modality.IMAGE: 16, Modality.VIDEO: 8, Modality.AUDIO: 16},
     clips_from_all=True,
     composition=24,
     coherence={True: 6, False: 16},
     vague_prompts=4,
-    motions=36,
-    synchrony=12,
+    motions=24,
+    synchrony=8,
     gallery=300,
     reconstructions=200,
     floor=300,

@@ -42,6 +42,7 @@ class MannerTask(Task):
             harmonics: of the courses.
             course_styles: art styles of the stills whose courses are learned.
             course_noise: standard deviation of noise on the embedding of what moves.
+            unnamed_styles: chance of each style where none is named or shown, as ``MannerReader`` takes it.
         """
 
         shards: tuple[str, ...]
@@ -51,6 +52,7 @@ class MannerTask(Task):
         harmonics: int
         course_styles: tuple[str, ...]
         course_noise: float
+        unnamed_styles: dict[str, float]
 
     def __init__(self, settings: Settings, data: Path, model_folder: Path):
         super().__init__()
@@ -65,6 +67,7 @@ class MannerTask(Task):
             embedding_dim=image_encoder.config.projection_dim,
             hidden_size=settings.hidden_size,
             harmonics=settings.harmonics,
+            unnamed_styles=settings.unnamed_styles,
         )
         self.texts, self.held_texts = _texts(text_encoder, data, settings.num_texts)
         everything = load_images(data, settings.shards)
