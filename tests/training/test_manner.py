@@ -104,7 +104,7 @@ def test_clips_at_rest_show_one_still_and_real_clips_may_be_told_to_move(stills,
 
 
 def test_pictures_of_every_style_come_with_their_manner_but_not_without_a_prompt(model):
-    pictures = styled_set(DATA, {"images": 1.0}, model, 0.0, ("image",))
+    pictures = styled_set(DATA, {"images": 1.0}, model, 0.0, ("image",), by_manner=True)
     items, prompts = pictures.draw_batch(np.random.default_rng(0), 64, {"text": 0.5, "image": 0.2})
     prompted = prompts["condition"].norm(dim=1) > 0
     assert 0 < prompted.sum() < 64

@@ -211,8 +211,8 @@ class ImageDiffuserTask(DiffuserTask):
         Attributes:
             styles: art styles to learn to draw, all if none is named. The fewer, the less a network has to remember.
             every_concept: draw concepts that none of these styles shows in the styles that do.
-            styled_share: share of the draws that are pictures of any style, with the manner that says which: so that
-                "a cat" means one of ``styles``, and "a noto cat" what it says.
+            styled_share: share of the draws that are pictures of any style, prompted by captions that say which or, if the
+                network is told the manner, by that: so that "a cat" means one of ``styles``, and "a noto cat" what it says.
         """
 
         styles: tuple[str, ...] = ()
@@ -225,7 +225,8 @@ class ImageDiffuserTask(DiffuserTask):
         plain, held = image_set(*arguments, settings.styles, settings.every_concept)
         if not settings.styled_share:
             return plain, held
-        both = joined_set(plain, styled_set(*arguments), settings.styled_share)
+        styled = styled_set(*arguments, by_manner=bool(settings.network.get("manner_dim")))
+        both = joined_set(plain, styled, settings.styled_share)
         # What leaves open which thing leaves open no style.
         both.open_weights = np.where(np.arange(len(both)) < len(plain), both.weights, 0) / (1 - settings.styled_share)
         return both, held

@@ -174,24 +174,29 @@ def image_set(
 
 
 def styled_set(
-    data: Path, shards: Mapping[str, float], model_folder: Path, name_share: float, kinds: Collection[str]
+    data: Path,
+    shards: Mapping[str, float],
+    model_folder: Path,
+    name_share: float,
+    kinds: Collection[str],
+    by_manner: bool = False,
 ) -> PairedSet:
-    """Training pictures of every style, told apart by their manner; prompted by text, or by a picture of the same thing.
+    """Training pictures of every style, prompted only by captions that say which style it is.
 
-    Captions are the plain name and those that say which style it is.
+    ``by_manner``: their manner says it, too, so the plain name may prompt them as well, and a picture of the same thing.
     """
     autoencoder = load_component(ImageAutoencoder, model_folder, "image_autoencoder")
     items, _ = split(load_images(data, tuple(shards)))
-    captions = [[display_name(record), *styled_captions(record)] for record in items.records]
+    captions = [[display_name(record)] * by_manner + styled_captions(record) for record in items.records]
     prompts = text_prompts((), captions, [], model_folder)
     none = Prompts(prompts["text"].tokens[:0], [np.array([], int)] * len(items))
-    if "image" in kinds:
+    if by_manner and "image" in kinds:
         prompts["image"] = same_thing(image_tokens(items, model_folder), items, items, model_folder)
     return PairedSet(
         latents=in_chunks(lambda chunk: autoencoder.encode(over_white(chunk)), items.media).half(),
         prompts=dict.fromkeys(kinds, none) | prompts,
         autoencoder=autoencoder,
-        manners=manners_of(items.records),
+        manners=manners_of(items.records) if by_manner else None,
         **_facts(items, shards, name_share),
     )
 
