@@ -26,11 +26,19 @@ def test_outputs_are_what_they_are_beside_a_text_but_the_text_stays_unseen():
         assert torch.equal(made["image"], beside["image"]) and not torch.equal(made["image"], without["image"])
 
 
-def test_a_text_given_to_one_output_needs_no_other():
+def test_a_text_given_alone_to_one_output_needs_no_other():
     plain, bridged = (tiny.pipeline(**SETTINGS, **STEPS, bridge_text=on) for on in (False, True))
     assert torch.equal(*(latents(each, text="a dog", outputs="image")["image"] for each in (plain, bridged)))
     several = {"text": "an animal", "outputs": ["image", "audio"]}
     assert not torch.equal(*(latents(each, **several)["image"] for each in (plain, bridged)))
+
+
+def test_a_text_among_other_inputs_is_not_their_name_yet():
+    plain, bridged = (tiny.pipeline(**SETTINGS, **STEPS, bridge_text=on) for on in (False, True))
+    mixed = {"text": "a dog", "image": tiny.media()["image"]}
+    found, without = (latents(each, **mixed, outputs="audio")["audio"] for each in (bridged, plain))
+    beside = latents(plain, **mixed, outputs=["text", "audio"])["audio"]
+    assert torch.equal(found, beside) and not torch.equal(found, without)
 
 
 def test_a_model_that_makes_no_text_does_without():

@@ -50,7 +50,7 @@ class AnyToAnyPipeline(ReadingPipeline):
             the environment encoder of its denoiser.
         anchor_exchange: ``prompt_anchors`` also move what the outputs see of one another, which lies in the space of prompts.
         bridge_text: where no text is asked for, one is made all the same, and the outputs see it: several agree on what they
-            show through it, and inputs that are no text are named first. A single output of a text needs none.
+            show through it, and inputs that are not text alone are named first. A single output of a text needs none.
         proofread_text: a text is drawn once more, prompted by what it says alone: a broken word becomes the nearest known one.
         num_inference_steps, guidance_scale: what a call takes unless it says otherwise; a number for all outputs, or one for
             each as a dictionary.
@@ -338,8 +338,13 @@ class AnyToAnyPipeline(ReadingPipeline):
         )
 
     def _needs_bridge(self, inputs: arguments.Inputs, outputs: Sequence[Modality]) -> bool:
-        """Whether a text is made that nobody asked for."""
-        if not self.config.bridge_text or Modality.TEXT in outputs or (len(outputs) == 1 and Modality.TEXT in inputs):
+        """Whether a text is made that nobody asked for.
+
+        Not where a text alone is given and one output asked for: that text is the name already. A text mixed with other
+        inputs is none, since the mixture of a picture's and a text's embedding lies near neither, and is named first as well.
+        """
+        named = len(outputs) == 1 and set(inputs) == {Modality.TEXT}
+        if not self.config.bridge_text or Modality.TEXT in outputs or named:
             return False
         return all(self.has(name) for name in arguments.needed_parts([Modality.TEXT], [Modality.TEXT], negative=False))
 

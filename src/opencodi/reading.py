@@ -29,8 +29,11 @@ class ReadingPipeline(LazyPipeline):
         """Encode every condition and mix them, tokens [batch_size, N, D]; without any, the unconditional one."""
         if not inputs:
             return next(iter(self.prompt_encoders.values())).unconditional(batch_size)
-        encoded = [self._encode(m, items) for m, listed in inputs.items() for items in listed]
-        mixed = self._mix([condition.spread(batch_size) for condition in encoded], weights)
+        modalities = [modality for modality, listed in inputs.items() for _ in listed]
+        encoded = [self._encode(m, items).spread(batch_size) for m, listed in inputs.items() for items in listed]
+        if self.has(MANNER):
+            encoded = self.manner_reader.led_by_texts(encoded, modalities, weights)
+        mixed = self._mix(encoded, weights)
         if self.has(MANNER):
             mixed = self.manner_reader.decided(mixed)
         return self._anchored(mixed, only_text=set(inputs) == {Modality.TEXT})

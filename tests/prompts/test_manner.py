@@ -62,6 +62,21 @@ def test_of_a_mixture_the_strongest_style_and_motion_are_meant():
     assert mix([prompt(1), prompt(1)], [1, 1]).manner is None
 
 
+def test_the_style_of_a_picture_is_followed_unless_a_text_names_a_thing_and_counts_as_much():
+    made, picture = reader(), prompt(2, torch.tensor([[0.5, 0, 0, 0, 0]] * 2))
+    words = prompt(2, torch.tensor([[0, 0, 0, 0, 0], [0, 0, 1.0, 0, 1.0]]))
+    manner_alone = Condition(torch.zeros_like(words.tokens), words.mask, words.manner)
+
+    def meant(text: Condition, *weights: float) -> list[list[float]]:
+        led = made.led_by_texts([text, picture], [Modality.TEXT, Modality.IMAGE], weights)
+        return made.decided(mix(led, weights)).manner.tolist()
+
+    assert meant(words, 1, 1) == [[0, 0, 0, 0, 0], [0, 0, 1, 0, 1]]
+    assert meant(words, 0.2, 0.8) == [[1, 0, 0, 0, 0], [1, 0, 0, 0, 1]]
+    assert meant(manner_alone, 1, 1) == [[1, 0, 0, 0, 0], [0, 0, 1, 0, 1]]
+    assert made.led_by_texts([picture, prompt()], [Modality.IMAGE, Modality.AUDIO], [1, 9])[0].manner.any()
+
+
 def test_a_manner_follows_its_prompt_and_must_fit_it():
     manner = torch.tensor([[1.0, 0, 0, 0, 0], [0, 1.0, 0, 0, 0]])
     assert prompt(2, manner).repeated(2).manner[:, 0].tolist() == [1, 1, 0, 0]

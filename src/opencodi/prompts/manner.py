@@ -85,6 +85,32 @@ class MannerReader(ModelMixin, ConfigMixin):
         shown = F.one_hot(logits.argmax(1), logits.shape[1])[:, :-1] * self.config.shown_share
         return replace(condition, manner=F.pad(shown.to(condition.tokens.dtype), (0, len(self.config.motions))))
 
+    def led_by_texts(
+        self, conditions: Sequence[Condition], modalities: Sequence[Modality], weights: Sequence[float]
+    ) -> list[Condition]:
+        """Without the shown style wherever texts that name a thing count at least as much.
+
+        A picture beside such a text helps to say what; in which style, it says only to texts that name nothing else, or if it
+        leads. A style has to be drawn well to be followed, and most pictures are in one that is drawn worse than none.
+
+        Args:
+            conditions: of one prompt each, tokens [B, N, D], about to be mixed.
+            modalities, weights: theirs; what is shown counts ``shown_share`` of its weight, as in a mixture.
+        """
+        named = shown = conditions[0].tokens.new_zeros(len(conditions[0].tokens), dtype=torch.float)
+        for condition, modality, weight in zip(conditions, modalities, weights, strict=True):
+            if modality == Modality.TEXT:
+                named = named + weight * condition.tokens[:, 0].any(1).to(named)
+            elif condition.manner is not None:
+                shown = shown + weight * condition.manner.sum(1).to(named)
+        follow = (shown > named)[:, None]
+        return [
+            condition
+            if modality == Modality.TEXT or condition.manner is None
+            else replace(condition, manner=condition.manner * follow.to(condition.manner))
+            for condition, modality in zip(conditions, modalities)
+        ]
+
     def decided(self, condition: Condition) -> Condition:
         """Of each kind of manner the one that counts most, alone and fully: a mixture of styles is none."""
         if condition.manner is None:
