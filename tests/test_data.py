@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from opencodi.data.augment import audio_batch, over_white, random_affine
+from opencodi.data.augment import audio_batch, over_white, played, random_affine
 from opencodi.data.captions import article, captions_of, every_caption
 from opencodi.data.shards import AUDIO_SAMPLES, find_data, load_audio, load_concepts, load_images, load_videos
 from opencodi.data.splits import split, style_family
@@ -113,3 +113,14 @@ def test_waveforms_have_one_loudness_and_vary_only_with_a_generator():
     assert torch.equal(plain, audio_batch(media))
     varied = audio_batch(media, np.random.default_rng(0))
     assert varied.shape == plain.shape and not torch.allclose(varied, plain)
+
+
+def test_a_sound_played_faster_is_shorter_and_higher_and_silence_follows():
+    time = torch.arange(16_000) / 16_000
+    sound = torch.sin(2 * torch.pi * 440 * time)[None]
+    fast = played(sound, torch.tensor([[2.0]]), torch.tensor([[1000]]))
+    assert fast.shape == sound.shape
+    assert not fast[0, :1000].any() and not fast[0, 9001:].any()
+    spectrum = torch.fft.rfft(fast[0, 1000:9000]).abs()
+    assert spectrum.argmax() * 2 == pytest.approx(880, abs=4)
+    torch.testing.assert_close(played(sound, torch.ones(1, 1), torch.zeros(1, 1))[0, :-1], sound[0, :-1])

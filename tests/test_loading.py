@@ -11,7 +11,7 @@ from diffusers import DPMSolverMultistepScheduler
 from safetensors.torch import load_file, save_file
 
 from opencodi import AnyToAnyPipeline
-from opencodi.denoisers.topology import is_alignment, is_temporal
+from opencodi.denoisers.part_names import is_alignment, is_temporal
 from opencodi.errors import ArgumentError, ConfigurationError
 
 from . import tiny

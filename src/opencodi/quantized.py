@@ -56,3 +56,25 @@ def quantize_layers(module: nn.Module) -> None:
             setattr(module, name, QuantizedLinear(*child.weight.shape))
         else:
             quantize_layers(child)
+
+
+def quantized_as(exact: nn.Module, smaller: nn.Module) -> nn.Module:
+    """``smaller``, with the weights of ``exact``, in its type and on its device; the same network but for quantized layers."""
+    for name, layer in smaller.named_modules():
+        if isinstance(layer, QuantizedMatrix):
+            layer.approximate(exact.get_submodule(name).weight)
+    example = next(parameter for parameter in exact.parameters() if parameter.is_floating_point())
+    smaller = nn.Module.to(smaller, example.device, example.dtype)
+    rest = {name: value for name, value in exact.state_dict().items() if name in dict(smaller.named_parameters())}
+    smaller.load_state_dict(smaller.state_dict() | rest)
+    return smaller.train(exact.training)
+
+
+def exact_weights(network: nn.Module) -> dict[str, Tensor]:
+    """The state dict of a network as if it had no quantized layers."""
+    weights = network.state_dict()
+    for name, layer in network.named_modules():
+        if isinstance(layer, QuantizedMatrix):
+            scale = weights.pop(f"{name}.scale")
+            weights[f"{name}.weight"] = layer.weight.to(scale.dtype) * scale[:, None]
+    return weights

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from opencodi.denoisers.context import Context
+from opencodi.denoisers.maps import with_exact_maps, with_quantized_maps
 from opencodi.errors import ConfigurationError
 
 from .tiny_nets import image_net, prompt, randomise, text_net
@@ -106,3 +107,21 @@ def test_an_environment_map_needs_tokens_that_are_like_prompts():
         image_net(**{**JOINT, "environment_dim": 32}, with_environment_map=True)
     with pytest.raises(ConfigurationError, match="prompt_map_dim"):
         image_net(alignment=True, environment_dim=12, with_environment_map=True)
+
+
+def test_maps_of_integers_draw_nearly_the_same_from_half_the_file_and_can_learn_again(tmp_path):
+    exact = randomise(image_net(temporal=True, prompt_map_dim=64, motion_map_dim=64))
+    small = with_quantized_maps(exact)
+    assert small.config.quantized_maps and with_quantized_maps(small) is small
+    embedding = prompt()[:, 0]
+    for draw in (lambda n: n.prompt_map.draw(embedding, (8, 8)), lambda n: n.motion_map.draw(embedding, 4, (8, 8))):
+        assert 0 < (draw(small) - draw(exact)).norm() < 0.05 * draw(exact).norm()
+    small.half().save_pretrained(tmp_path)
+    stored = type(exact).from_pretrained(tmp_path)
+    again = with_exact_maps(stored.float())
+    assert not again.config.quantized_maps and again.state_dict().keys() == exact.state_dict().keys()
+    torch.testing.assert_close(
+        again.prompt_map.draw(embedding, (8, 8)), stored.prompt_map.draw(embedding, (8, 8)), atol=1e-3, rtol=1e-2
+    )
+    again.prompt_map.draw(embedding, (8, 8)).sum().backward()
+    assert again.prompt_map.linear_1.weight.grad.abs().sum() > 0

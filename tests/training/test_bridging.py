@@ -163,3 +163,36 @@ def test_recipes_fit_the_task_and_write_every_value_out(modality):
     recipe = load_recipe(RECIPES / f"bridging_{modality}.yaml")
     settings = from_mapping(BridgingTask.Settings, recipe.settings, "recipe")
     assert settings.modality == modality
+
+
+@pytest.mark.parametrize("modality", ["image", "audio"])
+def test_mixed_items_are_learned_under_both_their_captions(modality, model_folder):
+    task = make_task(modality, model_folder, mix_share=1.0)
+    batch = task.sample_batch(np.random.default_rng(0), 8)
+    inputs = {name.removeprefix("input."): value for name, value in batch.items() if name.startswith("input.")}
+    mixed, own = task.pair.mixed(inputs, np.random.default_rng(1), 1.0)
+    same, whole = task.pair.mixed(inputs, np.random.default_rng(1), 0.0)
+    assert 0 < own < 1 and whole == 1
+    for name, value in inputs.items():
+        assert torch.equal(same[name], value)
+        assert mixed[name].shape == value.shape and mixed[name].dtype == value.dtype
+        assert not torch.equal(mixed[name], value)
+    texts = torch.eye(8)
+    labels = torch.arange(8), torch.arange(8)
+    kept, swapped = task._losses(texts, texts, *labels, 0.75), task._losses(texts, texts.flip(0), *labels, 0.75)
+    assert kept["pull"] == pytest.approx(0.25) and swapped["pull"] == pytest.approx(0.75)
+    assert kept["contrastive"] < swapped["contrastive"]
+
+
+def test_only_pictures_of_the_groups_named_are_seen_in_a_mirror(model_folder):
+    plain, mirrored = (make_task("image", model_folder, flipped_groups=groups) for groups in ((), ("animals-nature",)))
+    media, may_flip = mirrored.prepared
+    assert may_flip.any() and not may_flip.all() and not plain.prepared[1].any()
+    chosen = np.arange(len(media))
+    kept, seen = (
+        task.pair.batch(task.prepared, chosen, np.random.default_rng(0))["pixels"].numpy() for task in (plain, mirrored)
+    )
+    assert np.array_equal(kept, media)
+    changed = np.array([not np.array_equal(a, b) for a, b in zip(seen, media)])
+    assert changed.any() and may_flip[changed].all()
+    assert np.array_equal(seen[changed], media[changed, :, ::-1])

@@ -35,6 +35,16 @@ def test_two_items_of_one_concept_are_not_pushed_apart():
         assert bool(gradient.abs().max() > 1e-3) == pushed
 
 
+def test_an_item_that_is_half_another_is_pulled_to_both_texts():
+    texts = torch.eye(4)
+    halves = 0.5 * torch.eye(4) + 0.5 * torch.eye(4).flip(1)  # item i is also item 3 - i
+    both = F.normalize(halves, dim=-1)
+    assert info_nce(texts, both, 10.0, halves) < info_nce(texts, texts, 10.0, halves)
+    lopsided = torch.eye(4)
+    lopsided[0, 1] = 1.0  # item 1 answers text 0 as well, but item 0 does not answer text 1
+    assert not torch.isclose(info_nce(texts, texts, 10.0, lopsided), info_nce(texts, texts, 10.0, lopsided.T + 0.5))
+
+
 def test_the_temperature_stops_at_its_minimum():
     temperature = Temperature(0.07, 0.02)
     assert temperature().item() == pytest.approx(1 / 0.07, rel=1e-5)

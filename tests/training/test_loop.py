@@ -17,7 +17,7 @@ from .tiny_recipes import DATA, shrink
 
 
 def train(folder, **changes):
-    options = {key: changes.pop(key) for key in ("resume", "minutes") if key in changes}
+    options = {key: changes.pop(key) for key in ("resume", "minutes", "workers") if key in changes}
     folder.mkdir(exist_ok=True)
     changes = {"steps": 4, "learning_rate_schedule": "constant_with_warmup", **changes}
     return run_recipe(shrink("image_autoencoder", folder, **changes), data=DATA, device="cpu", **options)
@@ -37,6 +37,13 @@ def test_resuming_equals_never_having_stopped(tmp_path):
         assert tensors.keys() == parts[name].keys()
         for key, value in tensors.items():
             assert torch.equal(value, parts[name][key]), (name, key)
+
+
+def test_batches_drawn_by_other_processes_are_the_same_batches(tmp_path):
+    train(tmp_path / "here", gradient_accumulation_steps=2)
+    train(tmp_path / "elsewhere", gradient_accumulation_steps=2, workers=2)
+    here, elsewhere = checkpoint(tmp_path / "here"), checkpoint(tmp_path / "elsewhere")
+    assert all(torch.equal(value, elsewhere["weights"][key]) for key, value in here["weights"].items())
 
 
 def test_another_seed_is_another_run(tmp_path):

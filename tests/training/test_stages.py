@@ -10,7 +10,7 @@ import yaml
 from safetensors.torch import load_file
 
 from opencodi.denoisers import FlatUNet, UNet
-from opencodi.denoisers.topology import is_alignment, is_temporal
+from opencodi.denoisers.part_names import is_alignment, is_temporal
 from opencodi.errors import TrainingError
 from opencodi.training.run import run_recipe
 

@@ -17,11 +17,15 @@ def train(
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of the data shards; by default $OPENCODI_DATA.")] = None,
     device: Annotated[str | None, typer.Option(help="cuda, mps or cpu; by default the best there is.")] = None,
+    workers: Annotated[
+        int, typer.Option(help="Processes that draw batches beside the training: some for a GPU, none else.", min=0)
+    ] = 0,
 ) -> None:
     """Train one stage, as its recipe says: losses, time left, checkpoints and sample grids on the way."""
     from ..training.run import run_recipe
 
-    show_measures(run_recipe(recipe, minutes=minutes, resume=resume, output=output, data=data, device=device))
+    options = {"minutes": minutes, "resume": resume, "output": output, "data": data, "device": device}
+    show_measures(run_recipe(recipe, **options, workers=workers))
 
 
 def show_measures(measures: dict[str, float]) -> None:

@@ -14,7 +14,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from torch import Tensor
 
 from ..denoisers import UNet
-from ..denoisers.topology import is_alignment, is_temporal
+from ..denoisers.part_names import is_alignment, is_temporal
 from ..latents import AudioAutoencoder, ImageAutoencoder
 from ..pipeline import AnyToAnyPipeline
 from .diffusers_folder import (

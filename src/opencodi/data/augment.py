@@ -1,4 +1,7 @@
-"""From stored items to what a network sees: pictures over white and slightly moved, sounds at other speeds and levels."""
+"""From stored items to what a network sees: pictures over white and slightly moved, sounds at other speeds and levels.
+
+Random choices come from a NumPy generator and are few; the work on every pixel and sample is done where the tensors are.
+"""
 
 import numpy as np
 import torch
@@ -7,9 +10,9 @@ import torch.nn.functional as F
 from ..latents.mel import prepare_waveform
 
 
-def over_white(rgba: np.ndarray) -> torch.Tensor:
+def over_white(rgba: np.ndarray | torch.Tensor) -> torch.Tensor:
     """uint8 RGBA [..., H, W, 4] → float32 RGB [..., 3, H, W] in [-1, 1], transparent parts white."""
-    pixels = torch.from_numpy(rgba).float() / 255
+    pixels = torch.as_tensor(rgba).float() / 255
     alpha = pixels[..., 3:]
     rgb = pixels[..., :3] * alpha + (1 - alpha)
     return (rgb.movedim(-1, -3) * 2 - 1).contiguous()
@@ -24,7 +27,7 @@ def random_affine(
 ) -> torch.Tensor:
     """Zoom by up to ±``scale``, shift by up to ``shift`` of the side, turn by up to ±``degrees``; the new border is white.
 
-    pixel_values: [B, 3, H, W] in [-1, 1]; the same shape returns. Each picture gets its own draw.
+    pixel_values: [B, 3, H, W] in [-1, 1] on any device; the same shape returns. Each picture gets its own draw.
     """
     count = pixel_values.shape[0]
     zoom = 1 + rng.uniform(-scale, scale, count)
@@ -34,7 +37,7 @@ def random_affine(
     theta[:, 0, 1] = torch.from_numpy(np.sin(angle) / zoom)
     theta[:, 1, 0] = -theta[:, 0, 1]
     theta[:, :, 2] = torch.from_numpy(rng.uniform(-2 * shift, 2 * shift, (count, 2)))
-    grid = F.affine_grid(theta, list(pixel_values.shape), align_corners=False)
+    grid = F.affine_grid(theta.to(pixel_values.device), list(pixel_values.shape), align_corners=False)
     # grid_sample pads with zeros, so white must be zero while it samples
     return F.grid_sample(pixel_values - 1, grid, align_corners=False) + 1
 
@@ -60,18 +63,28 @@ def cut_mix(
 
 
 def audio_batch(
-    samples: np.ndarray, rng: np.random.Generator | None = None, speed: float = 0.15, peak: float = 0.9
+    samples: np.ndarray | torch.Tensor, rng: np.random.Generator | None = None, speed: float = 0.15, peak: float = 0.9
 ) -> torch.Tensor:
-    """int16 [B, S] → float32 waveforms [B, S] of one loudness (``latents.mel.prepare_waveform``).
+    """int16 [B, S] on any device → float32 waveforms [B, S] of one loudness (``latents.mel.prepare_waveform``).
 
     With ``rng`` each item is played at its own speed (±``speed``, pitch follows) and starts up to 0.1 s later.
     """
-    waveforms = torch.from_numpy(samples.astype(np.float32) / 32768)
-    length = waveforms.shape[1]
+    waveforms = torch.as_tensor(samples).float() / 32768
     if rng is not None:
-        for index, waveform in enumerate(waveforms):
-            faster = rng.uniform(1 - speed, 1 + speed)
-            resized = F.interpolate(waveform[None, None], size=max(1, round(length / faster)), mode="linear")[0, 0]
-            start = int(rng.integers(0, 1600))
-            waveforms[index] = F.pad(resized, (start, max(0, length - start - resized.shape[0])))[:length]
+        count = len(waveforms)
+        faster = torch.from_numpy(rng.uniform(1 - speed, 1 + speed, (count, 1)))
+        start = torch.from_numpy(rng.integers(0, 1600, (count, 1)))
+        waveforms = played(waveforms, faster.to(waveforms.device), start.to(waveforms.device))
     return prepare_waveform(waveforms, peak)
+
+
+def played(waveforms: torch.Tensor, faster: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
+    """Waveforms [B, S] at ``faster`` [B, 1] times their speed, from sample ``start`` [B, 1] on; silence around them."""
+    length = waveforms.shape[1]
+    position = (torch.arange(length, device=waveforms.device) - start) * faster
+    before = position.floor().long()
+    heard = (position >= 0) & (before < length - 1)
+    before = before.clamp(0, length - 2)
+    part = (position - before).float()
+    mixed = waveforms.gather(1, before) * (1 - part) + waveforms.gather(1, before + 1) * part
+    return mixed * heard

@@ -21,7 +21,7 @@ def soften(
     """Blur, block quantisation, noise and a change of colours, each on its own random ``share`` of the pictures.
 
     Args:
-        pixel_values: [B, 3, H, W] in [-1, 1]; sides are multiples of 8.
+        pixel_values: [B, 3, H, W] in [-1, 1] on any device; sides are multiples of 8.
         rng: draws which pictures, and how strongly.
         share: of the pictures that each of the four changes.
         blur: largest standard deviation in pixels.
@@ -32,19 +32,20 @@ def soften(
     Returns:
         [B, 3, H, W] in [-1, 1].
     """
-    count = len(pixel_values)
+    count, device = len(pixel_values), pixel_values.device
 
     def strength(most: float) -> torch.Tensor:
         drawn = rng.uniform(0, most, count) * (rng.random(count) < share)
-        return torch.from_numpy(drawn.astype(np.float32))
+        return torch.from_numpy(drawn.astype(np.float32)).to(device)
 
     ink = 1 + torch.from_numpy(rng.uniform(-colour, colour, (count, 3)).astype(np.float32))
     changed = torch.from_numpy(rng.random(count) < share)[:, None]
-    ink = torch.where(changed, ink, 1.0)[:, :, None, None]
+    ink = torch.where(changed, ink, 1.0)[:, :, None, None].to(device)
     pixel_values = 1 - (1 - pixel_values) * ink
     pixel_values = blur_each(pixel_values, strength(blur))
     pixel_values = quantise_blocks(pixel_values, strength(quantisation))
-    grain = torch.from_numpy(rng.standard_normal(pixel_values.shape, dtype=np.float32))
+    seeded = torch.Generator(device).manual_seed(int(rng.integers(2**62)))
+    grain = torch.randn(pixel_values.shape, generator=seeded, device=device)
     return (pixel_values + grain * strength(noise)[:, None, None, None]).clamp(-1, 1)
 
 
@@ -56,7 +57,7 @@ def blur_each(pixel_values: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
 
 def _blur_matrix(size: int, sigma: torch.Tensor) -> torch.Tensor:
     """[B, 1, size, size]; every row sums to one, also at the border."""
-    position = torch.arange(size)
+    position = torch.arange(size, device=sigma.device)
     squared = (position[:, None] - position).square() / (2 * sigma.clamp_min(0.05)[:, None, None].square())
     return (-squared).softmax(-1).unsqueeze(1)
 
@@ -68,7 +69,7 @@ def quantise_blocks(pixel_values: torch.Tensor, step: torch.Tensor) -> torch.Ten
         pixel_values: [B, C, H, W], H and W multiples of 8.
         step: [B], of the lowest frequency in the units of the pictures; it grows with frequency. 0 changes nothing.
     """
-    frequency = torch.arange(8.0)
+    frequency = torch.arange(8.0, device=pixel_values.device)
     basis = torch.cos(math.pi / 8 * frequency[:, None] * (frequency + 0.5)) / 2
     basis[0] /= math.sqrt(2)
     batch, channels, height, width = pixel_values.shape

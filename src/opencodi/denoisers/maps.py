@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from diffusers import ConfigMixin
 from torch import Tensor, nn
 
+from ..quantized import exact_weights, quantized_as
 from .blocks import zero_init
 
 
@@ -115,3 +118,23 @@ class EnvironmentMap(nn.Module):
         """``features`` [B, features, *size], what ``entry`` made of the map, weighed for ``time_embedding`` [B, dim]."""
         gate = 1 + self.gate(F.silu(time_embedding))
         return features * gate.unflatten(1, (-1, *[1] * (features.ndim - 2)))
+
+
+def with_quantized_maps(denoiser: nn.Module) -> nn.Module:
+    """A copy whose prompt map and motion map are of 8-bit integers; one that has them so, or has no such config, as it is."""
+    if denoiser.config.get("quantized_maps", True):
+        return denoiser
+    return quantized_as(denoiser, type(denoiser)(**(_values(denoiser) | {"quantized_maps": True})))
+
+
+def with_exact_maps(denoiser: nn.Module) -> nn.Module:
+    """A copy whose maps can learn again; one whose maps are not quantized as it is."""
+    if not denoiser.config.get("quantized_maps", False):
+        return denoiser
+    exact = type(denoiser)(**(_values(denoiser) | {"quantized_maps": False}))
+    exact.load_state_dict(exact_weights(denoiser))
+    return nn.Module.to(exact, denoiser.device, denoiser.dtype).train(denoiser.training)
+
+
+def _values(denoiser: ConfigMixin) -> dict[str, Any]:
+    return {name: value for name, value in denoiser.config.items() if not name.startswith("_")}

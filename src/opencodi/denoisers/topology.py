@@ -13,10 +13,12 @@ from diffusers import ConfigMixin, ModelMixin
 from torch import Tensor, nn
 
 from ..errors import ConfigurationError
+from ..quantized import quantize_layers
 from .blocks import Block, Head, SpatialTransformer, TimeEmbedding, zero_init
 from .clock import centres
 from .context import Context
 from .maps import EnvironmentMap, MotionMap, PromptMap
+from .part_names import is_alignment, is_temporal
 
 
 class Denoiser(ModelMixin, ConfigMixin):
@@ -64,6 +66,9 @@ class Denoiser(ModelMixin, ConfigMixin):
         self.prompt_map = self._prompt_map() if config.prompt_map_dim else None
         self.manner_embedding = self._manner_embedding() if config.get("manner_dim") else None
         self.motion_map = self._motion_map() if config.get("temporal") and config.get("motion_map_dim") else None
+        for each in (self.prompt_map, self.motion_map):
+            if each is not None and config.get("quantized_maps"):
+                quantize_layers(each)
 
         encoder, skip_widths, width = [], [config.model_channels], config.model_channels
         for level in levels:
@@ -397,13 +402,3 @@ class Denoiser(ModelMixin, ConfigMixin):
                 raise ConfigurationError(f"{', '.join(changes)}: would change the shape of {name}")
         extended.load_state_dict(ours, strict=False)
         return extended.train(self.training)
-
-
-def is_alignment(name: str) -> bool:
-    """Whether a parameter belongs to the alignment sub-layers, the environment encoder or the environment map."""
-    return name.startswith(("environment_encoder.", "environment_map.")) or ".alignment." in name
-
-
-def is_temporal(name: str) -> bool:
-    """Whether a parameter is of the motion map or a temporal block of the denoising path (the encoder's are alignment's)."""
-    return name.startswith("motion_map.") or (".temporal." in name and not is_alignment(name))

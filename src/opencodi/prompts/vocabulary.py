@@ -6,7 +6,7 @@ import torch
 from tokenizers import Tokenizer
 from tokenizers.processors import BertProcessing
 
-from .quantized import QuantizedMatrix
+from ..quantized import quantized_as
 from .text import TextPromptEncoder
 
 TOKENS, POSITIONS = (f"sentence_encoder.embeddings.{of}_embeddings." for of in ("word", "position"))
@@ -58,15 +58,9 @@ def quantized(encoder: TextPromptEncoder) -> TextPromptEncoder:
     if encoder.config.quantized:
         return encoder
     config = {name: value for name, value in encoder.config.items() if not name.startswith("_")}
-    smaller = TextPromptEncoder(**{**config, "quantized": True})
-    for name, layer in smaller.named_modules():
-        if isinstance(layer, QuantizedMatrix):
-            layer.approximate(encoder.get_submodule(name).weight)
-    smaller = torch.nn.Module.to(smaller, encoder.device, encoder.dtype)
-    rest = {name: value for name, value in encoder.state_dict().items() if name in dict(smaller.named_parameters())}
-    smaller.load_state_dict(smaller.state_dict() | rest)
+    smaller = quantized_as(encoder, TextPromptEncoder(**{**config, "quantized": True}))
     smaller.tokenizer = encoder.tokenizer
-    return smaller.train(encoder.training)
+    return smaller
 
 
 def _is_english(token: str) -> bool:

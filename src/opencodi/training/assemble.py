@@ -19,6 +19,8 @@ from typing import Any
 import torch
 import yaml
 
+from ..denoisers.maps import with_quantized_maps
+from ..denoisers.topology import Denoiser
 from ..errors import ConfigurationError, OpenCoDiError, TrainingError
 from ..pipeline import AnyToAnyPipeline
 from ..prompts import TextPromptEncoder
@@ -28,7 +30,7 @@ from ..prompts.vocabulary import english_only, quantized
 def assemble(model_folder: Path, destination: Path, sampling: Mapping[str, Any] | None = None) -> Path:
     """Write the pipeline of ``model_folder`` to ``destination`` in half precision; a model there before is replaced.
 
-    The sentence encoder keeps what English needs, in 8 bits (``prompts.vocabulary``).
+    The sentence encoder keeps what English needs, in 8 bits (``prompts.vocabulary``); so are the maps of the denoisers.
 
     ``sampling`` is what the pipeline takes besides its components: steps, guidance and how outputs exchange.
     Files of ``destination`` that are not components (a model card) stay.
@@ -44,6 +46,9 @@ def assemble(model_folder: Path, destination: Path, sampling: Mapping[str, Any] 
     parts = {name: _load(model_folder / name) for name in (*names, *optional) if (model_folder / name).is_dir()}
     if isinstance(parts["text_prompt_encoder"], TextPromptEncoder):
         parts["text_prompt_encoder"] = quantized(english_only(parts["text_prompt_encoder"]))
+    for name, part in parts.items():
+        if isinstance(part, Denoiser):
+            parts[name] = with_quantized_maps(part)
     partial = destination.with_name(destination.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     AnyToAnyPipeline(**parts, **(sampling or {})).to(dtype=torch.float16).save_pretrained(partial)

@@ -7,11 +7,14 @@ from typing import Any
 
 from torch import nn
 
+from ..denoisers.maps import with_exact_maps
+from ..denoisers.topology import Denoiser
+from ..device import pick_device
 from ..errors import TrainingError
 
 
 def load_component(kind: type, model_folder: Path, name: str) -> Any:
-    """A component of an earlier stage, frozen, float32, in evaluation mode.
+    """A component of an earlier stage, frozen, float32, in evaluation mode, on the device that a run works on.
 
     Raises:
         TrainingError: if that stage has not been trained yet.
@@ -20,7 +23,11 @@ def load_component(kind: type, model_folder: Path, name: str) -> Any:
     if not folder.is_dir():
         raise TrainingError(f"{folder} is missing: first train the stage that makes it")
     network = kind.from_pretrained(folder)
-    return network.float().requires_grad_(False).eval() if isinstance(network, nn.Module) else network
+    if not isinstance(network, nn.Module):
+        return network
+    if isinstance(network, Denoiser):
+        network = with_exact_maps(network)
+    return network.float().requires_grad_(False).eval().to(pick_device())
 
 
 def save_component(network: Any, folder: Path) -> None:

@@ -15,18 +15,18 @@ def info_nce(
     Args:
         first, second: L2-normalised [B, D]; row i of one belongs to row i of the other.
         scale: inverse temperature.
-        affinity: non-negative [B, B], symmetric: how much item j also answers query i; each row is divided by its sum
-            to give soft targets. None: only i answers i.
+        affinity: non-negative [B, B]: how much ``second[j]`` answers ``first[i]``; each row, and for the other direction each
+            column, is divided by its sum to give soft targets. None: only i answers i.
 
     Returns:
         the mean of both cross entropies.
     """
     logits = scale * first.float() @ second.float().T
     if affinity is None:
-        targets = torch.arange(len(logits), device=logits.device)
+        targets = answers = torch.arange(len(logits), device=logits.device)
     else:
-        targets = affinity / affinity.sum(dim=1, keepdim=True)
-    return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
+        targets, answers = (each / each.sum(dim=1, keepdim=True) for each in (affinity, affinity.T))
+    return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, answers)) / 2
 
 
 class Temperature(nn.Module):

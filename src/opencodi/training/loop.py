@@ -8,6 +8,7 @@ import dataclasses
 import json
 import math
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ import torch
 from accelerate import Accelerator
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
+from torch.utils.data import DataLoader, Dataset
 
 from ..errors import TrainingError
 from .checkpoint import load_checkpoint, save_checkpoint
@@ -34,6 +36,7 @@ def train(
     *,
     resume: bool = False,
     minutes: float | None = None,
+    workers: int = 0,
     accelerator: Accelerator,
 ) -> dict[str, float]:
     """Train ``task`` as ``recipe`` says and export its components into ``recipe.model_folder``.
@@ -44,6 +47,7 @@ def train(
         run_folder: logs, sample pictures and the checkpoint go here.
         resume: continue from the checkpoint in ``run_folder``.
         minutes: stop after this long (a checkpoint and an export are written then, too).
+        workers: processes that draw the next batches meanwhile; 0: they are drawn in turn, by this one.
         accelerator: device, precision and gradient accumulation.
 
     Returns:
@@ -83,6 +87,9 @@ def train(
         num_training_steps=recipe.steps,
         last_epoch=state["step"] - 1,
     )
+    batches = iter(
+        _loader(task, recipe, state["step"], workers, accelerator)
+    )  # before any thread of the network's runs
     network, optimizer = accelerator.prepare(task, optimizer)
 
     started, seconds_before, last_checkpoint = time.monotonic(), state["seconds"], time.monotonic()
@@ -114,7 +121,7 @@ def train(
             out_of_time = minutes is not None and time.monotonic() - started > 60 * minutes
             if out_of_time:
                 break
-            losses = _step(network, optimizer, parameters, recipe, state["step"], accelerator)
+            losses = _step(network, optimizer, parameters, recipe, state["step"], accelerator, batches)
             schedule.step()
             ema.step(parameters.values())
             state["step"] += 1
@@ -161,15 +168,14 @@ def _step(
     recipe: Recipe,
     step: int,
     accelerator: Accelerator,
+    batches: Iterator[dict[str, torch.Tensor]],
 ) -> dict[str, float]:
     """One optimiser step over ``gradient_accumulation_steps`` batches; returns the mean losses."""
-    task = accelerator.unwrap_model(network)
     total: dict[str, float] = {}
     parts = recipe.gradient_accumulation_steps
     for part in range(parts):
         seed = (recipe.seed, step, part, accelerator.process_index)
-        batch = task.sample_batch(np.random.default_rng(seed), recipe.batch_size)
-        batch = {name: value.to(accelerator.device, non_blocking=True) for name, value in batch.items()}
+        batch = {name: value.to(accelerator.device, non_blocking=True) for name, value in next(batches).items()}
         with accelerator.autocast():
             losses = network(batch, _generator(*seed, accelerator.device))
         if not math.isfinite(losses["loss"].item()):
@@ -184,6 +190,35 @@ def _step(
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return total
+
+
+class _Batches(Dataset):
+    """Every batch of a run by its number: those of a step's parts follow one another."""
+
+    def __init__(self, task: Task, recipe: Recipe, process: int):
+        self.task, self.recipe, self.process = task, recipe, process
+
+    def __len__(self) -> int:
+        return self.recipe.steps * self.recipe.gradient_accumulation_steps
+
+    def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
+        step, part = divmod(number, self.recipe.gradient_accumulation_steps)
+        rng = np.random.default_rng((self.recipe.seed, step, part, self.process))
+        return self.task.sample_batch(rng, self.recipe.batch_size)
+
+
+def _loader(task: Task, recipe: Recipe, step: int, workers: int, accelerator: Accelerator) -> DataLoader:
+    """The batches from ``step`` on, in order."""
+    batches = _Batches(task, recipe, accelerator.process_index)
+    return DataLoader(
+        batches,
+        batch_size=None,
+        sampler=range(step * recipe.gradient_accumulation_steps, len(batches)),
+        num_workers=workers,
+        pin_memory=accelerator.device.type == "cuda",
+        # Data sets are large and in memory: a fork shares them.
+        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
+    )
 
 
 def _generator(*seed_and_device) -> torch.Generator:

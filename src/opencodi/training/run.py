@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 
 from ..data.shards import find_data
-from ..device import pick_device
+from ..device import pick_device, working_on
 from ..errors import TrainingError
 from .components import load_component
 from .loop import train
@@ -27,6 +27,7 @@ def run_recipe(
     output: str | Path | None = None,
     data: str | Path | None = None,
     device: str | None = None,
+    workers: int = 0,
 ) -> dict[str, float]:
     """Train as a recipe says.
 
@@ -40,6 +41,7 @@ def run_recipe(
         output: model folder to use instead of the recipe's.
         data: folder of shards; by default ``OPENCODI_DATA``.
         device: cuda, mps or cpu; by default the best there is.
+        workers: processes that draw batches beside the training, for a GPU that would wait for them.
 
     Returns:
         the last validation's measures.
@@ -63,7 +65,8 @@ def run_recipe(
     precision = _precision(picked) if recipe.mixed_precision == "auto" else recipe.mixed_precision
     accelerator = Accelerator(mixed_precision=precision, cpu=picked.type == "cpu")
     set_seed(recipe.seed)  # initial weights; everything later has its own generator
-    task = kind(settings, folder, model_folder)
+    with working_on(picked):
+        task = kind(settings, folder, model_folder)
     if recipe.initial_weights and not resume:
         start_from(task, Path(recipe.initial_weights), recipe.fresh_weights)
     if accelerator.is_main_process:
@@ -71,7 +74,7 @@ def run_recipe(
         print(f"{recipe.task}: {count / 1e6:.2f} M parameters to train on {accelerator.device}, precision {precision}")
         run_folder.mkdir(parents=True, exist_ok=True)
         (run_folder / "recipe.json").write_text(json.dumps(dataclasses.asdict(recipe), indent=1))
-    return train(task, recipe, run_folder, resume=resume, minutes=minutes, accelerator=accelerator)
+    return train(task, recipe, run_folder, resume=resume, minutes=minutes, workers=workers, accelerator=accelerator)
 
 
 def start_from(task: Task, folder: Path, fresh_weights: Sequence[str] = ()) -> None:

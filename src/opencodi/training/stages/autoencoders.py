@@ -78,14 +78,18 @@ class ImageAutoencoderTask(Task):
         self.pixels, self.held = np.concatenate(pixels), np.concatenate(held_pixels)
 
     def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
-        """pixel_values [B, 3, H, W] in [-1, 1]."""
-        chosen = over_white(self.pixels[rng.integers(0, len(self.pixels), batch_size)])
-        flip = torch.from_numpy(rng.random(batch_size) < 0.5)[:, None, None, None]
-        return {"pixel_values": random_affine(torch.where(flip, chosen.flip(-1), chosen), rng)}
+        """``pixels``, uint8 RGBA [B, H, W, 4]."""
+        return {"pixels": torch.from_numpy(self.pixels[rng.integers(0, len(self.pixels), batch_size)])}
+
+    def _varied(self, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """[B, 3, H, W] in [-1, 1], over white, half of them mirrored, all a little moved."""
+        rng, pixel_values = np.random.default_rng(generator.initial_seed()), over_white(pixels)
+        flip = torch.from_numpy(rng.random(len(pixels)) < 0.5)[:, None, None, None].to(pixels.device)
+        return random_affine(torch.where(flip, pixel_values.flip(-1), pixel_values), rng)
 
     def forward(self, batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Reconstruction of a sampled latent plus a light Kullback–Leibler term; of the mean, if the encoder is frozen."""
-        pixel_values = batch["pixel_values"]
+        pixel_values = self._varied(batch["pixels"], generator)
         posterior = self.autoencoder.posterior(pixel_values)
         if self.settings.freeze_encoder:
             losses = reconstruction_losses(

@@ -55,6 +55,9 @@ class BridgingTask(Task):
             same_concept_weight: an item of the same concept counts as this much of a match (the own pair is 1): it
                 shows what was asked for, in another style or voice.
             pull_weight: weight of 1 - cosine of matched pairs.
+            mix_share: share of the batches whose items are mixed with one another, as the pair mixes them: each then answers to
+                both captions, by their shares. With few items, many passes over them learn little else that is new.
+            flipped_groups: groups of pictures that may be seen in a mirror.
             structure_weight: weight of keeping the cosines between captions as the sentence encoder has them. It
                 teaches the projection about sounds and spoken words before it has heard any, so that "the word drum",
                 "the sound of a drum" and "a drum" stay apart. Only while the projection learns.
@@ -71,6 +74,8 @@ class BridgingTask(Task):
         same_concept_weight: float
         pull_weight: float
         structure_weight: float
+        mix_share: float = 0.0
+        flipped_groups: tuple[str, ...] = ()
 
     def __init__(self, settings: Settings, data: Path, model_folder: Path):
         super().__init__()
@@ -78,6 +83,7 @@ class BridgingTask(Task):
         self.settings = settings
         modality = Modality(settings.modality)
         self.pair = PAIRS[modality](settings.network, model_folder)
+        self.pair.flipped_groups = settings.flipped_groups
         self.name = INFO[modality].prompt_encoder
         # The module registers what the pair only refers to.
         self.encoder = self.pair.encoder
@@ -126,8 +132,9 @@ class BridgingTask(Task):
         """InfoNCE, pull, and structure (if the text projection learns)."""
         inputs = {name.removeprefix("input."): value for name, value in batch.items() if name.startswith("input.")}
         texts = self.text_encoder.project(batch["sentences"]).tokens[:, 0].float()
+        inputs, own = self.pair.mixed(inputs, np.random.default_rng(generator.initial_seed()), self.settings.mix_share)
         items = self.pair.condition(inputs, generator).tokens[:, 0].float()
-        losses = self._losses(texts, items, batch["groups"], batch["captions"])
+        losses = self._losses(texts, items, batch["groups"], batch["captions"], own)
         if "unpaired" in batch:
             sentences = torch.cat([batch["sentences"], batch["unpaired"]])
             projected = self.text_encoder.project(sentences).tokens[:, 0].float()
@@ -135,12 +142,14 @@ class BridgingTask(Task):
             losses["loss"] = losses["loss"] + self.settings.structure_weight * losses["structure"]
         return losses
 
-    def _losses(self, texts, items, groups, captions) -> dict[str, torch.Tensor]:
+    def _losses(self, texts, items, groups, captions, own: float = 1.0) -> dict[str, torch.Tensor]:
+        """``own``: share of each item that is its own; the rest is the item at its place from the end."""
         same = (groups[:, None] == groups) | (captions[:, None] == captions)
         affinity = self.settings.same_concept_weight * same.float()
         scale = self.temperature()
-        contrastive = info_nce(texts, items, scale, affinity.fill_diagonal_(1.0))
-        pull = 1 - (texts * items).sum(1).mean()
+        affinity = affinity.fill_diagonal_(1.0)
+        contrastive = info_nce(texts, items, scale, own * affinity + (1 - own) * affinity.flip(1))
+        pull = 1 - ((own * texts + (1 - own) * texts.flip(0)) * items).sum(1).mean()
         loss = contrastive + self.settings.pull_weight * pull
         return {"loss": loss, "contrastive": contrastive, "pull": pull, "temperature": 1 / scale.detach()}
 

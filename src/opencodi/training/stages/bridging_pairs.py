@@ -7,9 +7,10 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import torch
 
-from ...data.augment import audio_batch, over_white, random_affine
+from ...data.augment import audio_batch, cut_mix, over_white, random_affine
 from ...data.shards import Items, load_audio, load_images, load_videos
 from ...data.soften import blur_each, soften
+from ...device import pick_device
 from ...errors import ConfigurationError
 from ...modality import INFO, Modality
 from ...prompts import AudioPromptEncoder, Condition, ImagePromptEncoder, VideoPromptEncoder
@@ -21,9 +22,11 @@ class Pair(Protocol):
 
     Attributes:
         encoder: the prompt encoder that learns.
+        flipped_groups: of pictures that may be seen in a mirror.
     """
 
     encoder: Any
+    flipped_groups: tuple[str, ...] = ()
 
     def __init__(self, network: Mapping[str, Any], model_folder: Path): ...
 
@@ -36,8 +39,13 @@ class Pair(Protocol):
     def batch(self, prepared: Any, chosen: np.ndarray, rng: np.random.Generator | None) -> dict[str, torch.Tensor]:
         """Inputs of the encoder for these items, varied at random if ``rng`` is given."""
 
+    def mixed(
+        self, inputs: dict[str, torch.Tensor], rng: np.random.Generator, share: float
+    ) -> tuple[dict[str, torch.Tensor], float]:
+        """With chance ``share``, inputs each mixed with that at its place from the end, and the share that is its own."""
+
     def condition(self, inputs: dict[str, torch.Tensor], generator: torch.Generator | None) -> Condition:
-        """Encode them; with ``generator``, as in training."""
+        """Encode them; with ``generator``, varied at random as in training."""
 
     def picture(self, prepared: Any, chosen: np.ndarray) -> torch.Tensor | None:
         """The items as pictures [B, 3, H, W] in [-1, 1], if they can be seen."""
@@ -49,6 +57,7 @@ class ImagePair:
     What is shown, not its exact colours, is what other styles have in common.
     """
 
+    flipped_groups: tuple[str, ...] = ()
     varied: ClassVar = {"scale": 0.15, "shift": 0.1, "degrees": 12.0}
     softened: ClassVar = {"share": 0.5, "blur": 1.0, "quantisation": 0.06, "noise": 0.1, "colour": 0.3}
 
@@ -58,25 +67,37 @@ class ImagePair:
     def load(self, data: Path, shards: tuple[str, ...]) -> Items:
         return load_images(data, shards)
 
-    def prepare(self, items: Items) -> np.ndarray:
-        return items.media
+    def prepare(self, items: Items) -> tuple[np.ndarray, np.ndarray]:
+        return items.media, np.array([record.get("group") in self.flipped_groups for record in items.records])
 
-    def batch(self, prepared: np.ndarray, chosen: np.ndarray, rng: np.random.Generator | None):
-        pixel_values = over_white(prepared[chosen])
+    def batch(self, prepared: tuple[np.ndarray, np.ndarray], chosen: np.ndarray, rng: np.random.Generator | None):
+        media, flippable = prepared
+        pixels = media[chosen]
         if rng is not None:
-            pixel_values = soften(random_affine(pixel_values, rng, **self.varied), rng, **self.softened)
-        return {"pixel_values": pixel_values}
+            flip = flippable[chosen] & (rng.random(len(chosen)) < 0.5)
+            pixels[flip] = pixels[flip, :, ::-1]
+        return {"pixels": torch.from_numpy(pixels)}
+
+    def mixed(self, inputs: dict[str, torch.Tensor], rng: np.random.Generator, share: float):
+        pixels = inputs["pixels"].movedim(-1, 1)
+        pixels, own = cut_mix(pixels, pixels.flip(0), rng, share)
+        return {"pixels": pixels.movedim(1, -1)}, own
 
     def condition(self, inputs: dict[str, torch.Tensor], generator: torch.Generator | None) -> Condition:
-        return self.encoder(**inputs)
+        pixel_values = over_white(inputs["pixels"])
+        if generator is not None:
+            rng = np.random.default_rng(generator.initial_seed())
+            pixel_values = soften(random_affine(pixel_values, rng, **self.varied), rng, **self.softened)
+        return self.encoder(pixel_values)
 
-    def picture(self, prepared: np.ndarray, chosen: np.ndarray) -> torch.Tensor:
-        return over_white(prepared[chosen])
+    def picture(self, prepared: tuple[np.ndarray, np.ndarray], chosen: np.ndarray) -> torch.Tensor:
+        return over_white(prepared[0][chosen])
 
 
 class AudioPair:
     """Sounds and words at other speeds and levels, with bands of the spectrogram hidden (Park et al. 2019, SpecAugment)."""
 
+    flipped_groups: tuple[str, ...] = ()
     hidden_frames, hidden_bins = 16, 10
     varied: ClassVar = {"tilt": 3.0, "noise": 0.8, "blur": 1.0}
 
@@ -94,10 +115,20 @@ class AudioPair:
         return items.media
 
     def batch(self, prepared: np.ndarray, chosen: np.ndarray, rng: np.random.Generator | None):
-        return {"waveform": audio_batch(prepared[chosen], rng)}
+        return {"samples": torch.from_numpy(prepared[chosen])}
+
+    def mixed(self, inputs: dict[str, torch.Tensor], rng: np.random.Generator, share: float):
+        """Both are heard at once, the own louder (Tokozume et al. 2018)."""
+        own = rng.uniform(0.5, 1) if rng.random() < share else 1.0
+        if own == 1:
+            return inputs, own
+        waveforms = audio_batch(inputs["samples"])
+        mixed = own * waveforms + (1 - own) * waveforms.flip(0)
+        return {"samples": (mixed * 32767).to(torch.int16)}, own
 
     def condition(self, inputs: dict[str, torch.Tensor], generator: torch.Generator | None) -> Condition:
-        mel = self.encoder.mel(inputs["waveform"])
+        rng = None if generator is None else np.random.default_rng(generator.initial_seed())
+        mel = self.encoder.mel(audio_batch(inputs["samples"], rng))
         if generator is not None:
             mel = vary_mel(mel, **self.varied, generator=generator)
             mel = hide_bands(mel, self.hidden_frames, self.hidden_bins, self.encoder.config.mel_mean, generator)
@@ -110,6 +141,8 @@ class AudioPair:
 class VideoPair:
     """Clips, which are loops and may start anywhere. The image network is frozen, so it sees each frame only once."""
 
+    flipped_groups: tuple[str, ...] = ()
+
     def __init__(self, network: Mapping[str, Any], model_folder: Path):
         image = load_component(ImagePromptEncoder, model_folder, INFO[Modality.IMAGE].prompt_encoder)
         self.encoder = build(VideoPromptEncoder.from_image_prompt_encoder, network, image)
@@ -120,10 +153,10 @@ class VideoPair:
 
     @torch.no_grad()
     def prepare(self, items: Items) -> tuple[torch.Tensor, np.ndarray]:
-        self.encoder.image.eval()
+        image = self.encoder.image.eval().to(pick_device())
         parts = [
-            self.encoder.frame_features(over_white(items.media[start : start + 32]).transpose(1, 2))
-            for start in range(0, len(items), 32)
+            self.encoder.frame_features(over_white(chunk).transpose(1, 2).to(image.device)).cpu()
+            for chunk in np.split(items.media, range(32, len(items), 32))
         ]
         return torch.cat(parts), items.media[:, items.media.shape[1] // 2]
 
@@ -135,6 +168,9 @@ class VideoPair:
             ) % features.shape[1]
             features = features[torch.arange(len(chosen))[:, None], torch.from_numpy(order)]
         return {"features": features}
+
+    def mixed(self, inputs: dict[str, torch.Tensor], rng: np.random.Generator, share: float):
+        return inputs, 1.0
 
     def condition(self, inputs: dict[str, torch.Tensor], generator: torch.Generator | None) -> Condition:
         return self.encoder(**inputs)

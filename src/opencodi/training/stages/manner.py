@@ -106,7 +106,8 @@ class MannerTask(Task):
         for motion in range(len(DOINGS)):
             told = torch.zeros(len(embeddings), len(MANNERS), device=embeddings.device)
             told[:, len(STYLES) + motion] = 1
-            prompt = Condition(embeddings[:, None], torch.ones(len(told), 1, dtype=torch.bool), told)
+            mask = torch.ones(len(told), 1, dtype=torch.bool, device=told.device)
+            prompt = Condition(embeddings[:, None], mask, told)
             errors.append(F.mse_loss(self.reader.courses(prompt, wanted.shape[2]), wanted[:, motion]))
         return torch.stack(errors).mean()
 
@@ -159,7 +160,7 @@ def _texts(encoder: TextPromptEncoder, data: Path, count: int) -> tuple[Tensors,
 
 def _pictures(encoder: ImagePromptEncoder, items: Items) -> Tensors:
     """Features [N, F] and the number of each picture's style; the number after the last is none."""
-    features = in_chunks(lambda chunk: encoder.tower.described(over_white(chunk)), items.media)
+    features = in_chunks(lambda chunk: encoder.tower.described(over_white(chunk).to(encoder.device)), items.media)
     told = manners_of(items.records)[:, : len(STYLES)]
     return features, torch.where(told.amax(1) > 0, told.argmax(1), len(STYLES))
 
@@ -169,7 +170,7 @@ def _courses(encoder: TextPromptEncoder, items: Items, side: int) -> Tensors:
     names = [str(record["name"]) for record in items.records]
     known, sentences = embed_captions(encoder, names)
     with torch.no_grad():
-        embeddings = encoder.project(sentences).tokens[:, 0]
+        embeddings = encoder.project(sentences.to(encoder.device)).tokens[:, 0].cpu()
     courses = np.stack(
         [[course(still, motion, np.random.default_rng(WAY)) for motion in MOTIONS] for still in items.media]
     )

@@ -153,7 +153,9 @@ def image_set(
 
     def build(items: Items, shown: Items) -> PairedSet:
         return PairedSet(
-            latents=in_chunks(lambda chunk: autoencoder.encode(over_white(chunk)), items.media).half(),
+            latents=in_chunks(
+                lambda chunk: autoencoder.encode(over_white(chunk).to(autoencoder.device)), items.media
+            ).half(),
             prompts=item_prompts(
                 kinds,
                 items,
@@ -193,7 +195,9 @@ def styled_set(
     if by_manner and "image" in kinds:
         prompts["image"] = same_thing(image_tokens(items, model_folder), items, items, model_folder)
     return PairedSet(
-        latents=in_chunks(lambda chunk: autoencoder.encode(over_white(chunk)), items.media).half(),
+        latents=in_chunks(
+            lambda chunk: autoencoder.encode(over_white(chunk).to(autoencoder.device)), items.media
+        ).half(),
         prompts=dict.fromkeys(kinds, none) | prompts,
         autoencoder=autoencoder,
         manners=manners_of(items.records) if by_manner else None,
@@ -224,7 +228,7 @@ def clip_set(
     """Clips, prompted by text, by one of their frames or by a clip of the same concept."""
 
     def latents(chunk: np.ndarray) -> torch.Tensor:
-        frames = autoencoder.encode(over_white(chunk).flatten(0, 1))
+        frames = autoencoder.encode(over_white(chunk).flatten(0, 1).to(autoencoder.device))
         return frames.unflatten(0, chunk.shape[:2]).transpose(1, 2)
 
     first_frames = Items(items.media[:, 0], items.records)
@@ -291,8 +295,12 @@ def recording_set(
 ) -> PairedSet:
     """Recordings, prompted by text or by a recording of the same thing: one of ``heard``, or of themselves."""
     heard = items if heard is None else heard
+
+    def latents(chunk: np.ndarray) -> torch.Tensor:
+        return autoencoder.encode(autoencoder.mel(audio_batch(chunk).to(autoencoder.device)))
+
     return PairedSet(
-        latents=in_chunks(lambda c: autoencoder.encode(autoencoder.mel(audio_batch(c))), items.media).half(),
+        latents=in_chunks(latents, items.media).half(),
         prompts=item_prompts(
             kinds,
             items,
@@ -317,7 +325,7 @@ def text_set(
     concepts = load_concepts(data)
     codes = list(concepts)
     names = [concepts[code]["name"] for code in codes]
-    latents = torch.cat([codec.encode(names[i : i + 256]) for i in range(0, len(names), 256)]).half()
+    latents = torch.cat([codec.encode(names[i : i + 256]) for i in range(0, len(names), 256)]).half().cpu()
     texts = [image_captions({**concepts[c], "style": "noto"}, concepts[c]) for c in codes]
     things = [kind_captions(concept) for concept in concepts.values()]
     written = text_prompts(kinds, texts, things, model_folder)

@@ -40,19 +40,23 @@ def draw_kinds(rng: np.random.Generator, count: int, shares: Mapping[str, float]
 def image_tokens(items: Items, model_folder: Path) -> torch.Tensor:
     """Embeddings [N, D] of pictures as prompts."""
     encoder = load_component(ImagePromptEncoder, model_folder, "image_prompt_encoder")
-    return in_chunks(lambda chunk: encoder(over_white(chunk)).tokens[:, 0], items.media)
+    return in_chunks(lambda chunk: encoder(over_white(chunk).to(encoder.device)).tokens[:, 0], items.media)
 
 
 def video_tokens(items: Items, model_folder: Path) -> torch.Tensor:
     """Embeddings [N, D] of clips as prompts."""
     encoder = load_component(VideoPromptEncoder, model_folder, "video_prompt_encoder")
-    return in_chunks(lambda chunk: encoder(over_white(chunk).transpose(1, 2)).tokens[:, 0], items.media, size=8)
+
+    def tokens(chunk: np.ndarray) -> torch.Tensor:
+        return encoder(over_white(chunk).transpose(1, 2).to(encoder.device)).tokens[:, 0]
+
+    return in_chunks(tokens, items.media, size=8)
 
 
 def audio_tokens(items: Items, model_folder: Path) -> torch.Tensor:
     """Embeddings [N, D] of recordings as prompts."""
     encoder = load_component(AudioPromptEncoder, model_folder, "audio_prompt_encoder")
-    return in_chunks(lambda chunk: encoder(waveform=audio_batch(chunk)).tokens[:, 0], items.media)
+    return in_chunks(lambda chunk: encoder(waveform=audio_batch(chunk).to(encoder.device)).tokens[:, 0], items.media)
 
 
 def item_prompts(
@@ -82,7 +86,7 @@ def _embed_captions(captions: Sequence[Sequence[str]], model_folder: Path) -> Pr
     known, embeddings = embed_captions(encoder, every, model_folder / "training" / CACHE_FILE)
     used = sorted({known[caption] for caption in every})
     place = {row: position for position, row in enumerate(used)}
-    tokens = encoder.project(embeddings[used]).tokens[:, 0]
+    tokens = encoder.project(embeddings[used].to(encoder.device)).tokens[:, 0].cpu()
     return Prompts(tokens, [np.array([place[known[caption]] for caption in choices]) for choices in captions])
 
 
@@ -122,5 +126,5 @@ def positions(keys: Iterable[str]) -> dict[str, np.ndarray]:
 
 @torch.no_grad()
 def in_chunks(function: Callable[[np.ndarray], torch.Tensor], media: np.ndarray, size: int = CHUNK) -> torch.Tensor:
-    """``function`` over chunks of ``media``, concatenated."""
-    return torch.cat([function(media[start : start + size]) for start in range(0, len(media), size)])
+    """``function`` over chunks of ``media``, concatenated, on the CPU."""
+    return torch.cat([function(media[start : start + size]).cpu() for start in range(0, len(media), size)])
