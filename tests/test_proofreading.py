@@ -32,6 +32,28 @@ def test_what_it_says_is_drawn_all_the_way_to_the_anchors():
     torch.testing.assert_close(a, b)
 
 
+def test_beside_a_sound_a_prompt_that_leaves_it_open_gives_a_name_that_has_one():
+    encoder = tiny.text_prompt_encoder()
+    known = encoder.encode(["an animal", "a rooster", "a red apple"]).tokens[:, 0]
+    anchors = {"scale": 900.0, "share": 0.0}
+    deaf, hearing = (
+        tiny.pipeline(
+            proofread_text=True, prompt_anchors=PromptAnchors.from_embeddings(known, audible_pairs=pairs, **anchors)
+        )
+        for pairs in (None, torch.tensor([[0, 1]]))
+    )
+
+    def latents(pipe, outputs, **more):
+        return texts(pipe, outputs, output_type="latent", guidance_scale=2.0, **more).text
+
+    rooster = latents(tiny.pipeline(), "text", text="a rooster")
+    for given in ({"text": "an animal"}, {}):
+        torch.testing.assert_close(latents(hearing, ["text", "audio"], **given), rooster, atol=1e-3, rtol=0)
+        assert torch.equal(latents(hearing, "text", **given), latents(deaf, "text", **given)), "there is no sound"
+    for given in ({"text": "a red apple"}, {"image": tiny.media()["image"]}):
+        assert torch.equal(*(latents(pipe, ["text", "audio"], **given) for pipe in (deaf, hearing)))
+
+
 def test_a_callback_sees_and_may_replace_the_proofread_text():
     seen = []
 

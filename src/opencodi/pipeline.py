@@ -51,7 +51,8 @@ class AnyToAnyPipeline(ReadingPipeline):
         anchor_exchange: ``prompt_anchors`` also move what the outputs see of one another, which lies in the space of prompts.
         bridge_text: where no text is asked for, one is made all the same, and the outputs see it: several agree on what they
             show through it, and inputs that are not text alone are named first. A single output of a text needs none.
-        proofread_text: a text is drawn once more, prompted by what it says alone: a broken word becomes the nearest known one.
+        proofread_text: a text is drawn once more, prompted by what it says alone: a broken word becomes the nearest known one;
+            beside a sound, and where the prompt leaves it open, the nearest of which ``prompt_anchors`` know a sound.
         num_inference_steps, guidance_scale: what a call takes unless it says otherwise; a number for all outputs, or one for
             each as a dictionary.
 
@@ -257,6 +258,8 @@ class AnyToAnyPipeline(ReadingPipeline):
         courses = self._courses(condition, shapes)
         reread = together and bool(self.config.exchange_weight) and self.config.reread_outputs
         proofread = Modality.TEXT in wanted and self.config.proofread_text and self.has("text_prompt_encoder")
+        # A sound that is made of words, or of nothing, must be of something that has one
+        heard = condition.tokens[:, 0] if Modality.AUDIO in wanted and not set(inputs) - {Modality.TEXT} else None
         if not (reread or proofread):
             self._done_with(*PROMPT_ENCODERS, ANCHORS, MANNER)
 
@@ -275,7 +278,7 @@ class AnyToAnyPipeline(ReadingPipeline):
                 steps_of_text += Modality.TEXT in timesteps
                 if proofread and Modality.TEXT in timesteps and steps_of_text == steps[Modality.TEXT]:
                     text = current[Modality.TEXT], noise[Modality.TEXT].to(**place), steps[Modality.TEXT]
-                    changed[Modality.TEXT] = self._proofread(*text, guidance[Modality.TEXT])
+                    changed[Modality.TEXT] = self._proofread(*text, guidance[Modality.TEXT], heard)
                 if callback_on_step_end is None:
                     return changed
                 offered = {"latents": {**current, **changed}}

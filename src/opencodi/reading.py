@@ -82,15 +82,21 @@ class ReadingPipeline(LazyPipeline):
         read = self._encode(modality, self._codec(modality).decode(latents))
         return self._anchored(read, only_text=modality == Modality.TEXT).tokens
 
-    def _proofread(self, latents: torch.Tensor, noise: torch.Tensor, steps: int, guidance: float) -> torch.Tensor:
+    def _proofread(
+        self, latents: torch.Tensor, noise: torch.Tensor, steps: int, guidance: float, heard: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Denoise the text's ``noise`` again, prompted by what its finished ``latents`` say, drawn to the nearest anchors.
 
         Without much of a prompt a text may lie between two names and decode to neither ("fire eng"); what it says is read as
-        that which it nearly is. A name comes out as it was.
+        that which it nearly is. A name comes out as it was, unless a sound is made of it, ``heard`` (the prompts [B, D]) leave
+        open of what, and it has none: a sound cannot show that (``PromptAnchors.audible``).
         """
         said = self._encode(Modality.TEXT, self._codec(Modality.TEXT).decode(latents))
         if self.has(ANCHORS):
-            said = replace(said, tokens=self.prompt_anchors.move(said.tokens, share=1.0))
+            first, rest = said.tokens[:, 0].to(self.prompt_anchors.device), said.tokens[:, 1:]
+            move = self.prompt_anchors.move
+            meant = move(first, share=1.0) if heard is None else self.prompt_anchors.audible(first, heard.to(first))
+            said = replace(said, tokens=torch.cat([meant[:, None], rest.to(meant)], dim=1))
         nothing = self.text_prompt_encoder.unconditional(len(latents))
         made = sample(
             {Modality.TEXT: self._denoiser(Modality.TEXT, [Modality.TEXT])},

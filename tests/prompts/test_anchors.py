@@ -108,3 +108,32 @@ def test_free_wording_is_drawn_towards_known_names_by_its_own_share():
     still = PromptAnchors.from_embeddings(names)
     condition = Condition.from_embedding(wording)
     assert still(condition, only_text=True) is condition
+
+
+def test_beside_a_sound_an_open_prompt_says_a_thing_of_its_kind_that_has_one():
+    anchors = unit(20, 32)  # 0 and 1 are kinds; of the first 5 and 6 have a sound, of the second 9
+    pairs = torch.tensor([[0, 5], [0, 6], [1, 9]])
+    made = PromptAnchors.from_embeddings(anchors, audible_pairs=pairs, scale=2000.0)
+    silent = F.normalize(anchors[12:13] + 0.7 * anchors[6:7] + 0.2 * anchors[9:10], dim=-1)
+    no_prompt, hint = torch.zeros(1, 32), 0.2 * unit(1, 32, seed=9)
+
+    def said(prompt: torch.Tensor, text: torch.Tensor = silent) -> int:
+        return int((made.audible(text, prompt) @ anchors.T).argmax())
+
+    assert said(anchors[:1]) == said(F.normalize(anchors[:1] + hint, dim=-1)) == 6
+    assert said(anchors[1:2]) == 9 and said(no_prompt) == 6
+    assert said(no_prompt, anchors[9:10]) == 9, "what has a sound stays"
+    assert said(anchors[12:13]) == said(anchors[2:3]) == 12, "a named thing, and a kind without sounds, stay"
+    assert said(F.normalize(anchors[:1] + anchors[2:3], dim=-1)) == 12, "so does what is only near a kind"
+    without = PromptAnchors.from_embeddings(anchors, scale=2000.0)
+    assert torch.equal(without.audible(silent, no_prompt), without.move(silent, share=1.0))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_anchors_know_what_has_a_sound_when_loaded_again_and_older_ones_do_without(tmp_path, dtype):
+    pairs = torch.tensor([[0, 3], [1, 4]])
+    PromptAnchors.from_embeddings(unit(5, 8), audible_pairs=pairs).half().save_pretrained(tmp_path / "new")
+    PromptAnchors.from_embeddings(unit(5, 8)).save_pretrained(tmp_path / "old")
+    again = PromptAnchors.from_pretrained(tmp_path / "new", torch_dtype=dtype)
+    assert again.audible_pairs.tolist() == pairs.tolist() and again.dtype == dtype
+    assert PromptAnchors.from_pretrained(tmp_path / "old").audible_pairs is None

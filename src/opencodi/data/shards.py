@@ -7,6 +7,7 @@ import io
 import json
 import os
 import tarfile
+from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,11 +96,12 @@ def load_audio(folder: Path, shards: Sequence[str] = ("sounds", "speech"), keep:
     return _load(folder, shards, "ogg", _decode_audio, keep)
 
 
-def concepts_in(folder: Path, shard: str) -> set[str]:
-    """Codes of the concepts that a shard has items of; only its records are read, no media."""
+def concepts_in(folder: Path, shard: str, least: int = 1) -> set[str]:
+    """Codes of the concepts that a shard has at least ``least`` items of; only its records are read, no media."""
     with tarfile.open(_existing(folder, shard)) as archive:
         read = (archive.extractfile(member) for member in archive if member.name.endswith(".json"))
-        return {str(json.load(file).get("concept")) for file in read if file}
+        counts = Counter(str(json.load(file).get("concept")) for file in read if file)
+    return {concept for concept, count in counts.items() if count >= least}
 
 
 def _existing(folder: Path, shard: str) -> Path:

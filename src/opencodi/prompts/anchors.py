@@ -10,6 +10,9 @@ from torch import nn
 
 from .condition import Condition
 
+OPEN = 0.85
+"""Cosine from which a prompt says no more than the kind of thing it lies nearest to: "a big animal" does, "a platypus" not."""
+
 
 class PromptAnchors(ModelMixin, ConfigMixin):
     """Embeddings of texts that a picture, clip or sound may mean.
@@ -29,6 +32,8 @@ class PromptAnchors(ModelMixin, ConfigMixin):
         sentence_dim: E, of the sentence embeddings by which texts are understood before all that (``understood``); None: they
             are taken as they are read.
         sentence_scale: inverse temperature on cosines of those.
+        num_audible: P, pairs of a kind of things ("an animal") and a name of that kind that has a sound ("rooster"), see
+            ``audible``; 0: nothing is known of sounds.
     """
 
     @register_to_config
@@ -41,25 +46,40 @@ class PromptAnchors(ModelMixin, ConfigMixin):
         text_share: float = 0.0,
         sentence_dim: int | None = None,
         sentence_scale: float = 80.0,
+        num_audible: int = 0,
     ):
         super().__init__()
         self.anchors = nn.Parameter(torch.zeros(num_anchors, embedding_dim), requires_grad=False)
         self.sentences = None
         if sentence_dim:
             self.sentences = nn.Parameter(torch.zeros(num_anchors, sentence_dim), requires_grad=False)
+        self.audible_pairs = None
+        if num_audible:
+            self.audible_pairs = nn.Parameter(torch.zeros(num_audible, 2, dtype=torch.int16), requires_grad=False)
 
     @classmethod
     def from_embeddings(
-        cls, embeddings: torch.Tensor, sentences: torch.Tensor | None = None, **config: float
+        cls,
+        embeddings: torch.Tensor,
+        sentences: torch.Tensor | None = None,
+        audible_pairs: torch.Tensor | None = None,
+        **config: float,
     ) -> "PromptAnchors":
         """Anchors at L2-normalised text embeddings [K, D] and, if given, their sentence embeddings [K, E].
 
         Of the latter the length counts: an anchor of length 0.75 is as near as another whose cosine is three quarters.
+        ``audible_pairs`` [P, 2] are places of anchors: a kind, and a name of that kind that has a sound.
         """
-        made = cls(*embeddings.shape, sentence_dim=None if sentences is None else sentences.shape[1], **config)
+        sizes = {
+            "sentence_dim": None if sentences is None else sentences.shape[1],
+            "num_audible": 0 if audible_pairs is None else len(audible_pairs),
+        }
+        made = cls(*embeddings.shape, **sizes, **config)
         made.anchors.data = embeddings.detach().float().clone()
         if sentences is not None:
             made.sentences.data = sentences.detach().float().clone()
+        if made.audible_pairs is not None:
+            made.audible_pairs.data = audible_pairs.to(torch.int16)
         return made
 
     def forward(self, condition: Condition, only_text: bool = False) -> Condition:
@@ -102,3 +122,29 @@ class PromptAnchors(ModelMixin, ConfigMixin):
         texts = self._attend(exact @ self.anchors.float().to(exact.device).T, self.config.scale)
         moved = F.normalize((1 - share) * exact + share * texts, dim=-1)
         return torch.where(exact.norm(dim=-1, keepdim=True) > 0, moved, exact).to(embeddings.dtype)
+
+    def audible(self, said: torch.Tensor, prompts: torch.Tensor) -> torch.Tensor:
+        """What is said where a sound is made of it: moved to the nearest texts, as ``move`` does, but of those that have one.
+
+        Only where the prompt leaves open which thing is meant. If it says a kind, the nearest name of that kind that has a
+        sound takes its place; if there is no prompt, the nearest of any kind. A prompt that names a thing, and a kind of
+        which nothing has a sound, change nothing.
+
+        Args:
+            said: embeddings of texts [B, D].
+            prompts: of what they were made from [B, D]; zeros are no prompt.
+
+        Returns:
+            [B, D].
+        """
+        nearest = self.move(said, share=1.0)
+        if self.audible_pairs is None:
+            return nearest
+        kinds, names = self.audible_pairs.long().to(said.device).unbind(1)
+        anchors = self.anchors.float().to(said.device)
+        likeness, meant = (F.normalize(prompts.float(), dim=-1) @ anchors.T).max(1)
+        of_kind = (meant[:, None] == kinds) & (likeness[:, None] >= OPEN)
+        allowed = of_kind | ~prompts.any(1)[:, None]  # [B, P]
+        cosines = F.normalize(said.float(), dim=-1) @ anchors[names].T
+        chosen = anchors[names[cosines.masked_fill(~allowed, -torch.inf).argmax(1)]].to(said.dtype)
+        return torch.where(allowed.any(1, keepdim=True), chosen, nearest)
