@@ -1,5 +1,7 @@
 """Styles and motions are read beside what a prompt is about, and kept apart from it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -59,6 +61,9 @@ def test_of_a_mixture_the_strongest_style_and_motion_are_meant():
     assert made.decided(mix([picture, words, prompt(1)], [1, 1, 1])).manner.tolist() == [[0, 0, 1, 0, 1]]
     assert made.decided(mix([picture, words], [3, 1])).manner.tolist() == [[1, 0, 0, 0, 1]]
     assert made.decided(mix([picture, words], [1, 0])).manner.tolist() == [[1, 0, 0, 0, 0]]
+    clip = replace(picture, manner=torch.tensor([[0.0, 1, 0, 0, 0]]) * picture.manner.amax())  # in another style
+    assert made.decided(mix([picture, clip], [1, 1])).manner.tolist() == [[0, 0, 0, 0, 0]]
+    assert made.decided(mix([picture, clip], [3, 1])).manner.tolist() == [[1, 0, 0, 0, 0]]
     assert mix([prompt(1), prompt(1)], [1, 1]).manner is None
 
 

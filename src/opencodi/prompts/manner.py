@@ -112,11 +112,17 @@ class MannerReader(ModelMixin, ConfigMixin):
         ]
 
     def decided(self, condition: Condition) -> Condition:
-        """Of each kind of manner the one that counts most, alone and fully: a mixture of styles is none."""
+        """Of each kind of manner the one that counts most, alone and fully: a mixture of styles is none, and so is a tie."""
         if condition.manner is None:
             return condition
         groups = condition.manner.split([len(self.config.styles), len(self.config.motions)], dim=1)
-        chosen = [F.one_hot(g.argmax(1), g.shape[1]) * (g.amax(1, keepdim=True) > LEAST) for g in groups if g.shape[1]]
+        chosen = []
+        for group in groups:
+            first, second = (
+                F.pad(group, (0, 2)).topk(2, dim=1).values.split(1, dim=1)
+            )  # padded for groups of fewer than two
+            leads = first - second > LEAST
+            chosen.append((group == first) * leads)
         return replace(condition, manner=torch.cat(chosen, dim=1).to(condition.manner.dtype))
 
     def in_some_style(self, condition: Condition, generators: Sequence[torch.Generator]) -> Condition:

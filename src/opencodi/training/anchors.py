@@ -53,7 +53,7 @@ def make_anchors(model_folder: Path, data: Path, least_sounds: int = LEAST_SOUND
     alone, explained = _embed(encoder, texts), _embed(encoder, [meanings[text] for text in texts])
     projected = torch.cat([encoder.project(part).tokens[:, 0] for part in alone.split(BATCH_SIZE)])
     lengths = torch.tensor([1.0 if text in names else KIND_LENGTH for text in texts])
-    sentences = lengths[:, None] * F.normalize(alone + explained, dim=-1)
+    sentences = lengths.to(alone.device)[:, None] * F.normalize(alone + explained, dim=-1)
     heard = concepts_in(data, SOUNDS, least_sounds) if (data / f"{SOUNDS}.tar.gz").is_file() else set()
     pairs = audible_pairs(texts, list(concepts), heard={collection[code]["name"] for code in heard & collection.keys()})
     return PromptAnchors.from_embeddings(projected, sentences, pairs, **config)
