@@ -122,7 +122,11 @@ TRAINED = {
 FURTHER = sorted(path.stem for path in RECIPES.glob("*.yaml") if path.stem.startswith(tuple(TRAINED)))
 
 
-@pytest.mark.parametrize("name", [name for name in FURTHER if name not in ORDER])
+BEFORE = {f"{kind}_diffuser_further": f"{kind}_diffuser_manners" for kind in ("image", "audio")}
+"""Recipes that go on from one whose network is another than the first's."""
+
+
+@pytest.mark.parametrize("name", [name for name in FURTHER if name not in (*ORDER, "bridging_image_wide")])
 def test_a_longer_recipe_goes_on_from_the_model_folder_with_the_same_network(name, trained, tmp_path):
     longer, first = (yaml.safe_load((RECIPES / f"{each}.yaml").read_text()) for each in (name, base(name)))
     assert longer["initial_weights"] == longer["model_folder"] and longer["seed"] != first["seed"]
@@ -130,7 +134,11 @@ def test_a_longer_recipe_goes_on_from_the_model_folder_with_the_same_network(nam
     # What has another size begins anew, and the recipe says so.
     other = {key for key in networks[1] if networks[0].get(key) != networks[1][key]}
     fresh = longer.get("fresh_weights", [])
-    assert all(key.startswith("prompt_map") and fresh[0].startswith("prompt_map.linear") for key in other)
+    if name in BEFORE:
+        before = yaml.safe_load((RECIPES / f"{BEFORE[name]}.yaml").read_text())
+        assert before["settings"]["network"] == networks[0] and not fresh
+    else:
+        assert all(key.startswith("prompt_map") and fresh[0].startswith("prompt_map.linear") for key in other)
     shutil.copytree(trained / "model", tmp_path / "model", ignore=shutil.ignore_patterns("training"))
     still = {"learning_rate": 1e-12, "initial_weights": str(tmp_path / "model")}
     # The recipe before it may have given the map its size already; here it follows the first one.
@@ -141,6 +149,14 @@ def test_a_longer_recipe_goes_on_from_the_model_folder_with_the_same_network(nam
     fitted = ("prompt_map.linear_", "motion_map.")
     told = {key for key in after if "manner" in key}  # of the manner, what earlier networks were not
     assert all(torch.equal(after[key], before[key]) for key in after.keys() - told if not key.startswith(fitted))
+
+
+def test_a_wider_encoder_takes_the_place_of_the_first_and_leaves_the_text_projection_alone(trained, tmp_path):
+    shutil.copytree(trained / "model", tmp_path / "model", ignore=shutil.ignore_patterns("training"))
+    run_recipe(shrink("bridging_image_wide", tmp_path), data=DATA, device="cpu")
+    for component, stays in (("text_prompt_encoder", True), ("image_prompt_encoder", False)):
+        before, after = weights(trained / "model", component), weights(tmp_path / "model", component)
+        assert all(torch.equal(after[key], before[key]) for key in after) == stays
 
 
 def test_weights_of_another_size_can_begin_anew_and_others_must_fit(trained, tmp_path):
