@@ -87,9 +87,7 @@ def train(
         num_training_steps=recipe.steps,
         last_epoch=state["step"] - 1,
     )
-    batches = iter(
-        _loader(task, recipe, state["step"], workers, accelerator)
-    )  # before any thread of the network's runs
+    batches = iter(_loader(task, recipe, state["step"], workers, accelerator))
     network, optimizer = accelerator.prepare(task, optimizer)
 
     started, seconds_before, last_checkpoint = time.monotonic(), state["seconds"], time.monotonic()
