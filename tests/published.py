@@ -103,3 +103,8 @@ def load(net: torch.nn.Module, converted: dict[str, Tensor]) -> torch.nn.Module:
     missing = net.load_state_dict(converted, strict=False).missing_keys
     assert not set(missing) & {name for name, _ in net.named_parameters()}
     return net.eval().requires_grad_(False)
+
+
+def assert_close(ours: Tensor, theirs: Tensor, tolerance: float = 1e-4) -> None:
+    """The tolerance of the goldens' README, unless a case says otherwise."""
+    torch.testing.assert_close(ours, theirs, atol=tolerance, rtol=0)

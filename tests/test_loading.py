@@ -39,7 +39,7 @@ def in_memory(pipe) -> dict:
         return {name: part for name, part in pipe.components.items() if part is not None}
 
 
-def close(pipe, other, **call):
+def assert_same_results(pipe, other, **call):
     ours, theirs = latents(pipe, **call), latents(other, **call)
     for modality, result in theirs.items():
         # Where the loader puts weights in memory may change the last bit.
@@ -54,7 +54,7 @@ def test_a_saved_pipeline_loads_again_and_gives_the_same(pipe, folder, tmp_path)
             weights, again = part.state_dict(), getattr(loaded, name).state_dict()
             assert weights.keys() == again.keys()
             assert all(torch.equal(weights[key], again[key]) for key in weights), name
-    close(loaded, pipe, **tiny.media(), outputs="all")
+    assert_same_results(loaded, pipe, **tiny.media(), outputs="all")
     assert loaded.config.exchange == "others"
     # Saved once more, no file tells where the model was loaded from.
     loaded.save_pretrained(tmp_path / "copy")
@@ -79,7 +79,7 @@ def test_settings_are_saved(tmp_path):
 def test_a_call_reads_only_what_it_needs(pipe, folder, capfd):
     loaded = opened(folder)
     assert in_memory(loaded) == {}
-    close(loaded, pipe, **IMAGE_CALL)
+    assert_same_results(loaded, pipe, **IMAGE_CALL)
     # Latents need no autoencoder.
     assert set(in_memory(loaded)) == {"text_prompt_encoder", "image_denoiser", "scheduler"}
     assert loaded(**IMAGE_CALL, num_inference_steps=1).image[0].size == (16, 16)
@@ -94,17 +94,17 @@ def test_what_a_later_call_needs_more_of_a_part_is_read_then_and_kept(pipe, fold
     loaded = opened(folder)
     latents(loaded, **IMAGE_CALL)
     first = weakref.ref(in_memory(loaded)["image_denoiser"])
-    close(loaded, pipe, **JOINT_CALL)
+    assert_same_results(loaded, pipe, **JOINT_CALL)
     gc.collect()
     assert first() is None  # never two of them
     joint = in_memory(loaded)["image_denoiser"]
     assert joint.config.alignment and not joint.config.temporal
-    close(loaded, pipe, **IMAGE_CALL)
+    assert_same_results(loaded, pipe, **IMAGE_CALL)
     assert in_memory(loaded)["image_denoiser"] is joint
-    close(loaded, pipe, text="a rooster", outputs=["video", "text"])
+    assert_same_results(loaded, pipe, text="a rooster", outputs=["video", "text"])
     whole = in_memory(loaded)["image_denoiser"]
     assert whole.config.alignment and whole.config.temporal and whole is loaded.image_denoiser
-    close(loaded, pipe, **IMAGE_CALL)
+    assert_same_results(loaded, pipe, **IMAGE_CALL)
     assert in_memory(loaded)["image_denoiser"] is whole
 
 
@@ -120,7 +120,7 @@ def test_an_attribute_is_the_whole_part(pipe, folder, tmp_path):
     assert set(again.components) == set(pipe.components)
     copied = AnyToAnyPipeline(**again.components)
     copied.set_progress_bar_config(disable=True)
-    close(copied, pipe, **JOINT_CALL)
+    assert_same_results(copied, pipe, **JOINT_CALL)
 
 
 def test_parts_replaced_before_they_were_read_stay_replaced(folder, tmp_path):
@@ -145,7 +145,7 @@ def test_parts_can_be_unloaded_and_come_again(pipe, folder):
     loaded.unload("image_denoiser")
     gc.collect()
     assert denoiser() is None and "audio_denoiser" in in_memory(loaded)
-    close(loaded, pipe, **JOINT_CALL)
+    assert_same_results(loaded, pipe, **JOINT_CALL)
     loaded.unload()
     assert in_memory(loaded) == {}
     with pytest.raises(ArgumentError, match="unload: 'image_denoiser' cannot be read from"):
@@ -187,15 +187,15 @@ PROMPTS = {name: tiny.media()[name] for name in ("text", "image", "video")}
 def test_weights_that_image_and_video_prompt_encoder_have_in_common_are_held_once(tmp_path):
     plain, loaded = with_shared_tower(tmp_path), opened(tmp_path)
     for _ in range(2):
-        close(loaded, plain, **PROMPTS, num_inference_steps=1)
+        assert_same_results(loaded, plain, **PROMPTS, num_inference_steps=1)
         image, video = loaded.image_prompt_encoder, loaded.video_prompt_encoder
         ours, theirs = dict(video.image.named_parameters()), dict(image.named_parameters())
         assert ours.keys() == theirs.keys() and all(ours[name] is theirs[name] for name in ours)
         loaded.unload("image_prompt_encoder")
-        close(loaded, plain, video=PROMPTS["video"], num_inference_steps=1)
+        assert_same_results(loaded, plain, video=PROMPTS["video"], num_inference_steps=1)
     # Each is complete when it is saved.
     loaded.save_pretrained(tmp_path / "again")
-    close(opened(tmp_path / "again"), plain, **PROMPTS, num_inference_steps=1)
+    assert_same_results(opened(tmp_path / "again"), plain, **PROMPTS, num_inference_steps=1)
 
 
 @pytest.mark.parametrize("offload", ["enable_model_cpu_offload", "enable_sequential_cpu_offload"])
@@ -203,7 +203,7 @@ def test_shared_weights_stay_shared_while_they_are_offloaded(tmp_path, offload):
     plain, loaded = with_shared_tower(tmp_path), opened(tmp_path)
     getattr(loaded, offload)(device="cpu")
     for _ in range(2):
-        close(loaded, plain, **PROMPTS, num_inference_steps=1)
+        assert_same_results(loaded, plain, **PROMPTS, num_inference_steps=1)
     loaded.remove_all_hooks()
     image, video = loaded.image_prompt_encoder, loaded.video_prompt_encoder
     assert storages(image) <= storages(video)
@@ -211,7 +211,7 @@ def test_shared_weights_stay_shared_while_they_are_offloaded(tmp_path, offload):
 
 def test_weights_that_differ_are_not_shared(pipe, folder):
     loaded = opened(folder)
-    close(loaded, pipe, **PROMPTS, num_inference_steps=1)
+    assert_same_results(loaded, pipe, **PROMPTS, num_inference_steps=1)
     assert not storages(loaded.image_prompt_encoder) & storages(loaded.video_prompt_encoder)
 
 
@@ -248,7 +248,7 @@ def test_offloading_moves_all_but_the_denoisers_and_changes_no_result(pipe):
     hooked = {name for name, part in offloaded.components.items() if hasattr(part, "_hf_hook")}
     networks = {name for name, part in pipe.components.items() if isinstance(part, torch.nn.Module)}
     assert hooked == networks - {"text_denoiser", "image_denoiser", "audio_denoiser"}
-    close(offloaded, pipe, **tiny.media(), outputs="all", num_inference_steps=1)
+    assert_same_results(offloaded, pipe, **tiny.media(), outputs="all", num_inference_steps=1)
 
 
 @pytest.mark.parametrize("unconditional", ["zeros", "empty"])
@@ -271,7 +271,7 @@ def test_sequential_offload_brings_prompt_encoders_layer_by_layer_and_changes_no
         for layer in encoder.modules():
             if not [*layer.children()]:
                 watch(layer, encoder)
-    close(offloaded, plain, **tiny.media(), outputs="all", num_inference_steps=1)
+    assert_same_results(offloaded, plain, **tiny.media(), outputs="all", num_inference_steps=1)
     assert len(away) > 20 and min(away) > 0.5
     for encoder in offloaded.prompt_encoders.values():
         assert {p.device.type for p in encoder.parameters()} == {"meta"} and encoder.device == torch.device("cpu")
@@ -282,7 +282,7 @@ def test_parts_read_after_offloading_was_enabled_are_offloaded_too(pipe, folder,
     loaded = opened(folder)
     getattr(loaded, offload)(device="cpu")
     for call in (IMAGE_CALL, {**tiny.media(), "outputs": "all"}, IMAGE_CALL):
-        close(loaded, pipe, **call, num_inference_steps=1)
+        assert_same_results(loaded, pipe, **call, num_inference_steps=1)
     assert loaded(**JOINT_CALL, num_inference_steps=1).audio[0].samples.shape == (4096,)
     held = in_memory(loaded)
     assert hasattr(held["text_prompt_encoder"], "_hf_hook")
@@ -290,7 +290,7 @@ def test_parts_read_after_offloading_was_enabled_are_offloaded_too(pipe, folder,
     assert ({p.device.type for p in held["image_denoiser"].parameters()} == {"meta"}) == layerwise
     loaded.remove_all_hooks()
     assert {p.device.type for p in held["image_denoiser"].parameters()} == {"cpu"}
-    close(loaded, pipe, **IMAGE_CALL)
+    assert_same_results(loaded, pipe, **IMAGE_CALL)
 
 
 def test_with_disk_offload_nothing_stays_after_a_call(pipe, folder):
@@ -303,13 +303,13 @@ def test_with_disk_offload_nothing_stays_after_a_call(pipe, folder):
     assert set(in_memory(loaded)) == {"scheduler"}
     again = loaded(**{**call, "generator": tiny.seeded()})
     assert list(out.image[0].getdata()) == list(again.image[0].getdata())
-    close(loaded, pipe, **IMAGE_CALL)
+    assert_same_results(loaded, pipe, **IMAGE_CALL)
 
 
 def test_with_a_device_map_everything_is_loaded_at_once(pipe, folder):
     loaded = opened(folder, device_map="cpu")
     assert set(in_memory(loaded)) == {name for name, part in pipe.components.items() if part is not None}
-    close(loaded, pipe, **JOINT_CALL)
+    assert_same_results(loaded, pipe, **JOINT_CALL)
 
 
 # ------------------------------------------------------------------------------------------------- damage

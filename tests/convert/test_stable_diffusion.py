@@ -64,7 +64,7 @@ def normal(*shape, seed=0):
     return torch.randn(shape, generator=tiny.seeded(seed))
 
 
-def close(found, expected):
+def assert_close(found, expected):
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
@@ -92,7 +92,7 @@ def test_the_unet_denoises_as_before_and_comes_back_with_the_same_bits(tmp_path,
         arguments = normal(2, 4, 16, 8), torch.tensor([3, 700]), normal(2, num_tokens, 16, seed=1)
         expected = theirs(*arguments).sample
         assert expected.std() > 0.01
-        close(ours(*arguments), expected)
+        assert_close(ours(*arguments), expected)
 
     unet_to(ours, sample_size=8).save_pretrained(tmp_path / "back")
     before, after = load_file(tmp_path / "unet" / WEIGHTS), load_file(tmp_path / "back" / WEIGHTS)
@@ -119,8 +119,8 @@ def test_pictures_go_through_the_vae_as_before_and_it_comes_back_with_the_same_b
     ours = pipeline.image_autoencoder
     picture = normal(2, 3, 16, 32).clamp(-1, 1)
     latents = theirs.encode(picture).latent_dist.mode() * theirs.config.scaling_factor
-    close(ours.encode(picture), latents)
-    close(ours.decode(latents), theirs.decode(latents / theirs.config.scaling_factor).sample.clamp(-1, 1))
+    assert_close(ours.encode(picture), latents)
+    assert_close(ours.decode(latents), theirs.decode(latents / theirs.config.scaling_factor).sample.clamp(-1, 1))
     assert (ours.config.sample_size, ours.config.scaling_factor) == (16, 0.18215)
 
     autoencoder_to(ours).save_pretrained(tmp_path)
@@ -138,7 +138,7 @@ def test_fresh_parts_change_nothing_until_they_are_trained(stable_diffusion, pip
     clip, times, prompt = normal(2, 4, 3, 8, 8), torch.tensor([3, 700]), normal(2, 5, 16, seed=1)
     frames = [theirs(clip[:, :, frame], times, prompt).sample for frame in range(3)]
     others = torch.nn.functional.normalize(normal(2, 2, 1280, seed=2), dim=-1)
-    close(ours(clip, times, prompt, others), torch.stack(frames, dim=2))
+    assert_close(ours(clip, times, prompt, others), torch.stack(frames, dim=2))
 
     before = ours(clip, times, prompt)
     for parts in (ours.temporal_parameters, ours.alignment_parameters):
@@ -189,9 +189,9 @@ def test_a_spectrogram_unet_of_the_same_layout_becomes_the_audio_denoiser(tmp_pa
     ours = pipeline.audio_denoiser
     assert pipeline.image_denoiser is None and not ours.config.temporal and ours.config.alignment
     arguments = normal(1, 8, 16, 8), torch.tensor([30]), normal(1, 1, 16, seed=1)
-    close(ours(*arguments), unet(*arguments).sample)
+    assert_close(ours(*arguments), unet(*arguments).sample)
     mel = normal(1, 1, 32, 64)
-    close(pipeline.audio_autoencoder.encode(mel), vae.encode(mel).latent_dist.mode() * 0.9228)
+    assert_close(pipeline.audio_autoencoder.encode(mel), vae.encode(mel).latent_dist.mode() * 0.9228)
     back = autoencoder_to(pipeline.audio_autoencoder).state_dict()
     assert all(torch.equal(back[name], tensor) for name, tensor in vae.state_dict().items())
 

@@ -4,7 +4,6 @@ import json
 from functools import cache
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -72,7 +71,3 @@ def denoisers(modalities: list[str], skip: str = "aliased") -> dict[Modality, De
     """A network per modality, in the given order; image and video share one."""
     named = [Modality(name) for name in modalities]
     return {m: network(INFO[m].denoiser.removesuffix("_denoiser"), skip) for m in named}
-
-
-def close(ours: Tensor, theirs: Tensor, tolerance: float = 1e-4) -> None:
-    torch.testing.assert_close(ours, theirs, atol=tolerance, rtol=0)

@@ -6,7 +6,8 @@ from einops import rearrange
 
 from opencodi.denoisers.temporal import FrameShift, TemporalBlock, shift_later
 from opencodi.errors import ArgumentError
-from tests.denoisers.reference import cases, close, network
+from tests.denoisers.reference import cases, network
+from tests.published import assert_close
 
 
 @pytest.fixture
@@ -28,25 +29,25 @@ def tokens(video: torch.Tensor) -> torch.Tensor:
 
 
 def test_the_whole_block(block, video):
-    close(block(folded(video), num_frames=4), folded(cases()["sub.sta.out"]))
+    assert_close(block(folded(video), num_frames=4), folded(cases()["sub.sta.out"]))
 
 
 def test_relative_position_bias(block):
-    close(block.position_bias(4), cases()["sub.sta.rel_pos_bias"], 1e-5)
+    assert_close(block.position_bias(4), cases()["sub.sta.rel_pos_bias"], 1e-5)
 
 
 def test_temporal_attention(block, video):
     expected = rearrange(cases()["sub.sta.temporal_attn.out"], "(b n) f c -> b n f c", b=len(video))
-    close(block.attention(tokens(video), block.position_bias(4)), expected)
+    assert_close(block.attention(tokens(video), block.position_bias(4)), expected)
 
 
 def test_feed_forward(block, video):
-    close(block.feed_forward(tokens(video)), tokens(cases()["sub.sta.ff.out"]))
+    assert_close(block.feed_forward(tokens(video)), tokens(cases()["sub.sta.ff.out"]))
 
 
 def test_frame_shift(block, video):
     ours = folded(video) + block.frame_shift(folded(video), 4)
-    close(ours, folded(cases()["sub.sta.frameshiftblock.out"]))
+    assert_close(ours, folded(cases()["sub.sta.frameshiftblock.out"]))
 
 
 def test_channel_chunks_move_later_by_their_number():

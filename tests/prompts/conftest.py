@@ -13,7 +13,8 @@ from opencodi.prompts import (
     VideoPromptEncoder,
 )
 
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "red", "apple", "rooster", "the", "sound", "of"]
+NOT_ENGLISH = ["[unused1]", "犬", "1984"]
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *NOT_ENGLISH, "a", "red", "apple", "rooster", "the", "sound", "of"]
 
 
 def tiny_tokenizer() -> Tokenizer:

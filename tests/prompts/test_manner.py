@@ -130,4 +130,5 @@ def test_a_pipeline_reads_the_manner_of_every_input_and_keeps_its_reader(tmp_pat
         assert mixed.manner.tolist() == [[0, 0, 1, 0, 0]]
         alone = plain.encode_prompts({name: given[name] for name in list(given)[1:]}, [1.0, 1.0], 1)
         cosine = F.cosine_similarity(mixed.tokens[0], alone.tokens[0])
-        torch.testing.assert_close(cosine, torch.ones(1)), "what is shown is what the picture and the clip show"
+        # What is shown is what the picture and the clip show
+        torch.testing.assert_close(cosine, torch.ones(1))

@@ -6,6 +6,8 @@ from opencodi.models import resolve
 from opencodi.prompts import TextPromptEncoder
 from opencodi.prompts.vocabulary import english_only, quantized
 
+from .conftest import NOT_ENGLISH
+
 TEXTS = ["a rooster", "the sound of a drum", "An owl’s café, naïvely – 5 o'clock!", "", "a " * 200]
 
 
@@ -14,7 +16,10 @@ def test_english_texts_keep_their_embeddings_and_other_scripts_become_unknown(ma
     before = encoder.encode(TEXTS).tokens
     smaller = english_only(encoder)
     torch.testing.assert_close(smaller.encode(TEXTS).tokens, before, atol=1e-6, rtol=0)
+    assert set(encoder.tokenizer.get_vocab()) - set(smaller.tokenizer.get_vocab()) == set(NOT_ENGLISH)
     assert len(smaller.sentence_encoder.embeddings.word_embeddings.weight) == smaller.tokenizer.get_vocab_size()
+    foreign, unknown = smaller.encode(["a red 犬", "a red emu"]).tokens
+    assert torch.equal(foreign, unknown) and not torch.equal(foreign, encoder.encode(["a red 犬"]).tokens[0])
     smaller.save_pretrained(tmp_path)
     again = TextPromptEncoder.from_pretrained(tmp_path)
     torch.testing.assert_close(again.encode(TEXTS).tokens, before, atol=1e-6, rtol=0)

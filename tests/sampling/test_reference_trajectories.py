@@ -8,7 +8,8 @@ from opencodi.modality import Modality
 from opencodi.prompts import Condition
 from opencodi.prompts.mixing import mix
 from opencodi.sampling import sample
-from tests.denoisers.reference import cases, close, denoisers, descriptions
+from tests.denoisers.reference import cases, denoisers, descriptions
+from tests.published import assert_close
 
 
 def reference_scheduler() -> DDIMScheduler:
@@ -50,16 +51,16 @@ def test_every_step_of_a_stored_trajectory_is_reproduced(name):
     assert len(trajectory) == case["steps"]
     for i, latents in enumerate(trajectory):
         for m in modalities:
-            close(latents[m], stored[f"{name}.step{i}.xt.{m}"], 1e-3)
+            assert_close(latents[m], stored[f"{name}.step{i}.xt.{m}"], 1e-3)
     assert all(torch.equal(result[m], trajectory[-1][m]) for m in modalities)
 
 
 def test_the_noise_schedule_is_the_references():
     scheduler, stored = reference_scheduler(), cases()
-    close(scheduler.betas, stored["schedule.betas"], 1e-7)
-    close(scheduler.alphas_cumprod, stored["schedule.alphas_cumprod"], 1e-6)
-    close(scheduler.alphas_cumprod.sqrt(), stored["schedule.sqrt_alphas_cumprod"], 1e-6)
-    close((1 - scheduler.alphas_cumprod).sqrt(), stored["schedule.sqrt_one_minus_alphas_cumprod"], 1e-6)
+    assert_close(scheduler.betas, stored["schedule.betas"], 1e-7)
+    assert_close(scheduler.alphas_cumprod, stored["schedule.alphas_cumprod"], 1e-6)
+    assert_close(scheduler.alphas_cumprod.sqrt(), stored["schedule.sqrt_alphas_cumprod"], 1e-6)
+    assert_close((1 - scheduler.alphas_cumprod).sqrt(), stored["schedule.sqrt_one_minus_alphas_cumprod"], 1e-6)
 
 
 @pytest.mark.parametrize("steps", [5, 20, 50])
@@ -68,10 +69,10 @@ def test_step_counts_that_divide_1000_give_the_references_timesteps(steps):
     scheduler.set_timesteps(steps)
     ascending = scheduler.timesteps.flip(0)
     assert torch.equal(ascending, stored[f"ddim{steps}.timesteps"].to(ascending.dtype))
-    close(scheduler.alphas_cumprod[ascending], stored[f"ddim{steps}.alphas"].float(), 1e-6)
+    assert_close(scheduler.alphas_cumprod[ascending], stored[f"ddim{steps}.alphas"].float(), 1e-6)
     previous = ascending - 1000 // steps
     alphas = torch.where(previous >= 0, scheduler.alphas_cumprod[previous.clamp(min=0)], scheduler.final_alpha_cumprod)
-    close(alphas, stored[f"ddim{steps}.alphas_prev"].float(), 1e-6)
+    assert_close(alphas, stored[f"ddim{steps}.alphas_prev"].float(), 1e-6)
 
 
 def test_asking_for_30_steps_gives_30_where_the_reference_runs_31():

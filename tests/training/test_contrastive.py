@@ -40,9 +40,15 @@ def test_an_item_that_is_half_another_is_pulled_to_both_texts():
     halves = 0.5 * torch.eye(4) + 0.5 * torch.eye(4).flip(1)  # item i is also item 3 - i
     both = F.normalize(halves, dim=-1)
     assert info_nce(texts, both, 10.0, halves) < info_nce(texts, texts, 10.0, halves)
+
+
+def test_an_affinity_has_a_direction_and_each_side_is_scored_by_its_own():
     lopsided = torch.eye(4)
     lopsided[0, 1] = 1.0  # item 1 answers text 0 as well, but item 0 does not answer text 1
-    assert not torch.isclose(info_nce(texts, texts, 10.0, lopsided), info_nce(texts, texts, 10.0, lopsided.T + 0.5))
+    texts = torch.eye(4)
+    items = texts[[0, 0, 2, 3]]  # item 1 says what text 0 says
+    assert info_nce(texts, items, 10.0, lopsided) < info_nce(texts, items, 10.0, lopsided.T)
+    torch.testing.assert_close(info_nce(items, texts, 10.0, lopsided.T), info_nce(texts, items, 10.0, lopsided))
 
 
 def test_the_temperature_stops_at_its_minimum():

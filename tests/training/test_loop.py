@@ -8,10 +8,14 @@ import time
 
 import pytest
 import torch
+from accelerate import Accelerator
 from safetensors.torch import load_file
 
 from opencodi.errors import ConfigurationError, TrainingError
+from opencodi.training import loop
+from opencodi.training.recipe import Recipe
 from opencodi.training.run import run_recipe
+from opencodi.training.task import Task
 
 from .tiny_recipes import DATA, shrink
 
@@ -60,10 +64,32 @@ def test_the_loss_falls(tmp_path):
     assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
 
 
+class Flatten(Task):
+    """Learns to answer 0 to rows that come in order, so that a step depends only on how many rows it has seen."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(3))
+        self.rows = iter(torch.randn(12, 3, generator=torch.Generator().manual_seed(0)))
+
+    def sample_batch(self, rng, batch_size):
+        return {"rows": torch.stack([next(self.rows) for _ in range(batch_size)])}
+
+    def forward(self, batch, generator):
+        return {"loss": (batch["rows"] * self.weight).sum(1).square().mean()}
+
+
 def test_gradient_accumulation_counts_as_one_larger_batch_per_step(tmp_path):
-    train(tmp_path, steps=2, gradient_accumulation_steps=2)
-    state = (tmp_path / "model" / "training" / "image_autoencoder" / "checkpoint" / "state.json").read_text()
-    assert '"step": 2' in state
+    found = []
+    for size, parts in ((4, 1), (2, 2)):
+        task, folder = Flatten(), tmp_path / str(parts)
+        sizes = {"steps": 3, "batch_size": size, "gradient_accumulation_steps": parts, "report_every": 1}
+        recipe = Recipe("flatten", str(folder / "model"), {}, learning_rate=0.1, warmup_steps=1, **sizes)
+        loop.train(task, recipe, folder, accelerator=Accelerator(cpu=True))
+        lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+        found.append([task.weight.detach(), *(line[name] for line in lines for name in ("loss", "gradient_norm"))])
+    assert len(found[0]) == 7
+    torch.testing.assert_close(*found, atol=1e-5, rtol=1e-5)
 
 
 def test_a_time_budget_stops_the_run_with_a_checkpoint_and_an_export(tmp_path):

@@ -31,11 +31,6 @@ class Exchange(StrEnum):
 _TOKENIZER = "Its tokenizer: a folder, or a name on the Hugging Face hub."
 
 
-@app.callback()
-def _convert() -> None:
-    """Turn models published elsewhere into model folders."""
-
-
 @app.command()
 def codi(
     checkpoints: Annotated[

@@ -3,7 +3,7 @@
 ``UNet`` and ``FlatUNet`` fill it with their own layers; everything about order, widths and skips is written here.
 """
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, ClassVar, Self
 
@@ -16,12 +16,13 @@ from ..errors import ConfigurationError
 from ..quantized import quantize_layers
 from .blocks import Block, Head, SpatialTransformer, TimeEmbedding, zero_init
 from .clock import centres
+from .configuration import check_configuration
 from .context import Context
 from .maps import EnvironmentMap, MotionMap, PromptMap
 from .part_names import is_alignment, is_temporal
 
 
-class Denoiser(ModelMixin, ConfigMixin):
+class Denoiser(ModelMixin, ConfigMixin, ABC):
     """Base of the denoisers: builds the topology from ``self.config`` and runs it."""
 
     tokens_per_feature: int | None = None
@@ -58,7 +59,7 @@ class Denoiser(ModelMixin, ConfigMixin):
 
     def _build(self) -> None:
         config = self.config
-        self._check_config()
+        check_configuration(config, self.tokens_per_feature or 1)
         widths = [config.model_channels * mult for mult in config.channel_mult]
         levels = range(len(widths))
         self.time_embedding = TimeEmbedding(config.model_channels, self.time_embedding_dim)
@@ -191,42 +192,6 @@ class Denoiser(ModelMixin, ConfigMixin):
                 width = next_width
         layers.append(self._head(width, self._projection(width, config.environment_dim)))
         return nn.ModuleList(layers)
-
-    def _check_config(self) -> None:
-        config = self.config
-        num_levels = len(config.channel_mult)
-        for name in ("num_res_blocks", "with_attention", "with_temporal", "with_alignment"):
-            if len(config.get(name, config.channel_mult)) != num_levels:
-                raise ConfigurationError(
-                    f"{name}: {len(config[name])} values for {num_levels} levels of channel_mult; give one per level"
-                )
-        if config.skip not in ("ordinary", "aliased"):
-            raise ConfigurationError(f"skip: {config.skip!r} is unknown, choose 'ordinary' or 'aliased'")
-        if config.environment_tokens < 1:
-            raise ConfigurationError(f"environment_tokens: {config.environment_tokens} asked, give at least 1")
-        if config.environment_tokens > 1 and not (config.get("seconds_per_frame") or config.get("seconds_per_row")):
-            raise ConfigurationError(
-                f"environment_tokens: {config.environment_tokens} lie along time, so a UNet must be told how it passes "
-                "(seconds_per_frame or seconds_per_row); else use 1"
-            )
-        if config.with_environment_map and not config.prompt_map_dim:
-            raise ConfigurationError("with_environment_map: draws with the prompt map; set prompt_map_dim as well")
-        if config.with_environment_map and config.environment_dim != config.cross_attention_dim:
-            raise ConfigurationError(
-                f"with_environment_map: environment_dim is {config.environment_dim}, make it {config.cross_attention_dim} as "
-                "cross_attention_dim is, since tokens are drawn like prompts"
-            )
-        widths = [config.model_channels * mult for mult in config.channel_mult]
-        normed, attended = set(widths), set(widths)
-        if config.alignment:
-            environment = [config.environment_channels[0] // 2, *config.environment_channels]
-            normed.update(width * (self.tokens_per_feature or 1) for width in environment)
-            normed.add(environment[-1])  # the head's norm runs over channels alone
-            attended.update(int(width * config.alignment_width_mult) for width in widths)
-        for name, divided in (("norm_num_groups", normed), ("num_attention_heads", attended)):
-            for width in sorted(divided):
-                if width % config[name]:
-                    raise ConfigurationError(f"{name}: {config[name]} must divide every width; {width} is not divided")
 
     # ------------------------------------------------------------------ running
 

@@ -1,8 +1,8 @@
 """Rebuild the stickers collection from its packages: the order of the steps."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -214,14 +214,7 @@ def licences() -> dict[str, Any]:
     }
 
 
-class _silent(AbstractContextManager):
+@contextmanager
+def _silent(label: str, total: int) -> Iterator[Callable[[], None]]:
     """A progress bar that shows nothing."""
-
-    def __init__(self, label: str, total: int):
-        pass
-
-    def __enter__(self) -> Callable[[], None]:
-        return lambda: None
-
-    def __exit__(self, *_: object) -> None:
-        pass
+    yield lambda: None
