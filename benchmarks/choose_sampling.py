@@ -2,8 +2,8 @@
 
     python benchmarks/choose_sampling.py stickers --output docs/results/sampling.json
 
-prints two Markdown tables: solver x steps at the model's own guidance, and guidance x output at its own steps. A picture
-or sound counts if the judge's first choice is what was named, a text if it is exactly the name.
+prints three Markdown tables: solver x steps at the model's own guidance, then guidance scale and guidance interval at its own
+steps. A picture, clip or sound counts if the judge's first choice is what was named, a text if it is exactly the name.
 """
 
 import argparse
@@ -24,12 +24,13 @@ from opencodi.evaluation.judges import Judges, load_judges
 from opencodi.evaluation.judging import in_top, judge, known_concepts
 from opencodi.modality import Modality
 
-OUTPUTS = (Modality.IMAGE, Modality.TEXT, Modality.AUDIO)
+OUTPUTS = (Modality.IMAGE, Modality.TEXT, Modality.AUDIO, Modality.VIDEO)
 SOLVERS = ("DDIMScheduler", "DPMSolverMultistepScheduler", "UniPCMultistepScheduler")
 STEPS = (4, 6, 8, 10, 15, 20, 50)
 GUIDANCE = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
-BATCH = 16
-CAPTION = {Modality.AUDIO: lambda name: f"the sound of {article(name)}"}
+INTERVALS = ((0.0, 1.0), (0.0, 0.5), (0.0, 0.75), (0.25, 1.0), (0.5, 1.0))
+BATCH = {modality: 4 if modality == Modality.VIDEO else 16 for modality in Modality}
+CAPTION = {Modality.AUDIO: lambda name: f"the sound of {article(name)}", Modality.VIDEO: lambda name: f"{name}, moving"}
 
 
 class Scores:
@@ -49,8 +50,8 @@ class Scores:
         """Share of right outputs and seconds per output."""
         codes, made, started = self.codes[output], [], perf_counter()
         caption = CAPTION.get(output, lambda name: name)
-        for start in range(0, len(codes), BATCH):
-            part = codes[start : start + BATCH]
+        for start in range(0, len(codes), BATCH[output]):
+            part = codes[start : start + BATCH[output]]
             generators = [torch.Generator().manual_seed(self.seed + start + i) for i in range(len(part))]
             prompts = [caption(self.names[code]) for code in part]
             made += self.pipeline(text=prompts, outputs=[output], generator=generators, **settings)[output]
@@ -85,6 +86,13 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=128, help="names for each output")
     parser.add_argument("--steps", type=int, nargs="+", default=STEPS)
     parser.add_argument("--guidance", type=float, nargs="+", default=GUIDANCE)
+    parser.add_argument(
+        "--intervals",
+        type=lambda words: tuple(map(float, words.split(":"))),
+        nargs="*",
+        default=INTERVALS,
+        help="stretches of the steps that are guided, such as 0:0.5",
+    )
     parser.add_argument("--solvers", nargs="+", default=SOLVERS)
     parser.add_argument("--outputs", nargs="+", type=Modality, default=OUTPUTS)
     parser.add_argument("--judges", type=Path, help="a folder of judges other than those of the package")
@@ -96,7 +104,7 @@ def main() -> None:
     judges = load_judges(arguments.judges)
     names = {code: concept["name"] for code, concept in load_concepts(find_data()).items()}
     scores = Scores(pipeline, judges, names, arguments.count, arguments.seed)
-    found: dict[str, Any] = {"model": arguments.model, "steps": {}, "guidance": {}}
+    found: dict[str, Any] = {"model": arguments.model, "steps": {}, "guidance": {}, "intervals": {}}
     for solver in arguments.solvers:
         with_solver(pipeline, solver)
         for output in arguments.outputs:
@@ -106,7 +114,10 @@ def main() -> None:
     with_solver(pipeline, arguments.solvers[0])
     for output in arguments.outputs:
         found["guidance"][output] = [scores.measure(output, guidance_scale=scale) for scale in arguments.guidance]
-    print(table("output \\ guidance", arguments.guidance, found["guidance"]))
+        found["intervals"][output] = [scores.measure(output, guidance_interval=each) for each in arguments.intervals]
+    print(table("output \\ guidance", arguments.guidance, found["guidance"]), end="\n\n")
+    stretches = [f"{start:g} to {end:g}" for start, end in arguments.intervals]
+    print(table("output \\ guided part", stretches, found["intervals"]))
     if arguments.output:
         arguments.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 

@@ -368,9 +368,9 @@ def test_results_can_be_had_as_arrays(pipe):
 
 
 def test_a_model_says_how_many_steps_it_takes_by_default(pipe):
-    assert pipe.defaults == {"num_inference_steps": 20, "guidance_scale": 2.0}
+    assert pipe.defaults == {"num_inference_steps": 20, "guidance_scale": 2.0, "guidance_interval": (0.0, 1.0)}
     own = tiny.pipeline(num_inference_steps=3, guidance_scale=1.0)
-    assert own.defaults == {"num_inference_steps": 3, "guidance_scale": 1.0}
+    assert own.defaults == {"num_inference_steps": 3, "guidance_scale": 1.0, "guidance_interval": (0.0, 1.0)}
     ticks = []
     own(text="a rooster", callback_on_step_end=lambda pipe, step, timesteps, tensors: ticks.append(step))
     assert ticks == [0, 1, 2]
@@ -387,6 +387,16 @@ def test_a_model_may_take_other_steps_and_guidance_for_each_output():
     assert own.steps_and_guidance(pair, {"audio": 5}, 2.0) == ({"image": 2, "audio": 5}, {"image": 2.0, "audio": 2.0})
     with pytest.raises(ArgumentError, match="num_inference_steps"):
         own.steps_and_guidance([Modality.TEXT])
+
+
+def test_a_model_keeps_the_interval_in_which_it_guides(tmp_path):
+    own = tiny.pipeline(guidance_interval={"image": [0.5, 1.0]})
+    own.save_pretrained(tmp_path)
+    again = type(own).from_pretrained(tmp_path)
+    call = {"text": "a rooster", "num_inference_steps": 2}
+    partly = latents(again, **call)["image"]
+    torch.testing.assert_close(partly, latents(own, **call, guidance_interval=(0.5, 1.0))["image"], atol=1e-5, rtol=0)
+    assert differ(partly, latents(again, **call, guidance_interval=(0.0, 1.0))["image"])
 
 
 def test_the_phases_are_timed(pipe):

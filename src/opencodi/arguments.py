@@ -211,6 +211,20 @@ def finite_number(argument: str, value: Any) -> float:
     return float(value)
 
 
+def interval(argument: str, value: Any) -> tuple[float, float]:
+    """A stretch ``(start, end)`` of a whole that is 1, 0 <= start < end <= 1.
+
+    Raises:
+        ArgumentError: if it is anything else.
+    """
+    if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != 2:
+        raise ArgumentError(f"{argument}: must be two numbers, start and end, got {value!r}")
+    start, end = (finite_number(argument, bound) for bound in value)
+    if not 0 <= start < end <= 1:
+        raise ArgumentError(f"{argument}: must lie in 0 <= start < end <= 1, got {value!r}")
+    return start, end
+
+
 def needed_parts(inputs: Iterable[Modality], outputs: Sequence[Modality], negative: bool) -> dict[str, str]:
     """{component: what for} of a call from ``inputs`` to ``outputs``, with a negative prompt or without."""
     return {

@@ -53,8 +53,8 @@ class AnyToAnyPipeline(ReadingPipeline):
             show through it, and inputs that are not text alone are named first. A single output of a text needs none.
         proofread_text: a text is drawn once more, prompted by what it says alone: a broken word becomes the nearest known one;
             beside a sound, and where the prompt leaves it open, the nearest of which ``prompt_anchors`` know a sound.
-        num_inference_steps, guidance_scale: what a call takes unless it says otherwise; a number for all outputs, or one for
-            each as a dictionary.
+        num_inference_steps, guidance_scale, guidance_interval: what a call takes unless it says otherwise; one value for all
+            outputs, or one for each as a dictionary.
 
     Example:
         >>> pipe = AnyToAnyPipeline.from_pretrained("stickers")
@@ -102,6 +102,7 @@ class AnyToAnyPipeline(ReadingPipeline):
         bridge_text: bool = False,
         num_inference_steps: int | Mapping[str, int] = DEFAULT_STEPS,
         guidance_scale: float | Mapping[str, float] = DEFAULT_GUIDANCE,
+        guidance_interval: Sequence[float] | Mapping[str, Sequence[float]] = (0.0, 1.0),
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -133,12 +134,13 @@ class AnyToAnyPipeline(ReadingPipeline):
             bridge_text=bridge_text,
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
+            guidance_interval=guidance_interval,
         )
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """What a call takes for ``num_inference_steps`` and ``guidance_scale`` unless it says otherwise."""
-        return {name: self.config[name] for name in ("num_inference_steps", "guidance_scale")}
+        """What a call takes for steps and guidance unless it says otherwise."""
+        return {name: self.config[name] for name in ("num_inference_steps", "guidance_scale", "guidance_interval")}
 
     @property
     def denoisers(self) -> Mapping[Modality, Any]:
@@ -158,6 +160,7 @@ class AnyToAnyPipeline(ReadingPipeline):
         negative_prompt: str | list[str] | None = None,
         num_inference_steps: int | Mapping[str, int] | None = None,
         guidance_scale: float | Mapping[str, float] | None = None,
+        guidance_interval: Sequence[float] | Mapping[str, Sequence[float]] | None = None,
         num_outputs_per_prompt: int = 1,
         generator: Generators = None,
         latents: Mapping[str, torch.Tensor] | None = None,
@@ -187,6 +190,8 @@ class AnyToAnyPipeline(ReadingPipeline):
                 number (``defaults``) where not given.
             guidance_scale: classifier-free guidance scale (w of w * conditional + (1 - w) * unconditional), for all
                 outputs or for each; 1 turns it off and halves the work. The model's own (``defaults``) where not given.
+            guidance_interval: which part of an output's steps is guided, ``(start, end)`` of 1 from noise to result, for all
+                or for each; the others have scale 1, at half the work.
             num_outputs_per_prompt: results of every prompt, each from noise of its own.
             generator: where all randomness comes from. From a list, each result (ordered by prompt) takes its own
                 generator; a single one gives each result in turn a seed of its own. Noise does not depend on the place
@@ -227,6 +232,7 @@ class AnyToAnyPipeline(ReadingPipeline):
         if self._needs_bridge(inputs, wanted):
             bridge = self.steps_and_guidance([Modality.TEXT])
             steps, guidance = bridge[0] | steps, bridge[1] | guidance
+        intervals = arguments.per_output("guidance_interval", guidance_interval, steps, self.config, arguments.interval)
         asked, wanted = wanted, list(steps)
         together = len(wanted) > 1
         led = bool(inputs or negatives) or (together and self.config.guide_exchange)
@@ -250,7 +256,7 @@ class AnyToAnyPipeline(ReadingPipeline):
 
         # Encode every input into the shared space, and mix (paper §3.2)
         with timed(clock, "encode"):
-            condition = self.encode_prompts(inputs, shares, batch_size)
+            condition = self.encode_prompts(inputs, shares, batch_size, heard=Modality.AUDIO in wanted)
             unconditional = self.encode_unconditional(inputs, shares, batch_size, negatives) if guided else condition
         condition = condition.repeated(num_outputs_per_prompt)
         if self.has(MANNER) and Modality.VIDEO not in wanted:  # clips are of the style that is drawn if none is named
@@ -293,6 +299,7 @@ class AnyToAnyPipeline(ReadingPipeline):
                 unconditional.repeated(num_outputs_per_prompt).to(**place),
                 num_inference_steps=steps,
                 guidance_scale=guidance if guided else dict.fromkeys(wanted, 1.0),
+                guidance_interval=intervals,
                 exchange=self.config.exchange,
                 exchange_order=self.config.exchange_order,
                 exchange_lag=self.config.exchange_lag,

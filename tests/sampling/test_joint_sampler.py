@@ -65,6 +65,22 @@ def test_any_scheduler_steps_as_in_a_loop_written_by_hand(name):
 
 
 @torch.no_grad()
+def test_only_steps_inside_the_interval_are_guided():
+    scheduler = DDIMScheduler.from_config(SCHEDULERS["ddim"].config)
+    scheduler.set_timesteps(4)
+    net, x = joint_nets()[IMAGE], noise(IMAGE)[IMAGE]
+    for step, t in enumerate(scheduler.timesteps):
+        negative, positive = (net(x, t.expand(2), prompt(seed=seed)) for seed in (8, 9))
+        guided = negative + 2.0 * (positive - negative) if step in (1, 2) else positive
+        x = scheduler.step(guided, t, x).prev_sample
+    inside = {IMAGE: (0.25, 0.75)}
+    found = run(noise(IMAGE), steps=4, guidance_interval=inside)[IMAGE]
+    torch.testing.assert_close(found, x, atol=1e-4, rtol=1e-4)
+    others = run(noise(IMAGE), steps=4, guidance_interval={AUDIO: (0.25, 0.75)})[IMAGE]
+    assert torch.equal(others, run(noise(IMAGE), steps=4)[IMAGE]) and not torch.allclose(others, found, atol=1e-3)
+
+
+@torch.no_grad()
 def test_a_joint_run_is_joint_forward_and_a_step_again_and_again():
     scheduler = DDIMScheduler.from_config(SCHEDULERS["ddim"].config)
     scheduler.set_timesteps(3)

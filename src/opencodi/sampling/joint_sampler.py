@@ -55,6 +55,7 @@ def sample(
     *,
     num_inference_steps: Mapping[Modality, int],
     guidance_scale: Mapping[Modality, float],
+    guidance_interval: Mapping[Modality, tuple[float, float]] | None = None,
     exchange: Exchange = "others",
     exchange_order: Sequence[Modality] = (),
     exchange_lag: float = 0.0,
@@ -79,6 +80,8 @@ def sample(
         unconditional: the negative or empty prompt; needed unless every guidance scale is 1.
         num_inference_steps: steps per modality.
         guidance_scale: classifier-free guidance per modality; 1 turns it off and halves the cost.
+        guidance_interval: which part of its steps is guided, per modality, as ``(start, end)`` of 1 from noise to result; the
+            rest has scale 1 (Kynkäänniemi et al. 2024). All of them where not given.
         exchange: what joint generation attends to, see ``opencodi.denoisers.exchanged``.
         exchange_order, exchange_lag: who begins first and how much later the next, see ``due_steps``.
         guide_exchange: guidance leads towards the other modalities as well, see ``guided_prediction``.
@@ -107,7 +110,7 @@ def sample(
     timesteps = {modality: scheduler.timesteps for modality, scheduler in schedulers.items()}
     # Flow matching schedulers have neither of these two: their noise has unit variance and goes in as it is.
     latents = {m: x * getattr(schedulers[m], "init_noise_sigma", 1.0) for m, x in latents.items()}
-    prompts: dict[tuple[Modality, tuple[Modality, ...]], Context] = {}
+    prompts: dict[tuple[Modality, tuple[Modality, ...], float], Context] = {}
     schedule = due_steps({modality: len(t) for modality, t in timesteps.items()}, exchange_order, exchange_lag)
     steps_done = dict.fromkeys(latents, 0)
     environments: dict[Modality, Tensor] = {}
@@ -124,6 +127,12 @@ def sample(
         scaled = scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
         return scaled, t.expand(x.shape[0])
 
+    def scale_now(modality: Modality) -> float:
+        """The guidance scale of the step that comes next."""
+        start, end = (guidance_interval or {}).get(modality, (0.0, 1.0))
+        inside = start <= steps_done[modality] / len(timesteps[modality]) < end
+        return guidance_scale[modality] if inside else 1.0
+
     for tick, due in enumerate(schedule):
         if len(latents) > 1:
             for modality in latents:  # only those whose latent changed since the last tick
@@ -136,22 +145,23 @@ def sample(
             if each not in as_inputs:
                 tokens = None if read is None else read(each, latents[each])
                 as_inputs[each] = environments[each] if tokens is None else tokens
-        for modality in due:
-            if (modality, finished) not in prompts:
+        scales = {modality: scale_now(modality) for modality in due}
+        for modality, scale in scales.items():
+            if (modality, finished, scale) not in prompts:
                 joined = joined_by(condition, [as_inputs[m] for m in finished], exchange_weight, anchors)
-                prompts[modality, finished] = guidance_context(
-                    denoisers[modality], joined, unconditional, guidance_scale[modality], latents[modality].dtype
+                prompts[modality, finished, scale] = guidance_context(
+                    denoisers[modality], joined, unconditional, scale, latents[modality].dtype
                 )
         predictions = {
             modality: guided_prediction(
                 denoisers[modality],
                 *current(modality),
-                prompts[modality, finished],
-                guidance_scale[modality],
+                prompts[modality, finished, scale],
+                scale,
                 seen.get(modality),
                 guide_exchange,
             )
-            for modality in due
+            for modality, scale in scales.items()
         }
         stepped = {modality: timesteps[modality][steps_done[modality]] for modality in due}
         for modality, prediction in predictions.items():
