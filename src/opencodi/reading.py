@@ -25,8 +25,13 @@ class ReadingPipeline(LazyPipeline):
         """What this model can read: input modality → prompt encoder."""
         return PartsByModality(self, {modality: info.prompt_encoder for modality, info in INFO.items()})
 
-    def encode_prompts(self, inputs: arguments.Inputs, weights: Sequence[float], batch_size: int) -> Condition:
-        """Encode every condition and mix them, tokens [batch_size, N, D]; without any, the unconditional one."""
+    def encode_prompts(
+        self, inputs: arguments.Inputs, weights: Sequence[float], batch_size: int, heard: bool = False
+    ) -> Condition:
+        """Encode every condition and mix them, tokens [batch_size, N, D]; without any, the unconditional one.
+
+        ``heard``: a sound is made of them.
+        """
         if not inputs:
             return next(iter(self.prompt_encoders.values())).unconditional(batch_size)
         modalities = [modality for modality, listed in inputs.items() for _ in listed]
@@ -36,7 +41,7 @@ class ReadingPipeline(LazyPipeline):
         mixed = self._mix(encoded, weights)
         if self.has(MANNER):
             mixed = self.manner_reader.decided(mixed)
-        return self._anchored(mixed, only_text=set(inputs) == {Modality.TEXT})
+        return self._anchored(mixed, only_text=set(inputs) == {Modality.TEXT}, heard=heard)
 
     def _encode(self, modality: Modality, items: Sequence[Any]) -> Condition:
         """What items of one modality say, and in which manner; texts as the anchors understand them, if they do."""
@@ -52,11 +57,11 @@ class ReadingPipeline(LazyPipeline):
             condition = self.manner_reader(condition.to(device), modality, embeddings.to(device))
         return condition
 
-    def _anchored(self, condition: Condition, only_text: bool) -> Condition:
+    def _anchored(self, condition: Condition, only_text: bool, heard: bool = False) -> Condition:
         """Drawn towards known texts, if this model has any."""
         if not self.has(ANCHORS):
             return condition
-        return self.prompt_anchors(condition.to(self.prompt_anchors.device), only_text)
+        return self.prompt_anchors(condition.to(self.prompt_anchors.device), only_text, heard)
 
     def encode_unconditional(
         self, inputs: arguments.Inputs, weights: Sequence[float], batch_size: int, negatives: list[str] | None

@@ -29,6 +29,8 @@ class PromptAnchors(ModelMixin, ConfigMixin):
         share: of the result that is the texts', in [0, 1]; the rest stays what it was and keeps what no text says.
         text_share: the same for prompts that are text alone: words that no denoiser learned ("puppy") mean the nearest it
             did. 0 leaves them where they are.
+        heard_text_share: the same where a sound is made of them: no anchor says whether "the word dog" is to be heard or "the
+            sound of a dog". None: ``text_share``.
         sentence_dim: E, of the sentence embeddings by which texts are understood before all that (``understood``); None: they
             are taken as they are read.
         sentence_scale: inverse temperature on cosines of those.
@@ -44,6 +46,7 @@ class PromptAnchors(ModelMixin, ConfigMixin):
         scale: float = 60.0,
         share: float = 0.5,
         text_share: float = 0.0,
+        heard_text_share: float | None = None,
         sentence_dim: int | None = None,
         sentence_scale: float = 80.0,
         num_audible: int = 0,
@@ -82,9 +85,17 @@ class PromptAnchors(ModelMixin, ConfigMixin):
             made.audible_pairs.data = audible_pairs.to(torch.int16)
         return made
 
-    def forward(self, condition: Condition, only_text: bool = False) -> Condition:
-        """Move the aligned embedding ``tokens[:, 0]`` of each prompt; further tokens stay. ``only_text``: by ``text_share``."""
+    def forward(self, condition: Condition, only_text: bool = False, heard: bool = False) -> Condition:
+        """Move the aligned embedding ``tokens[:, 0]`` of each prompt; further tokens stay.
+
+        Args:
+            condition: tokens [B, N, D].
+            only_text: they are texts, which move by ``text_share``.
+            heard: a sound is made of them; texts then move by ``heard_text_share``.
+        """
         share = self.config.text_share if only_text else self.config.share
+        if only_text and heard and self.config.heard_text_share is not None:
+            share = self.config.heard_text_share
         if not share:
             return condition
         first, rest = condition.tokens[:, :1], condition.tokens[:, 1:]
@@ -95,8 +106,9 @@ class PromptAnchors(ModelMixin, ConfigMixin):
 
         The projection into the shared space learned from captions alone, and takes "a big African animal with a trunk" for a
         camel; the frozen sentence encoder, which read a billion sentences, knows better. What the nearest anchors by the former
-        show is replaced by what they show by the latter; what no anchor says (a style, a motion) stays, and so does a text
-        that both understand alike.
+        show is replaced by what they show by the latter. What no anchor says (a style, a motion) stays as far as both think of
+        the same anchors (the Bhattacharyya coefficient of their attention): beside a thing that is not meant it means nothing.
+        A text that both understand alike stays as it is.
 
         Args:
             condition: of texts, tokens [B, N, D].
@@ -106,20 +118,19 @@ class PromptAnchors(ModelMixin, ConfigMixin):
             return condition
         first, anchors = condition.tokens[:, 0], self.anchors.float()
         exact = F.normalize(first.float(), dim=-1)
-        read = self._attend(exact @ anchors.T, self.config.scale)
-        meant = self._attend(sentences.float() @ self.sentences.float().T, self.config.sentence_scale)
-        corrected = F.normalize(exact + meant - read, dim=-1).to(first.dtype)
+        by_projection = (self.config.scale * exact @ anchors.T).softmax(-1)  # [B, K]
+        by_sentence = (self.config.sentence_scale * sentences.float() @ self.sentences.float().T).softmax(-1)
+        read, meant = (F.normalize(attention @ anchors, dim=-1) for attention in (by_projection, by_sentence))
+        agreement = (by_projection * by_sentence).sqrt().sum(-1, keepdim=True)
+        corrected = F.normalize(meant + agreement * (exact - read), dim=-1).to(first.dtype)
         return replace(condition, tokens=torch.cat([corrected[:, None], condition.tokens[:, 1:]], dim=1))
-
-    def _attend(self, cosines: torch.Tensor, scale: float) -> torch.Tensor:
-        """The mean of the anchors [..., D], L2-normalised, that attention on these cosines [..., K] takes."""
-        return F.normalize((scale * cosines).softmax(-1) @ self.anchors.float().to(cosines.device), dim=-1)
 
     def move(self, embeddings: torch.Tensor, share: float | None = None) -> torch.Tensor:
         """Move embeddings [..., D], which become of length 1 first, by ``share`` (the config's); zeros (no prompt) stay."""
         share = self.config.share if share is None else share
         exact = F.normalize(embeddings.float(), dim=-1)
-        texts = self._attend(exact @ self.anchors.float().to(exact.device).T, self.config.scale)
+        anchors = self.anchors.float().to(exact.device)
+        texts = F.normalize((self.config.scale * exact @ anchors.T).softmax(-1) @ anchors, dim=-1)
         moved = F.normalize((1 - share) * exact + share * texts, dim=-1)
         return torch.where(exact.norm(dim=-1, keepdim=True) > 0, moved, exact).to(embeddings.dtype)
 

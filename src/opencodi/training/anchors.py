@@ -3,7 +3,7 @@
 Nothing is learned, so it takes seconds. Kinds ("an animal") are among them so that a prompt that leaves open which stays so,
 with the names of each kind that have a sound, if the collection has any.
 
-python -m opencodi.training.anchors runs/stickers [--scale 60] [--share 0.5] [--text_share 0.3]
+python -m opencodi.training.anchors runs/stickers [--scale 60] [--share 0.5] [--text_share 0.6] [--heard_text_share 0.3]
 """
 
 import argparse
@@ -90,10 +90,11 @@ def main() -> None:
     parser.add_argument("model_folder", type=Path)
     parser.add_argument("--scale", type=float, default=60.0)
     parser.add_argument("--share", type=float, default=0.5)
-    parser.add_argument("--text_share", type=float, default=0.3)
+    parser.add_argument("--text_share", type=float, default=0.6)
+    parser.add_argument("--heard_text_share", type=float, default=0.3)
     parser.add_argument("--data", help="folder of shards; by default OPENCODI_DATA")
     given = parser.parse_args()
-    shares = {"share": given.share, "text_share": given.text_share}
+    shares = {name: getattr(given, name) for name in ("share", "text_share", "heard_text_share")}
     anchors = make_anchors(given.model_folder, find_data(given.data), scale=given.scale, **shares)
     save_component(anchors, given.model_folder / NAME)
     print(f"{given.model_folder / NAME}: {anchors.config.num_anchors} anchors, {anchors.config.num_audible} audible")
