@@ -50,12 +50,22 @@ def coherence(results: dict[str, Any]) -> str:
     rows = [
         [
             name,
-            *(percent(pool[level][how]) for level in ("concept", "subgroup") for how in ("joint", "independent")),
+            *(percent(pool["concept"][how]) for how in ("joint", "independent", "ceiling")),
+            *(percent(pool["subgroup"][how]) for how in ("joint", "independent")),
             str(pool["concept"]["n"]),
         ]
         for name, pool in entries
     ]
-    return markdown(["made together", "agree", "apart, by chance", "same kind", "apart, by chance", "samples"], rows)
+    head = [
+        "made together",
+        "agree",
+        "apart, by chance",
+        "real items (ceiling)",
+        "same kind",
+        "apart, by chance",
+        "samples",
+    ]
+    return markdown(head, rows)
 
 
 def other(results: dict[str, Any]) -> str:
@@ -97,6 +107,10 @@ def other(results: dict[str, Any]) -> str:
         "log-mel error of the vocoder (Griffin-Lim)": "{} ({})".format(
             *means(far["audio"][name] for name in ("vocoder", "griffin_lim"))
         ),
+        "Fréchet distance of sounds through the vocoder (Griffin-Lim)": "{} ({})".format(
+            *(number(far["audio_frechet"][name]) for name in ("vocoder", "griffin_lim"))
+        ),
+        "the vocoder for a second of sound, on one thread": f"{number(clock['vocoder_per_second'], 2)} s",
         "impacts and onsets, correlation: made together (apart; procedural pairs)": "{} ({}; {})".format(
             *means(matched, 2)
         ),

@@ -15,6 +15,7 @@ from opencodi.evaluation import coherence
 from opencodi.evaluation.bench import Bench
 from opencodi.evaluation.budget import Budget
 from opencodi.evaluation.collection import Collection
+from opencodi.evaluation.judging import known_concepts
 from opencodi.evaluation.run import MEASURES, rounded
 
 from .. import tiny
@@ -34,6 +35,7 @@ SMALLEST = replace(
     seeds=2,
     searched=10,
     spoken=2,
+    spoken_names=1,
 )
 
 
@@ -73,6 +75,8 @@ def test_a_model_is_evaluated_into_numbers_and_a_page_that_needs_nothing_else(ru
     assert results["about"]["num_inference_steps"] == 1 and results["timing"]["load"] > 0
     assert results["coherence"]["sets"]["image+audio"]["kind"] == "never-trained pair"
     assert results["distances"]["frechet"]["audio"]["floor"] > 0
+    assert results["timing"]["vocoder_per_second"] > 0
+    assert results["distances"]["audio_frechet"].keys() == results["distances"]["audio"].keys() > {"griffin_lim"}
     assert results["bridging"]["image → sound"]["trained"] is False
 
     page = (tmp_path / "out" / "report.html").read_text()
@@ -101,9 +105,41 @@ def test_coherence_tells_joint_from_chance():
         torch.nn.init.zeros_(layer.weight)
     found = coherence.measure(subject)
     assert found["prompts"] == ["an animal", ""]
-    assert found["sets"]["image+video"]["concept"] == {"joint": 1.0, "independent": 1.0, "n": 2}
+    of_pictures = found["sets"]["image+video"]["concept"]
+    assert {key: of_pictures[key] for key in ("joint", "independent", "n")} == {
+        "joint": 1.0,
+        "independent": 1.0,
+        "n": 2,
+    }
     assert found["sets"]["text+image"]["concept"]["joint"] == 0.0  # an untrained model writes no name
     assert found["kinds"]["triple"]["subgroup"]["n"] == 8
+
+
+def test_the_ceiling_of_coherence_is_the_chance_that_all_judges_are_right():
+    subject = bench()
+    pictures, sounds = (known_concepts(subject.judges, each) for each in (Modality.IMAGE, Modality.AUDIO))
+    both = [code for code in pictures if code in set(sounds) and code in subject.collection.concepts]
+    one, other = both[0], next(code for code in pictures if code not in sounds)
+
+    def opinion(labels, said, shown):
+        logits = torch.stack([torch.tensor([float(label == each) for label in labels]) for each in said])
+        return logits, shown
+
+    opinions = {
+        Modality.IMAGE: opinion(pictures, [one, both[1], one, both[1]], [one, one, other, both[1]]),
+        Modality.AUDIO: opinion(sounds, [one, one], [one, both[1]]),
+        Modality.VIDEO: opinion(pictures, [one], [one]),
+    }
+
+    def ceiling(*outputs):
+        return coherence._ceiling(subject, outputs, opinions)["concept"]
+
+    assert ceiling(Modality.TEXT, Modality.IMAGE) == pytest.approx(2 / 4)  # judged among all pictures
+    assert ceiling(Modality.TEXT, Modality.AUDIO) == pytest.approx(1 / 2)
+    assert ceiling(Modality.IMAGE, Modality.AUDIO) == pytest.approx(2 / 3 * 1 / 2)
+    assert ceiling(Modality.VIDEO, Modality.AUDIO) == pytest.approx(1 / 2)
+    opinions[Modality.AUDIO] = opinion(sounds, [one], [other])
+    assert ceiling(Modality.TEXT, Modality.AUDIO) is None
 
 
 def test_validation_items_are_those_of_training_and_only_what_is_asked_for_is_decoded():

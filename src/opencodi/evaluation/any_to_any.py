@@ -97,13 +97,13 @@ def measure(bench: Bench, ceilings: dict[str, Any]) -> dict[str, Any]:
     rng = bench.rng("any-to-any items")
     available = {kind: bench.collection.one_per_concept(kind, rng) for kind in (*KIND_OF.values(), SPEECH)}
     cells = {
-        (row, output): choose_cases(available, kinds, _allowed(bench, output), bench.budget.table[output], rng)
+        (row, output): choose_cases(available, kinds, _allowed(bench, output), _count(bench, row, output), rng)
         for row, (_, kinds) in rows.items()
         for output in Modality
         if output != Modality.VIDEO or bench.budget.clips_from_all or row.count("+") in (0, len(Modality) - 1)
     }
     _read_all(bench, cells)
-    bench.progress.begin("any to any", sum(map(len, cells.values())) + bench.budget.table[Modality.AUDIO])
+    bench.progress.begin("any to any", sum(map(len, cells.values())) + bench.budget.spoken_names)
     real_motion = _real_motion(bench)
 
     table: dict[str, Any] = {row: {} for row in rows}
@@ -188,7 +188,7 @@ def spoken_names(bench: Bench, ceilings: dict[str, Any]) -> dict[str, Any]:
         return {"top1": share([])}
     known = set(bench.judges.words.names)
     names = [record["name"] for record in bench.collection.concepts.values() if record["name"] in known]
-    chosen = bench.rng("spoken names").permutation(len(names))[: bench.budget.table[Modality.AUDIO]]
+    chosen = bench.rng("spoken names").permutation(len(names))[: bench.budget.spoken_names]
     names = [names[place] for place in chosen]
     if not names:
         return {"top1": share([])}
@@ -200,6 +200,10 @@ def spoken_names(bench: Bench, ceilings: dict[str, Any]) -> dict[str, Any]:
         bench.show("any_to_any", caption, [(Modality.TEXT, f"the word {name}")], [(Modality.AUDIO, sound)])
     right = share(said == name for said, name in zip(heard, names))
     return {"top1": right, "ratio_top1": ratio(right["share"], ceilings[SPEECH]["top1"]["share"])}
+
+
+def _count(bench: Bench, row: str, output: Modality) -> int:
+    return bench.budget.table[output] * (1 if "+" in row else bench.budget.single_inputs)
 
 
 def _allowed(bench: Bench, output: Modality) -> list[str]:

@@ -12,6 +12,7 @@ class Budget:
 
     Attributes:
         table: prompts of one cell of the any-to-any table, by output.
+        single_inputs: how many times as many where a single input is given.
         clips_from_all: make clips from all input sets, not only from single inputs and from all together.
         composition: prompts of each composition.
         coherence: samples of each vague prompt, by whether a clip is among the outputs.
@@ -24,11 +25,13 @@ class Budget:
         seeds: samples of one prompt for variety.
         searched: training pictures in which near copies are looked for; None: all.
         spoken: spoken words recognised for the ceiling of the word judge.
+        spoken_names: names that the model speaks, to be recognised.
         wording_seeds: samples of each free wording.
         repeats: runs of each timing.
     """
 
     table: Mapping[Modality, int]
+    single_inputs: int
     clips_from_all: bool
     composition: int
     coherence: Mapping[bool, int]
@@ -41,12 +44,14 @@ class Budget:
     seeds: int
     searched: int | None
     spoken: int
+    spoken_names: int
     wording_seeds: int
     repeats: int
 
 
 FULL = Budget(
     table={Modality.TEXT: 32, Modality.IMAGE: 16, Modality.VIDEO: 8, Modality.AUDIO: 16},
+    single_inputs=2,
     clips_from_all=True,
     composition=24,
     coherence={True: 6, False: 16},
@@ -59,12 +64,14 @@ FULL = Budget(
     seeds=16,
     searched=None,
     spoken=100,
+    spoken_names=48,
     wording_seeds=4,
     repeats=3,
 )
 
 QUICK = Budget(
     table={Modality.TEXT: 12, Modality.IMAGE: 6, Modality.VIDEO: 1, Modality.AUDIO: 6},
+    single_inputs=1,
     clips_from_all=False,
     composition=8,
     coherence={True: 1, False: 4},
@@ -77,6 +84,7 @@ QUICK = Budget(
     seeds=6,
     searched=1500,
     spoken=24,
+    spoken_names=6,
     wording_seeds=1,
     repeats=1,
 )

@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
+import torch
+
 from ..media import Media
 from ..modality import Modality
 from .bench import Bench
-from .judging import best_concepts, known_concepts
+from .collection import KIND_OF
+from .judging import best_concepts, judge, known_concepts
 
 VAGUE = ("an animal", None, "a vehicle", "a musical instrument")
 """Prompts that leave open what is shown; None is no prompt at all."""
@@ -61,10 +64,11 @@ def expected_agreement(labels: Sequence[Sequence[str | None]]) -> float:
 def measure(bench: Bench) -> dict[str, Any]:
     """Agreement of every pair and triple, joint and independent, by concept and by subgroup (many concepts are kin).
 
-    Joint and independent samples start from the same noise: only the exchange between denoisers differs.
+    Joint and independent samples start from the same noise: only the exchange between denoisers differs. The ceiling is the
+    chance that the judges are all right about real validation items that show the same.
 
     Returns:
-        ``{"sets": {"text+image": {"kind", "concept": {"joint", "independent", "n"}, "subgroup": {…}}},
+        ``{"sets": {"text+image": {"kind", "concept": {"joint", "independent", "ceiling", "n"}, "subgroup": {…}}},
         "kinds": {"trained pair": …}, "prompts": […]}``; n counts joint samples over all prompts.
     """
     prompts = VAGUE[: bench.budget.vague_prompts]
@@ -73,13 +77,16 @@ def measure(bench: Bench) -> dict[str, Any]:
     alone = {modality: bench.budget.coherence[modality == Modality.VIDEO] for modality in Modality}
     bench.progress.begin("joint coherence", len(prompts) * (together + sum(alone.values())))
     tallies: dict[str, list[dict[str, Any]]] = {"+".join(outputs): [] for outputs in sets}
+    opinions = {modality: _opinion_of_real(bench, modality, kind) for modality, kind in KIND_OF.items()}
+    ceilings = {outputs: _ceiling(bench, outputs, opinions) for outputs in sets}
     for prompt in prompts:
         purpose = f"coherence {prompt}"
         separate = {m: _make(bench, purpose, prompt, [m], alone[m])[m] for m in Modality}
         for outputs in sets:
             count = bench.budget.coherence[Modality.VIDEO in outputs]
             joint = _make(bench, purpose, prompt, outputs, count)
-            tallies["+".join(outputs)].append(_tally(bench, outputs, joint, {m: separate[m] for m in outputs}))
+            tally = _tally(bench, outputs, joint, {m: separate[m] for m in outputs})
+            tallies["+".join(outputs)].append(tally | {"ceiling": ceilings[outputs]})
             for place in range(min(EXAMPLES, count)):
                 given = [(Modality.TEXT, prompt)] if prompt else []
                 made = [(modality, joint[modality][place]) for modality in outputs]
@@ -131,6 +138,33 @@ def concepts_shown(
     ]
 
 
+def _opinion_of_real(bench: Bench, modality: Modality, kind: str) -> tuple[torch.Tensor, list[str]]:
+    """What a judge says of real validation items: concept logits [B, C], and the concept of each."""
+    numbers = bench.collection.validation(kind)
+    if not numbers:
+        return torch.zeros(0, len(known_concepts(bench.judges, modality))), []
+    logits = judge(bench.judges, modality, bench.collection.media(kind, numbers)).concept_logits
+    return logits, [bench.collection.records[kind][number]["concept"] for number in numbers]
+
+
+def _ceiling(bench: Bench, outputs: Sequence[Modality], opinions: dict[Modality, Any]) -> dict[str, float | None]:
+    """{level: the product of the judges' accuracies} among the concepts that all judges of these outputs know."""
+    every = bench.collection.concepts
+    common = set(every).intersection(*_vocabularies(bench, outputs))
+    chances = {"concept": 1.0, "subgroup": 1.0}
+    for modality in (output for output in outputs if output != Modality.TEXT):
+        (logits, wanted), labels = opinions[modality], known_concepts(bench.judges, modality)
+        rows = [row for row, code in enumerate(wanted) if code in common]
+        if not rows:
+            return dict.fromkeys(chances)
+        strangers = torch.tensor([label not in common for label in labels])
+        said = logits[rows].masked_fill(strangers, -torch.inf).argmax(1).tolist()
+        pairs = [(labels[best], wanted[row]) for best, row in zip(said, rows)]
+        chances["concept"] *= sum(a == b for a, b in pairs) / len(pairs)
+        chances["subgroup"] *= sum(every[a]["subgroup"] == every[b]["subgroup"] for a, b in pairs) / len(pairs)
+    return chances
+
+
 def _vocabularies(bench: Bench, outputs: Sequence[Modality]) -> list[set[str]]:
     return [set(known_concepts(bench.judges, modality)) for modality in outputs if modality != Modality.TEXT]
 
@@ -138,10 +172,16 @@ def _vocabularies(bench: Bench, outputs: Sequence[Modality]) -> list[set[str]]:
 def _pool(tallies: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Tallies of several prompts (or sets), weighted by their samples."""
     total = sum(tally["n"] for tally in tallies)
+
+    def ceiling(level: str) -> float | None:
+        known = [(tally["ceiling"][level], tally["n"]) for tally in tallies if tally["ceiling"][level] is not None]
+        return sum(share * n for share, n in known) / sum(n for _, n in known) if known else None
+
     return {
         level: {
             "joint": sum(tally[level]["agree"] for tally in tallies) / total if total else None,
             "independent": sum(t[level]["chance"] * t["n"] for t in tallies) / total if total else None,
+            "ceiling": ceiling(level),
             "n": total,
         }
         for level in ("concept", "subgroup")

@@ -8,7 +8,7 @@ import torch
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from ..data.augment import audio_batch, over_white
-from ..media import Media
+from ..media import Audio, Media
 from ..modality import Modality
 from .bench import Bench
 from .collection import KIND_OF
@@ -40,9 +40,9 @@ def measure(bench: Bench) -> dict[str, Any]:
 
     Returns:
         ``{"frechet": {"image": {"made", "floor", "n_made", "n_real"}}, "image_autoencoder": {"psnr", "ssim"},
-        "audio": {"vocoder", "griffin_lim", "autoencoder_and_vocoder"}}``. ``made`` is the distance of everything made
-        for the any-to-any table to the real validation items; ``floor`` that of as many real training items, at most
-        ``n_made`` of them, to the same.
+        "audio": {"vocoder", "griffin_lim", "autoencoder_and_vocoder"}, "audio_frechet": {the same}}``. ``made`` is the
+        distance of everything made for the any-to-any table to the real validation items; ``floor`` that of as many real
+        training items, at most ``n_made`` of them, to the same.
     """
     bench.progress.begin("distances", len(KIND_OF) + 2)
     found: dict[str, Any] = {"frechet": {}}
@@ -51,7 +51,7 @@ def measure(bench: Bench) -> dict[str, Any]:
         bench.progress.advance(1)
     found["image_autoencoder"] = image_reconstruction(bench)
     bench.progress.advance(1)
-    found["audio"] = audio_reconstruction(bench)
+    found |= audio_reconstruction(bench)
     bench.progress.advance(1)
     return found
 
@@ -94,11 +94,18 @@ def image_reconstruction(bench: Bench) -> dict[str, Any]:
 
 @torch.no_grad()
 def audio_reconstruction(bench: Bench) -> dict[str, Any]:
-    """Mean absolute log-mel error of validation sounds: the vocoder's, Griffin-Lim's, and of the whole way there and back."""
+    """Mean absolute log-mel error of validation sounds: the vocoder's, Griffin-Lim's, and of the whole way there and back.
+
+    And the Fréchet distance of what comes back to the sounds themselves, in the judge's features.
+
+    Returns:
+        ``{"audio": {way: {"mean", "n"}}, "audio_frechet": {way: distance}}``.
+    """
     numbers = bench.collection.validation("sound", bench.budget.reconstructions, bench.rng("reconstructed sounds"))
     autoencoder, vocoder = bench.pipeline.audio_autoencoder, bench.pipeline.audio_vocoder
     mel_of = autoencoder.mel_spectrogram
     errors: dict[str, list[float]] = {"griffin_lim": [], "vocoder": [], "autoencoder_and_vocoder": []}
+    heard: dict[str, list[Media]] = {way: [] for way in errors}
     generator = torch.Generator().manual_seed(bench.seed)
     media = bench.collection.items("sound", numbers).media
     for start in range(0, len(media), CHUNK):
@@ -113,7 +120,14 @@ def audio_reconstruction(bench: Bench) -> dict[str, Any]:
             again = mel_of(waveform)
             frames = min(again.shape[1], mel.shape[1])
             errors[name] += (again[:, :frames] - mel[:, :frames]).abs().mean((1, 2)).tolist()
-    return {name: mean(values) for name, values in errors.items() if values}
+            heard[name] += [Audio(samples, autoencoder.config.sample_rate) for samples in waveform.clamp(-1, 1).numpy()]
+    real = bench.collection.media("sound", numbers)
+    features = {way: judge(bench.judges, Modality.AUDIO, sounds).features for way, sounds in heard.items() if sounds}
+    wanted = judge(bench.judges, Modality.AUDIO, real).features if real else torch.zeros(0, 1)
+    return {
+        "audio": {way: mean(values) for way, values in errors.items() if values},
+        "audio_frechet": {way: frechet_distance(found, wanted) for way, found in features.items()},
+    }
 
 
 def pixel_distances(one: np.ndarray | torch.Tensor, other: torch.Tensor) -> torch.Tensor:

@@ -56,7 +56,7 @@ def summary(results: dict[str, Any]) -> Table:
             (
                 f"coherence, {kind}s",
                 counted({**entry, "share": entry["joint"]}),
-                f"apart {percent(entry['independent'])}",
+                f"apart {percent(entry['independent'])}, real items {percent(entry['ceiling'])}",
             )
         )
     rows.append(("motion named → seen", counted(results["motions"]["motion"]), counted(results["motions"]["real"])))
@@ -188,12 +188,13 @@ def coherence(results: dict[str, Any]) -> list[Table]:
             [
                 name,
                 entry.get("kind", ""),
-                *(percent(entry[level][how]) for level in levels for how in ("joint", "independent")),
+                *(percent(entry[level][how]) for level in levels for how in ("joint", "independent", "ceiling")),
                 str(entry["concept"]["n"]),
             ]
             for name, entry in entries.items()
         ]
-        head = ("outputs", "", *(f"same {level}, {how}" for level in levels for how in ("joint", "apart")), "n")
+        columns = (f"same {level}, {how}" for level in levels for how in ("joint", "apart", "real items (ceiling)"))
+        head = ("outputs", "", *columns, "n")
         tables.append(Table(title, head, rows))
     return tables
 
@@ -231,6 +232,10 @@ def distances(results: dict[str, Any]) -> list[Table]:
         [f"picture there and back, {name.upper()}", _mean(entry)] for name, entry in found["image_autoencoder"].items()
     ]
     other += [[f"log-mel error, {name.replace('_', ' ')}", _mean(entry)] for name, entry in found["audio"].items()]
+    other += [
+        [f"Fréchet distance of sounds, {name.replace('_', ' ')}", number(value)]
+        for name, value in found["audio_frechet"].items()
+    ]
     return [Table("Fréchet distance in the judges' features", head, rows), Table("Reconstruction", ("", "mean"), other)]
 
 
@@ -257,6 +262,7 @@ def timing(results: dict[str, Any]) -> list[Table]:
     """Seconds."""
     names = {"all_four": "one prompt to all four outputs", "image_alone": "to a picture", "load": "loading every part"}
     clock = results["timing"]
+    names["vocoder_per_second"] = "the vocoder, for a second of sound, on one thread"
     rows = [[title, f"{number(clock[name])} s"] for name, title in names.items()]
     return [Table(f"Seconds on {clock['device']}, {clock['threads']} threads, {clock['cores']} cores", ("", ""), rows)]
 
