@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from opencodi.denoisers import FlatUNet, UNet
 from opencodi.denoisers.part_names import is_alignment, is_temporal
 from opencodi.errors import TrainingError
+from opencodi.latents.image import ImageAutoencoder
 from opencodi.training.run import run_recipe
 
 from .tiny_recipes import DATA, ORDER, RECIPES, base, shrink
@@ -191,6 +192,25 @@ def test_a_decoder_can_learn_alone_while_latents_stay(trained, tmp_path):
         for folder in (trained, tmp_path)
     ]
     assert configs[0]["latents_mean"] == configs[1]["latents_mean"] is not None
+
+
+def test_latents_of_pictures_stay_near_what_they_were_as_far_as_the_recipe_weighs_that(trained, tmp_path):
+    pictures = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    learned = ImageAutoencoder.from_pretrained(trained / "model" / "image_autoencoder")
+    distances = []
+    for weight in (0.001, 100.0):
+        folder = tmp_path / str(weight)
+        shutil.copytree(trained / "model", folder / "model", ignore=shutil.ignore_patterns("training"))
+        start = {"learning_rate": 0.003, "steps": 12, "initial_weights": str(folder / "model")}
+        recipe = shrink("image_autoencoder_detail", folder, **start)
+        values = yaml.safe_load(recipe.read_text())
+        values["settings"]["latents_weight"] = weight
+        recipe.write_text(yaml.safe_dump(values))
+        run_recipe(recipe, data=DATA, device="cpu")
+        went_on = ImageAutoencoder.from_pretrained(folder / "model" / "image_autoencoder")
+        assert went_on.config["latents_std"] == learned.config["latents_std"]
+        distances.append((went_on.encode(pictures) - learned.encode(pictures)).square().mean().item())
+    assert 0 < distances[1] < 0.5 * distances[0]
 
 
 @pytest.mark.parametrize("name", ["bridging_audio", "bridging_video"])

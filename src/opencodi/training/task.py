@@ -25,7 +25,8 @@ class Task(nn.Module):
     def begin(self, generator: torch.Generator) -> None:
         """Called once before the first step of a run, with its initial weights in place; not when a run resumes.
 
-        It runs in full precision: autocast keeps copies of weights, which training inside it would leave behind.
+        It runs in full precision: autocast keeps copies of weights, which training inside it would leave behind. For a stage
+        to override; here it does nothing.
         """
 
     def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
@@ -41,10 +42,16 @@ class Task(nn.Module):
         return {}
 
     def sample(self, path: Path, generator: torch.Generator) -> None:
-        """Write a picture (PNG) at ``path`` that shows what the networks can do by now, if there is something to see."""
+        """Write a picture (PNG) at ``path`` that shows what the networks can do by now.
+
+        For a stage to override; here, and where there is nothing to see, it writes none.
+        """
 
     def finish(self) -> None:
-        """Called once before ``export``, with the averaged weights in place: measure what goes into the configs."""
+        """Called once before ``export``, with the averaged weights in place: measure what goes into the configs.
+
+        For a stage to override; here it does nothing.
+        """
 
     def export(self, folder: Path) -> None:
         """Write the trained components into ``folder``, one sub-folder each, with the averaged weights in place."""

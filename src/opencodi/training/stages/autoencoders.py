@@ -17,15 +17,21 @@ from ..task import Task
 LATENT_STATISTICS = ("latents_mean", "latents_std")
 
 
-def reconstruction_losses(predicted: torch.Tensor, target: torch.Tensor, edge_weight: float) -> dict[str, torch.Tensor]:
+def reconstruction_losses(
+    predicted: torch.Tensor, target: torch.Tensor, edge_weight: float, decibel_weight: float = 0.0
+) -> dict[str, torch.Tensor]:
     """Absolute and squared error, and the absolute error of horizontal and vertical differences: edges stay sharp.
 
-    predicted, target: [B, C, H, W]. ``reconstruction`` is their sum.
+    predicted, target: [B, C, H, W]. ``reconstruction`` is their sum, plus ``decibel_weight`` times the logarithm of each item's
+    squared error: what PSNR counts, where one that is nearly right matters as much as one that is far off.
     """
     error = predicted.float() - target
     edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
-    absolute, squared = error.abs().mean(), error.square().mean()
-    return {"reconstruction": absolute + squared + edge_weight * edges, "squared_error": squared}
+    absolute, squared = error.abs().mean(), error.square().flatten(1).mean(1)
+    total = absolute + squared.mean() + edge_weight * edges
+    if decibel_weight:
+        total = total + decibel_weight * squared.clamp_min(1e-6).log().mean()
+    return {"reconstruction": total, "squared_error": squared.mean()}
 
 
 @torch.no_grad()
@@ -44,6 +50,10 @@ class ImageAutoencoderTask(Task):
 
         Attributes:
             freeze_encoder: the decoder alone learns, from the posterior mean: latents stay what denoisers have learned.
+            latents_weight: of the squared distance, in standard deviations, between latents and what the encoder of the model
+                folder makes of the same pictures; 0: latents are free. With it both learn from the posterior mean, and the
+                decoder also from those other latents: more fits into latents that stay nearly what denoisers have learned.
+            decibel_weight: of the logarithm of each picture's squared error, where latents are kept.
         """
 
         patch_size: int
@@ -58,15 +68,21 @@ class ImageAutoencoderTask(Task):
         kl_weight: float
         edge_weight: float
         freeze_encoder: bool = False
+        latents_weight: float = 0.0
+        decibel_weight: float = 0.0
 
     def __init__(self, settings: Settings, data: Path, model_folder: Path):
         super().__init__()
         values = asdict(settings)
         self.settings = settings
         self.autoencoder = ImageAutoencoder(**{k: values[k] for k in list(values)[:6]})
-        if settings.freeze_encoder:
+        self.learned = None
+        if self._keeps_latents:
             stored = load_component(ImageAutoencoder, model_folder, "image_autoencoder")
             self.autoencoder.register_to_config(**{name: stored.config[name] for name in LATENT_STATISTICS})
+            if settings.latents_weight:
+                self.learned = stored.requires_grad_(False)
+        if settings.freeze_encoder:
             for part in (self.autoencoder.vae.encoder, self.autoencoder.vae.quant_conv):
                 part.requires_grad_(False)
         images, held = split(load_images(data, settings.image_shards))
@@ -88,18 +104,36 @@ class ImageAutoencoderTask(Task):
         return random_affine(torch.where(flip, pixel_values.flip(-1), pixel_values), rng)
 
     def forward(self, batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """Reconstruction of a sampled latent plus a light Kullback–Leibler term; of the mean, if the encoder is frozen."""
+        """Reconstruction of a sampled latent plus a light Kullback–Leibler term; of the mean, if latents are kept."""
         pixel_values = self._varied(batch["pixels"], generator)
         posterior = self.autoencoder.posterior(pixel_values)
-        if self.settings.freeze_encoder:
-            losses = reconstruction_losses(
-                self.autoencoder.reconstruct(posterior.mode()), pixel_values, self.settings.edge_weight
-            )
-            return {"loss": losses["reconstruction"], **losses}
+        if self._keeps_latents:
+            return self._losses_near_latents(posterior.mode(), pixel_values)
         predicted = self.autoencoder.reconstruct(posterior.sample(generator))
         losses = reconstruction_losses(predicted, pixel_values, self.settings.edge_weight)
         kl = posterior.kl().mean() / posterior.mean[0].numel()
         return {"loss": losses["reconstruction"] + self.settings.kl_weight * kl, **losses, "kl": kl}
+
+    @property
+    def _keeps_latents(self) -> bool:
+        return self.settings.freeze_encoder or self.settings.latents_weight > 0
+
+    def _losses_near_latents(self, raw: torch.Tensor, pixel_values: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Losses of latents [B, C, h, w] that may not go far from those which denoisers have learned."""
+        weights = self.settings.edge_weight, self.settings.decibel_weight
+        losses = reconstruction_losses(self.autoencoder.reconstruct(raw), pixel_values, *weights)
+        if self.learned is None:
+            return {"loss": losses["reconstruction"], **losses}
+        with torch.no_grad():
+            learned = self.learned.posterior(pixel_values).mode()
+        std = torch.tensor(self.autoencoder.config.latents_std, device=raw.device)[:, None, None]
+        distance = ((raw - learned).float() / std).square().mean()
+        some = slice(-(-len(raw) // 4))
+        from_learned = reconstruction_losses(self.autoencoder.reconstruct(learned[some]), pixel_values[some], *weights)[
+            "reconstruction"
+        ]
+        loss = losses["reconstruction"] + 0.25 * from_learned + self.settings.latents_weight * distance
+        return {"loss": loss, **losses, "from_learned": from_learned, "latents_distance": distance}
 
     def validate(self, generator: torch.Generator) -> dict[str, float]:
         """Mean PSNR in decibels over the validation pictures."""
@@ -117,8 +151,8 @@ class ImageAutoencoderTask(Task):
         save_grid(torch.cat(rows), path, columns=16)
 
     def finish(self) -> None:
-        """Record the latents' per-channel statistics, unless the encoder kept them."""
-        if self.settings.freeze_encoder:
+        """Record the latents' per-channel statistics, unless latents were kept."""
+        if self._keeps_latents:
             return
         latents = [
             self.autoencoder.posterior(over_white(part).to(self.device)).mode()

@@ -59,16 +59,13 @@ def adversarial_losses(
     Returns:
         ``discriminator``, ``adversarial`` and ``feature_matching``.
     """
-    verdicts = [
-        (on_made[-1], on_real[-1]) for on_made, on_real in zip(discriminator(made.detach()), discriminator(real))
-    ]
-    learning = [F.relu(1 + fake).mean() + F.relu(1 - true).mean() for fake, true in verdicts]
+    on_made, on_real = discriminator(made.detach()), discriminator(real)
+    learning = [F.relu(1 + a[-1]).mean() + F.relu(1 - b[-1]).mean() for a, b in zip(on_made, on_real)]
     fixed = {name: weight.detach() for name, weight in discriminator.named_parameters()}
     heard = functional_call(discriminator, fixed, made)
-    with torch.no_grad():
-        wanted = discriminator(real)
     fooling = [-features[-1].mean() for features in heard]
-    matching = [(a - b).abs().mean() for ours, theirs in zip(heard, wanted) for a, b in zip(ours[:-1], theirs[:-1])]
+    pairs = [pair for ours, theirs in zip(heard, on_real) for pair in zip(ours[:-1], theirs[:-1])]
+    matching = [(a - b.detach()).abs().mean() for a, b in pairs]
     return {
         "discriminator": torch.stack(learning).mean(),
         "adversarial": torch.stack(fooling).mean(),

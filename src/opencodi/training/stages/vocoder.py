@@ -69,7 +69,7 @@ class VocoderTask(Task):
         self.settings = settings
         values = asdict(settings)
         self.vocoder = Vocoder(**{k: values[k] for k in list(values)[:3]})
-        self.discriminator = SpectrogramDiscriminator(RESOLUTIONS) if settings.adversarial_weight else None
+        self.discriminator = SpectrogramDiscriminator(RESOLUTIONS[1:]) if settings.adversarial_weight else None
         self.items, self.held = split(load_audio(data, settings.shards))
         self.is_sound = np.array([record["shard"] == "sounds" for record in self.items.records])
 
