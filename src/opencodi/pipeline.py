@@ -52,7 +52,7 @@ class AnyToAnyPipeline(ReadingPipeline):
         bridge_text: where no text is asked for, one is made all the same, and the outputs see it: several agree on what they
             show through it, and inputs that are not text alone are named first. A single output of a text needs none.
         proofread_text: a text is drawn once more, prompted by what it says alone: a broken word becomes the nearest known one;
-            beside a sound, and where the prompt leaves it open, the nearest of which ``prompt_anchors`` know a sound.
+            where a sound is made and the prompt leaves it open, or nothing else is made, the nearest that has one.
         num_inference_steps, guidance_scale, guidance_interval: what a call takes unless it says otherwise; one value for all
             outputs, or one for each as a dictionary.
 
@@ -256,7 +256,7 @@ class AnyToAnyPipeline(ReadingPipeline):
 
         # Encode every input into the shared space, and mix (paper §3.2)
         with timed(clock, "encode"):
-            condition = self.encode_prompts(inputs, shares, batch_size, heard=Modality.AUDIO in wanted)
+            condition = self.encode_prompts(inputs, shares, batch_size, asked)
             unconditional = self.encode_unconditional(inputs, shares, batch_size, negatives) if guided else condition
         condition = condition.repeated(num_outputs_per_prompt)
         if self.has(MANNER) and Modality.VIDEO not in wanted:  # clips are of the style that is drawn if none is named
@@ -266,6 +266,7 @@ class AnyToAnyPipeline(ReadingPipeline):
         proofread = Modality.TEXT in wanted and self.config.proofread_text and self.has("text_prompt_encoder")
         # A sound that is made of words, or of nothing, must be of something that has one
         heard = condition.tokens[:, 0] if Modality.AUDIO in wanted and not set(inputs) - {Modality.TEXT} else None
+        only_heard = asked == [Modality.AUDIO]
         if not (reread or proofread):
             self._done_with(*PROMPT_ENCODERS, ANCHORS, MANNER)
 
@@ -284,7 +285,7 @@ class AnyToAnyPipeline(ReadingPipeline):
                 steps_of_text += Modality.TEXT in timesteps
                 if proofread and Modality.TEXT in timesteps and steps_of_text == steps[Modality.TEXT]:
                     text = current[Modality.TEXT], noise[Modality.TEXT].to(**place), steps[Modality.TEXT]
-                    changed[Modality.TEXT] = self._proofread(*text, guidance[Modality.TEXT], heard)
+                    changed[Modality.TEXT] = self._proofread(*text, guidance[Modality.TEXT], heard, only_heard)
                 if callback_on_step_end is None:
                     return changed
                 offered = {"latents": {**current, **changed}}

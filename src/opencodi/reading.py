@@ -26,11 +26,11 @@ class ReadingPipeline(LazyPipeline):
         return PartsByModality(self, {modality: info.prompt_encoder for modality, info in INFO.items()})
 
     def encode_prompts(
-        self, inputs: arguments.Inputs, weights: Sequence[float], batch_size: int, heard: bool = False
+        self, inputs: arguments.Inputs, weights: Sequence[float], batch_size: int, outputs: Sequence[Modality] = ()
     ) -> Condition:
         """Encode every condition and mix them, tokens [batch_size, N, D]; without any, the unconditional one.
 
-        ``heard``: a sound is made of them.
+        ``outputs``: what is made of them; where it is a sound, names that have one count more (``PromptAnchors``).
         """
         if not inputs:
             return next(iter(self.prompt_encoders.values())).unconditional(batch_size)
@@ -41,7 +41,7 @@ class ReadingPipeline(LazyPipeline):
         mixed = self._mix(encoded, weights)
         if self.has(MANNER):
             mixed = self.manner_reader.decided(mixed)
-        return self._anchored(mixed, only_text=set(inputs) == {Modality.TEXT}, heard=heard)
+        return self._anchored(mixed, set(inputs) == {Modality.TEXT}, outputs)
 
     def _encode(self, modality: Modality, items: Sequence[Any]) -> Condition:
         """What items of one modality say, and in which manner; texts as the anchors understand them, if they do."""
@@ -57,11 +57,12 @@ class ReadingPipeline(LazyPipeline):
             condition = self.manner_reader(condition.to(device), modality, embeddings.to(device))
         return condition
 
-    def _anchored(self, condition: Condition, only_text: bool, heard: bool = False) -> Condition:
+    def _anchored(self, condition: Condition, only_text: bool, outputs: Sequence[Modality] = ()) -> Condition:
         """Drawn towards known texts, if this model has any."""
         if not self.has(ANCHORS):
             return condition
-        return self.prompt_anchors(condition.to(self.prompt_anchors.device), only_text, heard)
+        heard, audible = Modality.AUDIO in outputs, set(outputs) == {Modality.AUDIO}
+        return self.prompt_anchors(condition.to(self.prompt_anchors.device), only_text, heard, audible)
 
     def encode_unconditional(
         self, inputs: arguments.Inputs, weights: Sequence[float], batch_size: int, negatives: list[str] | None
@@ -88,19 +89,27 @@ class ReadingPipeline(LazyPipeline):
         return self._anchored(read, only_text=modality == Modality.TEXT).tokens
 
     def _proofread(
-        self, latents: torch.Tensor, noise: torch.Tensor, steps: int, guidance: float, heard: torch.Tensor | None = None
+        self,
+        latents: torch.Tensor,
+        noise: torch.Tensor,
+        steps: int,
+        guidance: float,
+        heard: torch.Tensor | None = None,
+        audible: bool = False,
     ) -> torch.Tensor:
         """Denoise the text's ``noise`` again, prompted by what its finished ``latents`` say, drawn to the nearest anchors.
 
         Without much of a prompt a text may lie between two names and decode to neither ("fire eng"); what it says is read as
-        that which it nearly is. A name comes out as it was, unless a sound is made of it, ``heard`` (the prompts [B, D]) leave
-        open of what, and it has none: a sound cannot show that (``PromptAnchors.audible``).
+        that which it nearly is. A name comes out as it was, unless a sound is made of it that cannot show it: where ``heard``
+        (the prompts [B, D]) leave open of what (``PromptAnchors.audible``), or nothing but the sound is made (``audible``).
         """
         said = self._encode(Modality.TEXT, self._codec(Modality.TEXT).decode(latents))
         if self.has(ANCHORS):
             first, rest = said.tokens[:, 0].to(self.prompt_anchors.device), said.tokens[:, 1:]
-            move = self.prompt_anchors.move
-            meant = move(first, share=1.0) if heard is None else self.prompt_anchors.audible(first, heard.to(first))
+            if heard is None:
+                meant = self.prompt_anchors.move(first, share=1.0, audible=audible)
+            else:
+                meant = self.prompt_anchors.audible(first, heard.to(first))
             said = replace(said, tokens=torch.cat([meant[:, None], rest.to(meant)], dim=1))
         nothing = self.text_prompt_encoder.unconditional(len(latents))
         made = sample(

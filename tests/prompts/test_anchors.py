@@ -139,6 +139,35 @@ def test_beside_a_sound_an_open_prompt_says_a_thing_of_its_kind_that_has_one():
     assert torch.equal(without.audible(silent, no_prompt), without.move(silent, share=1.0))
 
 
+def test_where_only_a_sound_is_made_pictures_are_drawn_to_names_that_have_one_and_texts_are_not():
+    names = unit(20, 32)
+    made = PromptAnchors.from_embeddings(
+        names, audible_pairs=torch.tensor([[0, 5], [1, 9]]), scale=2000.0, share=1.0, text_share=1.0
+    )
+    silent = Condition.from_embedding(F.normalize(names[12:13] + 0.3 * names[9:10], dim=-1))
+
+    def nearest(**how: bool) -> int:
+        return int((made(silent, **how).tokens[:, 0] @ names.T).argmax())
+
+    assert nearest() == nearest(heard=True) == nearest(only_text=True, heard=True, audible=True) == 12
+    assert nearest(heard=True, audible=True) == 9
+    without = PromptAnchors.from_embeddings(names, scale=2000.0, share=1.0)
+    assert torch.equal(without(silent, audible=True).tokens, without(silent).tokens)
+
+
+def test_a_pipeline_hears_in_a_picture_what_has_a_sound_unless_it_makes_something_else_too():
+    names = unit(6, tiny.WIDTH)
+    anchors = PromptAnchors.from_embeddings(names, audible_pairs=torch.tensor([[0, 5]]), scale=2000.0, share=1.0)
+    pipe = tiny.pipeline(prompt_anchors=anchors)
+    given = {Modality.IMAGE: [[tiny.media()["image"]]]}
+
+    def nearest(*outputs: Modality) -> int:
+        return int((pipe.encode_prompts(given, [1.0], 1, outputs).tokens[:, 0] @ names.T).argmax())
+
+    assert nearest(Modality.AUDIO) == 5
+    assert nearest(Modality.AUDIO, Modality.IMAGE) == nearest(Modality.IMAGE) == nearest() != 5
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_anchors_know_what_has_a_sound_when_loaded_again_and_older_ones_do_without(tmp_path, dtype):
     pairs = torch.tensor([[0, 3], [1, 4]])

@@ -85,13 +85,16 @@ class PromptAnchors(ModelMixin, ConfigMixin):
             made.audible_pairs.data = audible_pairs.to(torch.int16)
         return made
 
-    def forward(self, condition: Condition, only_text: bool = False, heard: bool = False) -> Condition:
+    def forward(
+        self, condition: Condition, only_text: bool = False, heard: bool = False, audible: bool = False
+    ) -> Condition:
         """Move the aligned embedding ``tokens[:, 0]`` of each prompt; further tokens stay.
 
         Args:
             condition: tokens [B, N, D].
             only_text: they are texts, which move by ``text_share``.
             heard: a sound is made of them; texts then move by ``heard_text_share``.
+            audible: nothing but a sound is made of them; what is no text moves to names that have one.
         """
         share = self.config.text_share if only_text else self.config.share
         if only_text and heard and self.config.heard_text_share is not None:
@@ -99,7 +102,8 @@ class PromptAnchors(ModelMixin, ConfigMixin):
         if not share:
             return condition
         first, rest = condition.tokens[:, :1], condition.tokens[:, 1:]
-        return replace(condition, tokens=torch.cat([self.move(first, share), rest], dim=1))
+        moved = self.move(first, share, audible=audible and not only_text)
+        return replace(condition, tokens=torch.cat([moved, rest], dim=1))
 
     def understood(self, condition: Condition, sentences: torch.Tensor) -> Condition:
         """Correct the aligned embedding of each text where the projection misreads it.
@@ -125,11 +129,19 @@ class PromptAnchors(ModelMixin, ConfigMixin):
         corrected = F.normalize(meant + agreement * (exact - read), dim=-1).to(first.dtype)
         return replace(condition, tokens=torch.cat([corrected[:, None], condition.tokens[:, 1:]], dim=1))
 
-    def move(self, embeddings: torch.Tensor, share: float | None = None) -> torch.Tensor:
-        """Move embeddings [..., D], which become of length 1 first, by ``share`` (the config's); zeros (no prompt) stay."""
+    def move(self, embeddings: torch.Tensor, share: float | None = None, audible: bool = False) -> torch.Tensor:
+        """Move embeddings [..., D], which become of length 1 first; zeros (no prompt) stay.
+
+        Args:
+            embeddings: in the shared space.
+            share: how far; the config's if None.
+            audible: only names that have a sound count, if any are known: a picture is heard as the likest thing that has one.
+        """
         share = self.config.share if share is None else share
         exact = F.normalize(embeddings.float(), dim=-1)
         anchors = self.anchors.float().to(exact.device)
+        if audible and self.audible_pairs is not None:
+            anchors = anchors[self.audible_pairs[:, 1].long().unique().to(anchors.device)]
         texts = F.normalize((self.config.scale * exact @ anchors.T).softmax(-1) @ anchors, dim=-1)
         moved = F.normalize((1 - share) * exact + share * texts, dim=-1)
         return torch.where(exact.norm(dim=-1, keepdim=True) > 0, moved, exact).to(embeddings.dtype)
