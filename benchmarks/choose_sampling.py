@@ -84,8 +84,8 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--output", type=Path, help="a JSON file for all numbers")
     parser.add_argument("--count", type=int, default=128, help="names for each output")
-    parser.add_argument("--steps", type=int, nargs="+", default=STEPS)
-    parser.add_argument("--guidance", type=float, nargs="+", default=GUIDANCE)
+    parser.add_argument("--steps", type=int, nargs="*", default=STEPS)
+    parser.add_argument("--guidance", type=float, nargs="*", default=GUIDANCE)
     parser.add_argument(
         "--intervals",
         type=lambda words: tuple(map(float, words.split(":"))),
@@ -105,19 +105,22 @@ def main() -> None:
     names = {code: concept["name"] for code, concept in load_concepts(find_data()).items()}
     scores = Scores(pipeline, judges, names, arguments.count, arguments.seed)
     found: dict[str, Any] = {"model": arguments.model, "steps": {}, "guidance": {}, "intervals": {}}
-    for solver in arguments.solvers:
+    for solver in arguments.solvers if arguments.steps else ():
         with_solver(pipeline, solver)
         for output in arguments.outputs:
             cells = [scores.measure(output, num_inference_steps=steps) for steps in arguments.steps]
             found["steps"][f"{solver} {output}"] = cells
-    print(table("solver, output \\ steps", arguments.steps, found["steps"]), end="\n\n")
     with_solver(pipeline, arguments.solvers[0])
     for output in arguments.outputs:
         found["guidance"][output] = [scores.measure(output, guidance_scale=scale) for scale in arguments.guidance]
         found["intervals"][output] = [scores.measure(output, guidance_interval=each) for each in arguments.intervals]
-    print(table("output \\ guidance", arguments.guidance, found["guidance"]), end="\n\n")
     stretches = [f"{start:g} to {end:g}" for start, end in arguments.intervals]
-    print(table("output \\ guided part", stretches, found["intervals"]))
+    tables = [
+        ("solver, output \\ steps", arguments.steps, found["steps"]),
+        ("output \\ guidance", arguments.guidance, found["guidance"]),
+        ("output \\ guided part", stretches, found["intervals"]),
+    ]
+    print("\n\n".join(table(*each) for each in tables if each[1]))
     if arguments.output:
         arguments.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 

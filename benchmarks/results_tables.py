@@ -73,7 +73,8 @@ def other(results: dict[str, Any]) -> str:
     far, varied, clock = results["distances"], results["variety"], results["timing"]
     from_text, ceiling = results["any_to_any"]["table"]["text"], results["ceilings"]["speech"]["top1"]
     moving = results["motions"]
-    copies, spoken, wording = varied["near_copies_in_pixels"], from_text["speech"]["top1"], results["wording"]
+    copies, real_copies = (varied[f"near_copies{which}_in_pixels"] for which in ("", "_of_real"))
+    spoken, wording = from_text["speech"]["top1"], results["wording"]
     matched = [results["synchrony"][name]["matched"] for name in ("together", "apart", "procedural")]
 
     def composed(name: str) -> str:
@@ -117,7 +118,9 @@ def other(results: dict[str, Any]) -> str:
         "distance between seeds of “a cat” (real drawings)": (
             f"{number(varied['pairwise_distance'])} ({number(varied['pairwise_distance_of_real_drawings'])})"
         ),
-        "near copies of a training picture, in pixels": f"{percent(copies['share'])} of {copies['n']}",
+        "near copies of a training picture, in pixels (of real validation pictures)": (
+            f"{percent(copies['share'])} of {copies['n']} ({percent(real_copies['share'])})"
+        ),
         f"all four outputs from one prompt / a picture alone / loading, {clock['cores']} cores": " / ".join(
             f"{number(clock[name], 2)} s" for name in ("all_four", "image_alone", "load")
         ),

@@ -76,6 +76,8 @@ def test_a_model_is_evaluated_into_numbers_and_a_page_that_needs_nothing_else(ru
     assert results["coherence"]["sets"]["image+audio"]["kind"] == "never-trained pair"
     assert results["distances"]["frechet"]["audio"]["floor"] > 0
     assert results["timing"]["vocoder_per_second"] > 0
+    copies = results["variety"]
+    assert copies["near_copies_in_pixels"]["limit"] == copies["near_copies_of_real_in_pixels"]["limit"]
     assert results["distances"]["audio_frechet"].keys() == results["distances"]["audio"].keys() > {"griffin_lim"}
     assert results["bridging"]["image → sound"]["trained"] is False
 

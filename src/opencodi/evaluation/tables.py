@@ -74,7 +74,8 @@ def summary(results: dict[str, Any]) -> Table:
     rows.append(
         ("picture there and back, PSNR", f"{number(results['distances']['image_autoencoder']['psnr']['mean'])} dB", "")
     )
-    rows.append(("near copies, in pixels", counted(results["variety"]["near_copies_in_pixels"]), ""))
+    copies = [results["variety"].get(f"near_copies{which}_in_pixels") for which in ("", "_of_real")]
+    rows.append(("near copies, in pixels", counted(copies[0]), f"real validation pictures {counted(copies[1])}"))
     clock = results["timing"]
     rows.append(
         (
@@ -252,6 +253,7 @@ def variety(results: dict[str, Any]) -> list[Table]:
     for space in ("pixels", "features"):
         entry = found[f"near_copies_in_{space}"]
         rows.append([f"near copies, in {space}", counted(entry)])
+        rows.append(["the same of real validation pictures", counted(found.get(f"near_copies_of_real_in_{space}"))])
         rows.append([f"median distance to the nearest training picture, in {space}", number(entry["median_nearest"])])
         rows.append([f"limit of a near copy, in {space}", number(entry["limit"])])
     rows.append(["training pictures searched", str(found["training_pictures_searched"])])

@@ -37,7 +37,8 @@ def near_copies(nearest: torch.Tensor, reencoded: torch.Tensor) -> dict[str, Any
 def measure(bench: Bench) -> dict[str, Any]:
     """Pairwise distance of seeds of "a cat" beside that of real drawings of a cat, and near copies of everything made.
 
-    Near copies are looked for among training pictures, in pixels and in the judge's features.
+    Near copies are looked for among training pictures, in pixels and in the judge's features; beside them stands the share of
+    real validation pictures that would count as such, since drawings of one thing in two styles can be nearly the same.
     """
     bench.progress.begin("variety", bench.budget.seeds + 2)
     prompts = {Modality.TEXT: [PROMPT] * bench.budget.seeds}
@@ -64,9 +65,11 @@ def measure(bench: Bench) -> dict[str, Any]:
 def _copies(bench: Bench, made: list[Any]) -> dict[str, Any]:
     numbers = bench.collection.training("image", bench.budget.searched, bench.rng("near copies"))
     side = bench.judges.image.config.sample_size
-    pictures = to_pixel_values(made, side)
-    shown = judge_images(bench.judges, made).features
-    best = {"pixels": torch.full((len(made),), torch.inf), "features": torch.full((len(made),), torch.inf)}
+    validation = bench.collection.validation("image", len(made), bench.rng("near copies among real pictures"))
+    every = [*made, *bench.collection.media("image", validation)]
+    pictures = to_pixel_values(every, side)
+    shown = judge_images(bench.judges, every).features
+    best = {name: torch.full((len(every),), torch.inf) for name in ("pixels", "features")}
     own: dict[str, list[torch.Tensor]] = {"pixels": [], "features": []}
     media = bench.collection.items("image", numbers).media
     for start in range(0, len(media), CHUNK):
@@ -80,10 +83,13 @@ def _copies(bench: Bench, made: list[Any]) -> dict[str, Any]:
             back = autoencoder(sample.to(autoencoder.device, autoencoder.dtype)).float().cpu()
             own["pixels"].append((back - sample).flatten(1).square().mean(1).sqrt())
             own["features"].append((_features(bench, back) - _features(bench, sample)).norm(dim=1))
-    return {
-        "training_pictures_searched": len(numbers),
-        **{f"near_copies_in_{name}": near_copies(best[name], torch.cat(own[name])) for name in best},
-    }
+    found: dict[str, Any] = {"training_pictures_searched": len(numbers)}
+    for name, nearest in best.items():
+        limit = torch.cat(own[name])
+        found[f"near_copies_in_{name}"] = near_copies(nearest[: len(made)], limit)
+        if validation:
+            found[f"near_copies_of_real_in_{name}"] = near_copies(nearest[len(made) :], limit)
+    return found
 
 
 def _features(bench: Bench, pixels: torch.Tensor) -> torch.Tensor:
