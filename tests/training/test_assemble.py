@@ -30,6 +30,9 @@ def test_the_stages_together_are_a_model_that_generates_and_knows_its_history(tr
     assert (destination / "README.md").read_text() == "the card"
     pipeline = AnyToAnyPipeline.from_pretrained(destination)
     pipeline.set_progress_bar_config(disable=True)
+    solver = sampling.pop("scheduler")
+    assert type(pipeline.scheduler).__name__ == solver != "DDIMScheduler"
+    assert pipeline.scheduler.config.prediction_type == "v_prediction"
     assert {name: pipeline.config[name] for name in sampling} == sampling
     chosen = pipeline.steps_and_guidance(["audio", "text"])
     for found, name in zip(chosen, ("num_inference_steps", "guidance_scale")):
@@ -50,6 +53,8 @@ def test_what_has_not_been_trained_is_named(trained, tmp_path):
     [
         ("exchange_lagg: 1", "exchange_lagg is nothing"),
         ("image_denoiser: x", "image_denoiser is"),
+        ("scheduler: AutoencoderKL", "AutoencoderKL is no solver"),
+        ("scheduler: 5", "5 is no solver"),
         ("[", "YAML"),
         ("5", "names"),
     ],

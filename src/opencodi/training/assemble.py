@@ -16,6 +16,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import torch
 import yaml
 
@@ -26,13 +27,16 @@ from ..pipeline import AnyToAnyPipeline
 from ..prompts import TextPromptEncoder
 from ..prompts.vocabulary import english_only, quantized
 
+SOLVER = "scheduler"
+
 
 def assemble(model_folder: Path, destination: Path, sampling: Mapping[str, Any] | None = None) -> Path:
     """Write the pipeline of ``model_folder`` to ``destination`` in half precision; a model there before is replaced.
 
     The sentence encoder keeps what English needs, in 8 bits (``prompts.vocabulary``); so are the maps of the denoisers.
 
-    ``sampling`` is what the pipeline takes besides its components: steps, guidance and how outputs exchange.
+    ``sampling`` is what the pipeline takes besides its components: steps, guidance and how outputs exchange; ``scheduler``
+    there is the name of a diffusers solver, for the noise schedule that training left.
     Files of ``destination`` that are not components (a model card) stay.
 
     Raises:
@@ -49,9 +53,12 @@ def assemble(model_folder: Path, destination: Path, sampling: Mapping[str, Any] 
     for name, part in parts.items():
         if isinstance(part, Denoiser):
             parts[name] = with_quantized_maps(part)
+    settings = dict(sampling or {})
+    if solver := settings.pop(SOLVER, None):
+        parts[SOLVER] = getattr(diffusers, solver).from_config(parts[SOLVER].config)
     partial = destination.with_name(destination.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    AnyToAnyPipeline(**parts, **(sampling or {})).to(dtype=torch.float16).save_pretrained(partial)
+    AnyToAnyPipeline(**parts, **settings).to(dtype=torch.float16).save_pretrained(partial)
     runs = sorted((model_folder / "training").glob("*/summary.json"))
     # A folder that began as a copy of a finished model brings that one's history for the stages not run again.
     before = model_folder / "training.json"
@@ -82,12 +89,14 @@ def read_sampling(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path}: cannot be read as YAML ({error}); give a file like sampling.yaml") from error
     if not isinstance(values, dict):
         raise ConfigurationError(f"{path}: must hold names and values, such as num_inference_steps: 20")
-    known = [
-        name for name in signature(AnyToAnyPipeline).parameters if name not in AnyToAnyPipeline._optional_components
-    ]
+    components = set(AnyToAnyPipeline._optional_components) - {SOLVER}
+    known = [name for name in signature(AnyToAnyPipeline).parameters if name not in components]
     for name in values:
         if name not in known:
             raise ConfigurationError(f"{path}: {name} is nothing the pipeline takes; choose from {', '.join(known)}")
+    solver = values.get(SOLVER)
+    if solver is not None and not issubclass(getattr(diffusers, str(solver), object), diffusers.SchedulerMixin):
+        raise ConfigurationError(f"{path}: scheduler: {solver} is no solver of diffusers; name one like DDIMScheduler")
     return values
 
 
@@ -108,7 +117,7 @@ def _load(folder: Path):
     """A component, of whatever class its own config names."""
     if (folder / "scheduler_config.json").is_file():
         kind = json.loads((folder / "scheduler_config.json").read_text())["_class_name"]
-        return getattr(import_module("diffusers"), kind).from_pretrained(folder)
+        return getattr(diffusers, kind).from_pretrained(folder)
     if (folder / "tokenizer_config.json").is_file():
         return import_module("transformers").PreTrainedTokenizerFast.from_pretrained(folder)
     kind = json.loads((folder / "config.json").read_text())["_class_name"]
