@@ -133,7 +133,62 @@ def headlines(results: dict[str, Any]) -> str:
     return any_to_any(results, ("text", "image", "audio", "+".join(Modality)))
 
 
-TABLES = {"any_to_any": any_to_any, "headlines": headlines, "coherence": coherence, "other": other}
+AIMS = (
+    ("text", "image", 90),
+    ("text", "video", 85),
+    ("text", "audio", 80),
+    ("text", "speech", 60),
+    ("image", "image", 85),
+    ("image", "video", 80),
+    ("image", "text", 75),
+    ("audio", "image", 60),
+    ("audio", "text", 60),
+    ("image", "audio", 60),
+)
+"""What a cell of the any-to-any table should reach, in per cent of its ceiling."""
+
+
+def aims(results: dict[str, Any]) -> str:
+    """What was aimed at, and what is reached."""
+    table, pools = results["any_to_any"]["table"], results["coherence"]["kinds"]
+    rows = []
+    for source, output, wanted in AIMS:
+        entry = table[source][output]
+        score = f"{percent(entry['top1']['share'])} of {entry['top1']['n']}"
+        rows.append(
+            (f"{source} → {output}", f"≥ {wanted} % of the ceiling", f"{percent(entry['ratio_top1'])} ({score})")
+        )
+    # What is judged better than real items are counts as reached, no more: it cannot make up for another output.
+    means = {
+        row: sum(min(1.0, cells[m]["ratio_top1"]) for m in Modality) / len(Modality)
+        for row, cells in table.items()
+        if row != "speech" and all(cells.get(m, {}).get("ratio_top1") is not None for m in Modality)
+    }
+    best, lowest = max(means[m] for m in Modality), min(means, key=means.get)
+    rows.append(
+        (
+            "every input set, mean over outputs, each at most 100 % of its ceiling",
+            f"within 10 points of the best single input ({percent(best)})",
+            f"from {percent(means[lowest])} ({lowest.replace('+', ' + ')}) on",
+        )
+    )
+    trained = pools["trained pair"]["concept"]
+    rows.append(
+        (
+            "made together from vague prompts, trained pairs",
+            "≥ 85 % agree, ≥ 3 times as many as apart",
+            f"{percent(trained['joint'])} of {trained['n']}, {trained['joint'] / trained['independent']:.0f} times",
+        )
+    )
+    for kind in ("never-trained pair", "triple"):
+        entry = pools[kind]["concept"]
+        rows.append((f"… {kind}s", "within 10 points of them", f"{percent(entry['joint'])} of {entry['n']}"))
+    psnr = results["distances"]["image_autoencoder"]["psnr"]["mean"]
+    rows.append(("pictures through the autoencoder and back", "PSNR ≥ 28 dB", f"{number(psnr)} dB"))
+    return markdown(["what", "aim", "reached"], rows)
+
+
+TABLES = {"aims": aims, "any_to_any": any_to_any, "headlines": headlines, "coherence": coherence, "other": other}
 
 
 def filled(document: str, results: dict[str, Any]) -> str:
