@@ -2,8 +2,9 @@
 
     python benchmarks/choose_sampling.py stickers --output docs/results/sampling.json
 
-prints three Markdown tables: solver x steps at the model's own guidance, then guidance scale and guidance interval at its own
-steps. A picture, clip or sound counts if the judge's first choice is what was named, a text if it is exactly the name.
+prints Markdown tables: solver x steps at the model's own guidance, then at its own steps the guidance scale, the guidance
+interval, and how the solver's timesteps are spread over the noise schedule. A picture, clip or sound counts if the judge's
+first choice is what was named, a text if it is exactly the name.
 """
 
 import argparse
@@ -29,6 +30,7 @@ SOLVERS = ("DDIMScheduler", "DPMSolverMultistepScheduler", "UniPCMultistepSchedu
 STEPS = (4, 6, 8, 10, 15, 20, 50)
 GUIDANCE = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 INTERVALS = ((0.0, 1.0), (0.0, 0.5), (0.0, 0.75), (0.25, 1.0), (0.5, 1.0))
+SPACINGS = ("trailing", "leading", "linspace")
 BATCH = {modality: 4 if modality == Modality.VIDEO else 16 for modality in Modality}
 CAPTION = {Modality.AUDIO: lambda name: f"the sound of {article(name)}", Modality.VIDEO: lambda name: f"{name}, moving"}
 
@@ -64,9 +66,9 @@ class Scores:
         return {"share": float(np.mean(right)), "n": len(codes), "seconds": seconds}
 
 
-def with_solver(pipeline: AnyToAnyPipeline, name: str) -> None:
+def with_solver(pipeline: AnyToAnyPipeline, name: str, **changes: str) -> None:
     """Swap the scheduler for another solver of the same noise schedule."""
-    pipeline.scheduler = getattr(diffusers, name).from_config(pipeline.scheduler.config)
+    pipeline.scheduler = getattr(diffusers, name).from_config(pipeline.scheduler.config, **changes)
 
 
 def table(head: str, columns: Sequence[Any], rows: dict[str, list[dict[str, float]]]) -> str:
@@ -93,6 +95,7 @@ def main() -> None:
         default=INTERVALS,
         help="stretches of the steps that are guided, such as 0:0.5",
     )
+    parser.add_argument("--spacings", nargs="*", default=SPACINGS, help="of diffusers' timestep_spacing")
     parser.add_argument("--solvers", nargs="+", default=SOLVERS)
     parser.add_argument("--outputs", nargs="+", type=Modality, default=OUTPUTS)
     parser.add_argument("--judges", type=Path, help="a folder of judges other than those of the package")
@@ -104,7 +107,7 @@ def main() -> None:
     judges = load_judges(arguments.judges)
     names = {code: concept["name"] for code, concept in load_concepts(find_data()).items()}
     scores = Scores(pipeline, judges, names, arguments.count, arguments.seed)
-    found: dict[str, Any] = {"model": arguments.model, "steps": {}, "guidance": {}, "intervals": {}}
+    found: dict[str, Any] = {"model": arguments.model, "steps": {}, "guidance": {}, "intervals": {}, "spacings": {}}
     for solver in arguments.solvers if arguments.steps else ():
         with_solver(pipeline, solver)
         for output in arguments.outputs:
@@ -114,11 +117,16 @@ def main() -> None:
     for output in arguments.outputs:
         found["guidance"][output] = [scores.measure(output, guidance_scale=scale) for scale in arguments.guidance]
         found["intervals"][output] = [scores.measure(output, guidance_interval=each) for each in arguments.intervals]
+    for spacing in arguments.spacings:
+        with_solver(pipeline, arguments.solvers[0], timestep_spacing=spacing)
+        for output in arguments.outputs:
+            found["spacings"].setdefault(output, []).append(scores.measure(output))
     stretches = [f"{start:g} to {end:g}" for start, end in arguments.intervals]
     tables = [
         ("solver, output \\ steps", arguments.steps, found["steps"]),
         ("output \\ guidance", arguments.guidance, found["guidance"]),
         ("output \\ guided part", stretches, found["intervals"]),
+        ("output \\ spacing", arguments.spacings, found["spacings"]),
     ]
     print("\n\n".join(table(*each) for each in tables if each[1]))
     if arguments.output:

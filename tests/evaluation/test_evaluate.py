@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from opencodi import Modality, cli
+from opencodi.evaluation import any_to_any, coherence
 from opencodi.evaluation import budget as budgets
-from opencodi.evaluation import coherence
 from opencodi.evaluation.bench import Bench
 from opencodi.evaluation.budget import Budget
-from opencodi.evaluation.collection import Collection
+from opencodi.evaluation.collection import Collection, Place
 from opencodi.evaluation.judging import known_concepts
 from opencodi.evaluation.run import MEASURES, rounded
 
@@ -98,6 +98,16 @@ def test_the_same_seed_makes_the_same_samples_in_any_batch():
     assert all((np.asarray(a) != np.asarray(b)).any() for a, b in pairwise(nine))
     elsewhere = subject.make("there", {Modality.TEXT: ["a rooster"]}, [Modality.IMAGE])[Modality.IMAGE]
     assert (np.asarray(elsewhere[0]) != np.asarray(one[0])).any()
+
+
+@pytest.mark.parametrize(("row", "least", "taken"), [("image", 1, 2), ("image", 3, 3), ("image+audio", 1, 1)])
+def test_more_than_the_least_cases_are_taken_of_single_inputs_and_of_validation_items_alone(row, least, taken):
+    subject = bench(replace(SMALLEST, table=dict.fromkeys(Modality, least), single_inputs=4))
+    concepts = list(subject.collection.concepts)[:5]
+    available = {"image": {code: Place("image", place, place < 2) for place, code in enumerate(concepts)}}
+    cases = any_to_any._cases(subject, available, row, ["image"], Modality.TEXT, np.random.default_rng(0))
+    assert len(cases) == taken
+    assert [case.held_out for case in cases] == [True] * min(taken, 2) + [False] * (taken - min(taken, 2))
 
 
 def test_coherence_tells_joint_from_chance():

@@ -97,7 +97,7 @@ def measure(bench: Bench, ceilings: dict[str, Any]) -> dict[str, Any]:
     rng = bench.rng("any-to-any items")
     available = {kind: bench.collection.one_per_concept(kind, rng) for kind in (*KIND_OF.values(), SPEECH)}
     cells = {
-        (row, output): choose_cases(available, kinds, _allowed(bench, output), _count(bench, row, output), rng)
+        (row, output): _cases(bench, available, row, kinds, output, rng)
         for row, (_, kinds) in rows.items()
         for output in Modality
         if output != Modality.VIDEO or bench.budget.clips_from_all or row.count("+") in (0, len(Modality) - 1)
@@ -202,8 +202,19 @@ def spoken_names(bench: Bench, ceilings: dict[str, Any]) -> dict[str, Any]:
     return {"top1": right, "ratio_top1": ratio(right["share"], ceilings[SPEECH]["top1"]["share"])}
 
 
-def _count(bench: Bench, row: str, output: Modality) -> int:
-    return bench.budget.table[output] * (1 if "+" in row else bench.budget.single_inputs)
+def _cases(
+    bench: Bench,
+    available: dict[str, dict[str, Place]],
+    row: str,
+    kinds: Sequence[str],
+    output: Modality,
+    rng: np.random.Generator,
+) -> list[Case]:
+    """Of a single input more cases are taken than of several, as long as they are validation items."""
+    least = bench.budget.table[output]
+    most = least * (1 if "+" in row else bench.budget.single_inputs)
+    cases = choose_cases(available, kinds, _allowed(bench, output), most, rng)
+    return cases[: max(least, sum(case.held_out for case in cases))]
 
 
 def _allowed(bench: Bench, output: Modality) -> list[str]:
