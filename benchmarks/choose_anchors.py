@@ -2,18 +2,20 @@
 
     python benchmarks/choose_anchors.py stickers --output docs/results/anchors.json
 
-prints a Markdown table: share and scale of ``PromptAnchors`` (share 0: none) by the way from input to output.
+prints Markdown tables: share and scale of ``PromptAnchors`` (share 0: none) by the way from input to output, and the share by
+which texts are drawn by how names, wordings that are no caption, and spoken names come out.
 """
 
 import argparse
 import json
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from opencodi import AnyToAnyPipeline
+from opencodi.data.captions import article
+from opencodi.evaluation import any_to_any, wording
 from opencodi.evaluation.bench import Bench
 from opencodi.evaluation.budget import FULL
 from opencodi.evaluation.collection import KIND_OF, Collection
@@ -38,28 +40,59 @@ def share_right(bench: Bench, source: Modality, output: Modality, count: int) ->
     return float(in_top(logits, known_concepts(bench.judges, output), wanted, 1).mean())
 
 
+def names_shown(bench: Bench, count: int) -> float:
+    """Share of names, given as text, of which the judge finds the picture right."""
+    known = [code for code in known_concepts(bench.judges, Modality.IMAGE) if code in bench.collection.concepts]
+    wanted = [known[place] for place in bench.rng("names").permutation(len(known))[:count]]
+    prompts = {Modality.TEXT: [article(bench.collection.name(code)) for code in wanted]}
+    made = bench.make("names", prompts, [Modality.IMAGE])[Modality.IMAGE]
+    logits = judge(bench.judges, Modality.IMAGE, made).concept_logits
+    return float(in_top(logits, known_concepts(bench.judges, Modality.IMAGE), wanted, 1).mean())
+
+
+def texts_understood(bench: Bench, count: int) -> dict[str, float]:
+    """Names as pictures, free wordings as texts and pictures, names as spoken words."""
+    free, spoken = wording.measure(bench), any_to_any.spoken_names(bench, {"speech": {"top1": {"share": None}}})
+    return {
+        "name-image": names_shown(bench, count),
+        "wording-text": free["text"]["share"],
+        "wording-image": free["image"]["share"],
+        "name-speech": spoken["top1"]["share"],
+    }
+
+
 def main() -> None:
     """Read the arguments, measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
     parser.add_argument("--output", type=Path, help="a JSON file for all numbers")
     parser.add_argument("--count", type=int, default=96, help="validation items of each way; sounds are fewer")
-    parser.add_argument("--shares", type=float, nargs="+", default=(0.0, 0.5, 1.0))
+    parser.add_argument("--shares", type=float, nargs="*", default=(0.0, 0.5, 1.0))
     parser.add_argument("--scales", type=float, nargs="+", default=(60.0,))
+    parser.add_argument("--text_shares", type=float, nargs="*", default=(0.0, 0.3, 0.6, 1.0))
     arguments = parser.parse_args()
 
     pipeline = AnyToAnyPipeline.from_pretrained(arguments.model)
     pipeline.set_progress_bar_config(disable=True)
     bench = Bench(pipeline, load_judges(), Collection.open(), FULL)
-    rows: list[dict[str, Any]] = []
+    rows, texts, anchors = [], [], pipeline.prompt_anchors
+    shipped = {name: anchors.config[name] for name in ("share", "scale")}
     print(f"| share | scale | {' | '.join(WAYS)} |\n|---|---|{'---|' * len(WAYS)}")
     for share, scale in product(arguments.shares, arguments.scales):
-        pipeline.prompt_anchors.register_to_config(share=share, scale=scale)
+        anchors.register_to_config(share=share, scale=scale)
         scores = {way: share_right(bench, *map(Modality, way.split("-")), arguments.count) for way in WAYS}
         rows.append({"share": share, "scale": scale, **scores})
         print(f"| {share} | {scale:g} | {' | '.join(f'{score:.0%}' for score in scores.values())} |", flush=True)
+    anchors.register_to_config(**shipped)
+    for share in arguments.text_shares:
+        anchors.register_to_config(text_share=share, heard_text_share=share)
+        texts.append({"text_share": share, **texts_understood(bench, arguments.count)})
+        if len(texts) == 1:
+            print(f"\n| {' | '.join(texts[0])} |\n|{'---|' * len(texts[0])}")
+        scores = [f"{score:.0%}" for name, score in texts[-1].items() if name != "text_share"]
+        print(f"| {share} | {' | '.join(scores)} |", flush=True)
     if arguments.output:
-        found = {"model": arguments.model, "count": arguments.count, "rows": rows}
+        found = {"model": arguments.model, "count": arguments.count, "rows": rows, "texts": texts}
         arguments.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
