@@ -15,7 +15,7 @@ from opencodi.denoisers.part_names import is_alignment, is_temporal
 from opencodi.errors import ArgumentError, ConfigurationError
 
 from . import tiny
-from .tiny import latents
+from .tiny import differ, latents
 
 IMAGE_CALL = {"text": "a rooster", "outputs": ["image"]}
 JOINT_CALL = {"text": "a rooster", "outputs": ["image", "audio"]}
@@ -359,3 +359,13 @@ def test_a_model_folder_cannot_make_us_import_what_it_likes(copy):
 def test_a_model_that_is_not_there_is_named():
     with pytest.raises(ConfigurationError, match="'nowhere' is neither installed nor a folder"):
         AnyToAnyPipeline.from_pretrained("nowhere")
+
+
+def test_a_model_keeps_the_interval_in_which_it_guides(tmp_path):
+    own = tiny.pipeline(guidance_interval={"image": [0.5, 1.0]})
+    own.save_pretrained(tmp_path)
+    again = type(own).from_pretrained(tmp_path)
+    call = {"text": "a rooster", "num_inference_steps": 2}
+    partly = latents(again, **call)["image"]
+    torch.testing.assert_close(partly, latents(own, **call, guidance_interval=(0.5, 1.0))["image"], atol=1e-5, rtol=0)
+    assert differ(partly, latents(again, **call, guidance_interval=(0.0, 1.0))["image"])

@@ -389,16 +389,6 @@ def test_a_model_may_take_other_steps_and_guidance_for_each_output():
         own.steps_and_guidance([Modality.TEXT])
 
 
-def test_a_model_keeps_the_interval_in_which_it_guides(tmp_path):
-    own = tiny.pipeline(guidance_interval={"image": [0.5, 1.0]})
-    own.save_pretrained(tmp_path)
-    again = type(own).from_pretrained(tmp_path)
-    call = {"text": "a rooster", "num_inference_steps": 2}
-    partly = latents(again, **call)["image"]
-    torch.testing.assert_close(partly, latents(own, **call, guidance_interval=(0.5, 1.0))["image"], atol=1e-5, rtol=0)
-    assert differ(partly, latents(again, **call, guidance_interval=(0.0, 1.0))["image"])
-
-
 def test_the_phases_are_timed(pipe):
     out = pipe(text="a rooster", num_inference_steps=1)
     assert list(out.seconds) == ["encode", "denoise", "decode"]
