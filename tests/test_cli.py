@@ -165,7 +165,7 @@ def test_models_lists_what_is_installed_and_the_parts_of_one(run, model, monkeyp
     assert " M" in row and " MB" in row and model in row
     _, parts, _ = run("models", "tiny")
     assert all(name in parts for name in tiny.components())
-    assert "FlatUNet" in parts
+    assert "FlatUNet" in parts and "guidance_interval" not in parts
 
 
 def test_train_runs_a_recipe_and_prints_its_last_measures(run, tmp_path):

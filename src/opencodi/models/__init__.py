@@ -65,7 +65,8 @@ def components(folder: Path) -> list[Component]:
     index = read_index(folder)
     parts = []
     for name, entry in index.items():
-        if isinstance(entry, list) and len(entry) == 2 and entry[0] is not None:
+        # A setting may be a list of two, too, such as an interval
+        if isinstance(entry, list) and len(entry) == 2 and all(isinstance(word, str) for word in entry):
             files = [path for path in (folder / name).rglob("*") if path.is_file()]
             weights = [path for path in files if path.suffix == ".safetensors"]
             size = sum(path.stat().st_size for path in files)
