@@ -7,7 +7,7 @@ import pytest
 
 from opencodi import AnyToAnyPipeline
 from opencodi.errors import ConfigurationError, TrainingError
-from opencodi.training.assemble import assemble, read_sampling, stage_table
+from opencodi.training.assemble import assemble, loss_curves, read_sampling, stage_table
 
 from .tiny_recipes import RECIPES
 
@@ -26,6 +26,7 @@ def test_the_stages_together_are_a_model_that_generates_and_knows_its_history(tr
     assert history["an_earlier_stage"] == earlier  # not run again
     assert history["image_diffuser"]["step"] == 2  # run again
     assert str(folder) not in json.dumps(history)
+    assert history["image_diffuser"]["curves"]["loss"]["step"] == [1, 2]
     assert "| `an_earlier_stage.yaml` | 7 | 42 | 1 | loss 0.5 |" in stage_table(history)
     assert (destination / "README.md").read_text() == "the card"
     pipeline = AnyToAnyPipeline.from_pretrained(destination)
@@ -39,6 +40,17 @@ def test_the_stages_together_are_a_model_that_generates_and_knows_its_history(tr
         assert found == {modality: sampling[name][modality] for modality in ("audio", "text")}
     made = pipeline(text="a dog", outputs=["text", "image"], num_inference_steps=2)
     assert made.image[0].size == (64, 64) and isinstance(made.text[0], str)
+
+
+def test_curves_are_means_of_neighbouring_reports_and_every_validation(tmp_path):
+    lines = [{"step": step, "loss": float(step), "other": 1.0} for step in range(1, 8)]
+    lines.insert(4, {"step": 4, "validation/psnr": 26.37387})
+    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert loss_curves(tmp_path / "log.jsonl", points=3) == {
+        "loss": {"step": [3, 6, 7], "value": [2.0, 5.0, 7.0]},
+        "validation/psnr": {"step": [4], "value": [26.37]},
+    }
+    assert loss_curves(tmp_path / "nothing.jsonl") == {}
 
 
 def test_what_has_not_been_trained_is_named(trained, tmp_path):

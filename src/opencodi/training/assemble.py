@@ -2,8 +2,8 @@
 
     python -m opencodi.training.assemble runs/stickers DESTINATION --sampling recipes/stickers/sampling.yaml
 
-Components in half precision, ``model_index.json`` and ``training.json``, which holds each stage's recipe, steps, seconds and
-last measures. Prints the stages as the table of the model card.
+Components in half precision, ``model_index.json`` and ``training.json``, which holds each stage's recipe, steps, seconds, loss
+curves and last measures. Prints the stages as the table of the model card.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import diffusers
@@ -27,7 +28,7 @@ from ..pipeline import AnyToAnyPipeline
 from ..prompts import TextPromptEncoder
 from ..prompts.vocabulary import english_only, quantized
 
-SOLVER = "scheduler"
+SOLVER, CURVES = "scheduler", "curves"
 
 
 def assemble(model_folder: Path, destination: Path, sampling: Mapping[str, Any] | None = None) -> Path:
@@ -63,7 +64,10 @@ def assemble(model_folder: Path, destination: Path, sampling: Mapping[str, Any] 
     # A folder that began as a copy of a finished model brings that one's history for the stages not run again.
     before = model_folder / "training.json"
     history = json.loads(before.read_text()) if before.is_file() else {}
-    history |= {summary.parent.name: json.loads(summary.read_text()) for summary in runs}
+    history |= {
+        summary.parent.name: json.loads(summary.read_text()) | {CURVES: loss_curves(summary.parent / "log.jsonl")}
+        for summary in runs
+    }
     for summary in history.values():
         summary["recipe"].pop("model_folder", None)  # where somebody trained is nobody else's business
     history = dict(sorted(history.items()))
@@ -100,13 +104,40 @@ def read_sampling(path: Path) -> dict[str, Any]:
     return values
 
 
+def loss_curves(log: Path, points: int = 40) -> dict[str, dict[str, list[float]]]:
+    """How the losses of a run went, from its log.
+
+    Args:
+        log: a line of JSON for each report: ``step`` and losses, or ``step`` and ``validation/…`` measures.
+        points: at most so many of the loss, each the mean of the reports around it.
+
+    Returns:
+        ``{"loss": {"step": […], "value": […]}, "validation/psnr": …}``; validation measures as they are.
+    """
+    lines = [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
+    curves: dict[str, dict[str, list[float]]] = {}
+    reports = [line for line in lines if "loss" in line]
+    size = max(1, -(-len(reports) // points))
+    parts = [reports[start : start + size] for start in range(0, len(reports), size)]
+    for part in parts:
+        curve = curves.setdefault("loss", {"step": [], "value": []})
+        curve["step"].append(part[-1]["step"])
+        curve["value"].append(float(f"{fmean(line['loss'] for line in part):.4g}"))
+    for line in lines:
+        for name in (name for name in line if name.startswith("validation/")):
+            curve = curves.setdefault(name, {"step": [], "value": []})
+            curve["step"].append(line["step"])
+            curve["value"].append(float(f"{line[name]:.4g}"))
+    return curves
+
+
 def stage_table(history: dict[str, dict]) -> str:
     """The stages as a Markdown table for the model card: recipe, steps, items seen, minutes, last measures."""
     lines = ["| recipe | steps | items seen | minutes | on validation items |", "|---|---|---|---|---|"]
     for name, summary in history.items():
         recipe = summary["recipe"]
         items = summary["step"] * recipe["batch_size"] * recipe["gradient_accumulation_steps"]
-        known = {"step", "seconds", "recipe"}
+        known = {"step", "seconds", "recipe", CURVES}
         measures = ", ".join(f"{key} {value:.3g}" for key, value in summary.items() if key not in known)
         minutes = round(summary["seconds"] / 60)
         lines.append(f"| `{name}.yaml` | {summary['step']:,} | {items:,} | {minutes} | {measures} |")
