@@ -10,8 +10,8 @@ from PIL import Image
 
 from opencodi.data.augment import audio_batch, over_white, played, random_affine
 from opencodi.data.captions import article, captions_of, every_caption
-from opencodi.data.shards import AUDIO_SAMPLES, find_data, load_audio, load_concepts, load_images, load_videos
-from opencodi.data.splits import split, style_family
+from opencodi.data.shards import AUDIO_SAMPLES, Items, find_data, load_audio, load_concepts, load_images, load_videos
+from opencodi.data.splits import VALIDATION_SHARE, position, split, style_family
 from opencodi.errors import TrainingError
 
 DATA = Path(__file__).parent / "data"
@@ -57,6 +57,20 @@ def test_nearly_equal_drawings_fall_on_the_same_side():
     training, validation = split(load_images(DATA))
     groups = [{(r["concept"], style_family(r["style"])) for r in part.records} for part in (training, validation)]
     assert not groups[0] & groups[1]
+
+
+def test_a_recording_validates_only_if_it_does_so_under_all_of_its_names():
+    sirens, bells = (
+        [{"concept": str(number), "source": "a game", "detail": detail} for number in range(999)]
+        for detail in ("siren", "bell")
+    )
+    validating = [record for record in sirens if position(record) < VALIDATION_SHARE][:2]
+    other = next(record for record in sirens if position(record) >= VALIDATION_SHARE)
+    bell = next(record for record in bells if position(record) < VALIDATION_SHARE)
+    training, validation = split(Items(np.arange(3), [*validating, bell]))
+    assert not training.records and validation.records == [*validating, bell]
+    training, validation = split(Items(np.arange(4), [*validating, other, bell]))
+    assert training.records == [*validating, other] and validation.records == [bell]
 
 
 def test_speech_and_sounds_of_one_thing_are_called_differently():

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from safetensors import safe_open
@@ -25,6 +24,7 @@ from opencodi.evaluation.collection import Collection
 from opencodi.evaluation.judges import load_judges
 from opencodi.evaluation.judging import in_top, judge, known_concepts
 from opencodi.evaluation.run import rounded
+from opencodi.evaluation.share import share_by_group
 from opencodi.media import Media
 
 PAIRS = [(source, target) for source in ("text", "image", "audio") for target in ("image", "audio", "text")]
@@ -95,13 +95,7 @@ class Comparison:
 def cross_scores(opinion: torch.Tensor, among: Sequence[str], wanted: Sequence[str]) -> dict[str, Any]:
     """Scores [N, among] and the N concepts asked for → ``top1``, ``top5``, means over concepts: each counts the same."""
     found: dict[str, Any] = {"n": len(wanted), "concepts": len(set(wanted))}
-    return found | {f"top{top}": mean_of_concepts(in_top(opinion, among, wanted, top), wanted) for top in (1, 5)}
-
-
-def mean_of_concepts(right: np.ndarray, wanted: Sequence[str]) -> float | None:
-    """bool [N] and the N concepts asked for → the mean over concepts of the share that is right; None of nothing."""
-    each = [right[[want == concept for want in wanted]].mean() for concept in dict.fromkeys(wanted)]
-    return float(np.mean(each)) if each else None
+    return found | {f"top{top}": share_by_group(in_top(opinion, among, wanted, top), wanted)["share"] for top in (1, 5)}
 
 
 def joint_scores(groups: Sequence[Sequence[torch.Tensor]]) -> dict[str, Any]:
@@ -168,8 +162,8 @@ def our_scores(comparison: Comparison, samples: int, texts: int | None = None) -
         cross[name] = cross_scores(comparison.opinion(target, made), comparison.among, wanted)
         if target == "text":
             names = [bench.collection.name(code).lower() for code in wanted]
-            exact = np.array([said.strip().lower() == own for said, own in zip(made, names)], dtype=bool)
-            cross[name]["exact"] = mean_of_concepts(exact, wanted)
+            exact = [said.strip().lower() == own for said, own in zip(made, names)]
+            cross[name]["exact"] = share_by_group(exact, wanted)["share"]
         print(f"{name}: {cross[name]}", flush=True)
     vague = [prompt for prompt in VAGUE if prompt]
     for way, asked in (("no prompt", [None]), ("vague prompts", vague)):

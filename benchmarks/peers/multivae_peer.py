@@ -34,11 +34,11 @@ class PeerItems:
     notes: dict[str, Any]
 
     @classmethod
-    def load(cls, folder: Path) -> "PeerItems":
-        """From its file."""
+    def load(cls, folder: Path, device: str = "cpu") -> "PeerItems":
+        """From its file; all of it goes to ``device``."""
         with safe_open(folder / ITEMS, "pt") as file:
             notes = {key: json.loads(value) for key, value in file.metadata().items()}
-        return cls(load_file(folder / ITEMS), notes)
+        return cls(load_file(folder / ITEMS, device), notes)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -56,7 +56,11 @@ class PeerItems:
 
     def names(self, concepts: torch.Tensor) -> torch.Tensor:
         """[B] → one-hot float32 [B, names]."""
-        return F.one_hot(concepts, len(self.notes["concepts"])).float()
+        return F.one_hot(concepts, len(self.notes["concepts"])).float().to(self.tensors["train.images"].device)
+
+    def known(self, name: str) -> np.ndarray:
+        """What is known of the training items, by which they are chosen."""
+        return self.tensors[f"train.{name}"].cpu().numpy()
 
     def draw(self, count: int, rng: np.random.Generator, other_styles: float) -> dict[str, torch.Tensor]:
         """Training sounds, each with the name and a random picture of its concept.
@@ -69,10 +73,10 @@ class PeerItems:
         Returns:
             ``image`` [B, 3, 64, 64], ``audio`` [B, 1, T, M], ``text`` [B, names].
         """
-        concepts = self.tensors["train.sound_concepts"].numpy()
+        concepts = self.known("sound_concepts")
         weights = np.bincount(concepts)[concepts] ** -0.5  # some concepts have 200 sounds, most have three
         sounds = rng.choice(len(concepts), count, p=weights / weights.sum())
-        owners, in_family = self.tensors["train.image_concepts"].numpy(), self.tensors["train.in_family"].numpy()
+        owners, in_family = self.known("image_concepts"), self.known("in_family")
         pictures = []
         for concept, other in zip(concepts[sounds], rng.random(count) < other_styles):
             own = np.flatnonzero(owners == concept)
@@ -97,14 +101,15 @@ def train(folder: Path, asked: argparse.Namespace) -> None:
     """Train for the wall time asked for, or go on where a run of the same settings was stopped."""
     from peer_networks import MultimodalBaseDataset, build
 
-    items = PeerItems.load(folder)
-    settings = {name: value for name, value in vars(asked).items() if name not in ("action", "output")}
+    items = PeerItems.load(folder, asked.device)
+    settings = {name: value for name, value in vars(asked).items() if name not in ("action", "output", "device")}
     torch.manual_seed(asked.seed)
-    model = build(asked.model, items.shapes, asked.latent_dim, asked.private_dim, asked.alpha).train()
+    model = build(asked.model, items.shapes, asked.latent_dim, asked.private_dim, asked.alpha)
+    model = model.to(asked.device).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=asked.learning_rate, betas=(0.9, 0.99))
     step, before, used_before = 0, 0.0, 0.0
     if (folder / RESUME).exists():
-        kept = torch.load(folder / RESUME, weights_only=True)
+        kept = torch.load(folder / RESUME, map_location=asked.device, weights_only=True)
         if kept["settings"] != settings:
             raise SystemExit(f"error: {folder} holds a run with other settings: {kept['settings']}")
         model.load_state_dict(kept["model"])
@@ -139,7 +144,14 @@ def train(folder: Path, asked: argparse.Namespace) -> None:
             saved = seconds
     save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / WEIGHTS)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    about = {**settings, "steps": step, "seconds": seconds, "cpu_seconds": used, "parameters": parameters}
+    about = {
+        **settings,
+        "device": asked.device,
+        "steps": step,
+        "seconds": seconds,
+        "cpu_seconds": used,
+        "parameters": parameters,
+    }
     (folder / SETTINGS).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 
@@ -193,7 +205,8 @@ def main() -> None:
     for one in (training, sampling):
         one.add_argument("--output", type=Path, required=True, help="folder that items.py wrote into")
         one.add_argument("--seed", type=int, default=0)
-    training.add_argument("--minutes", type=float, required=True, help="wall time, one thread")
+    training.add_argument("--minutes", type=float, required=True, help="wall time")
+    training.add_argument("--device", default="cpu", help="cpu (one thread) or cuda")
     training.add_argument("--model", default="mvtcae", choices=("mvtcae", "mmvae+"))
     training.add_argument("--latent-dim", type=int, default=128)
     training.add_argument("--private-dim", type=int, default=32, help="of each modality; mmvae+ only")

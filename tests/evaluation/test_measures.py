@@ -14,7 +14,7 @@ from opencodi.evaluation.collection import Collection, Place
 from opencodi.evaluation.composition import style_pairs
 from opencodi.evaluation.distances import frechet_distance, pixel_distances
 from opencodi.evaluation.judging import in_top
-from opencodi.evaluation.share import mean, ratio, share
+from opencodi.evaluation.share import mean, ratio, share, share_by_group
 from opencodi.evaluation.synchrony import compare, correlation, impacts_over_time, onsets_over_time, synchrony
 from opencodi.evaluation.variety import mean_pairwise_distance, near_copies
 from opencodi.evaluation.wording import WORDINGS, unseen_wordings
@@ -131,6 +131,11 @@ def test_top_one_and_top_two_of_a_judge():
     assert in_top(logits, ["a", "b", "c"], ["b", "c"], 1).tolist() == [False, True]
     assert in_top(logits, ["a", "b", "c"], ["b", "b"], 2).tolist() == [True, True]
     assert in_top(logits, ["a", "b", "c"], ["c", "nowhere"], 9).tolist() == [True, False]
+
+
+def test_each_concept_counts_the_same_however_many_items_it_has():
+    assert share_by_group([True, True, True, False], ["a", "a", "a", "b"]) == {"share": 0.5, "n": 4, "groups": 2}
+    assert share_by_group([], []) == {"share": None, "n": 0, "groups": 0}
 
 
 def test_validation_items_are_asked_first_and_every_input_must_exist():

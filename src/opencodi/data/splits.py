@@ -31,7 +31,24 @@ def position(record: dict[str, Any]) -> float:
 
 
 def split(items: Items) -> tuple[Items, Items]:
-    """(training, validation) items. Groups below ``VALIDATION_SHARE`` validate; in a small set, at least the lowest one."""
+    """(training, validation) items. Groups below ``VALIDATION_SHARE`` validate; in a small set, at least the lowest one.
+
+    A recording that stands for several concepts (a siren: police car, ambulance) validates only if it does so for all of them:
+    else a network would have heard it under another name, and could not say which of them is meant.
+    """
     positions = np.array([position(record) for record in items.records])
+    recordings = [_recording(record) for record in items.records]
+    highest: dict[tuple[str, str], float] = {}
+    for recording, place in zip(recordings, positions):
+        if recording:
+            highest[recording] = max(place, highest.get(recording, 0.0))
+    positions = np.array([highest.get(recording, place) for recording, place in zip(recordings, positions)])
     limit = VALIDATION_SHARE if (positions < VALIDATION_SHARE).any() else np.nextafter(positions.min(), 1)
     return items.subset(np.flatnonzero(positions >= limit)), items.subset(np.flatnonzero(positions < limit))
+
+
+def _recording(record: dict[str, Any]) -> tuple[str, str] | None:
+    """Which recording a sound was cut from; None of what is no sound."""
+    if "detail" not in record or "voice" in record or "style" in record:
+        return None
+    return record["source"], record["detail"]

@@ -27,6 +27,8 @@ CAPTION = {
 
 SPEECH = "speech"
 EXAMPLES = 2
+ENOUGH = 8
+"""Validation items, each of another concept, from which on no training items are asked with beside them."""
 
 
 def input_sets() -> list[tuple[Modality, ...]]:
@@ -210,11 +212,16 @@ def _cases(
     output: Modality,
     rng: np.random.Generator,
 ) -> list[Case]:
-    """Of a single input more cases are taken than of several, as long as they are validation items."""
+    """Of a single input more cases than of several: validation items alone if there are enough, few of them repeatedly."""
     least = bench.budget.table[output]
-    most = least * (1 if "+" in row else bench.budget.single_inputs)
+    if "+" in row:
+        return choose_cases(available, kinds, _allowed(bench, output), least, rng)
+    most = least * bench.budget.single_inputs
     cases = choose_cases(available, kinds, _allowed(bench, output), most, rng)
-    return cases[: max(least, sum(case.held_out for case in cases))]
+    held_out = [case for case in cases if case.held_out]
+    if not kinds or len(held_out) < min(ENOUGH, least):
+        return cases[: max(least, len(held_out))]
+    return held_out * (most // len(held_out))
 
 
 def _allowed(bench: Bench, output: Modality) -> list[str]:

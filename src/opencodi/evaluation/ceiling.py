@@ -7,16 +7,18 @@ from ..modality import Modality
 from .bench import Bench
 from .collection import KIND_OF
 from .judging import in_top, judge, known_concepts, known_styles
-from .share import share
+from .share import share, share_by_group
 
 TOP = (1, 5)
 
 
 def measure(bench: Bench) -> dict[str, Any]:
-    """Accuracy of every judge on validation items, of concepts it knows.
+    """Accuracy of every judge on validation items, of concepts it knows; each concept counts the same, as it does where outputs
+    are judged.
 
     Returns:
-        ``{"image": {"top1": {"share", "n"}, "top5": …, "style": …}, "video": …, "audio": …, "speech": {"top1": …}}``.
+        ``{"image": {"top1": {"share", "n", "groups": concepts}, "top5": …, "style": …}, "video": …, "audio": …, "speech":
+        {"top1": …}}``.
         ``style`` counts style families, and ``top1_by_style`` is the accuracy within each. Text says its concept itself,
         so its ceiling is 1.
     """
@@ -39,7 +41,9 @@ def _accuracy(bench: Bench, modality: Modality, kind: str) -> dict[str, Any]:
         return {f"top{k}": share([]) for k in TOP}
     opinion = judge(bench.judges, modality, bench.collection.media(kind, numbers))
     wanted = [records[n]["concept"] for n in numbers]
-    found: dict[str, Any] = {f"top{k}": share(in_top(opinion.concept_logits, labels, wanted, k)) for k in TOP}
+    found: dict[str, Any] = {
+        f"top{k}": share_by_group(in_top(opinion.concept_logits, labels, wanted, k), wanted) for k in TOP
+    }
     if opinion.style_logits is not None:
         styles = known_styles(bench.judges)
         seen = [styles[place] for place in opinion.style_logits.argmax(1).tolist()]
