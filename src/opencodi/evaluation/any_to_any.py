@@ -221,7 +221,7 @@ def _cases(
     held_out = [case for case in cases if case.held_out]
     if not kinds or len(held_out) < min(ENOUGH, least):
         return cases[: max(least, len(held_out))]
-    return held_out * (most // len(held_out))
+    return held_out * -(-most // len(held_out))
 
 
 def _allowed(bench: Bench, output: Modality) -> list[str]:
