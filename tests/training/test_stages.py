@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 
 import pytest
@@ -13,7 +14,9 @@ from opencodi.denoisers import FlatUNet, UNet
 from opencodi.denoisers.part_names import is_alignment, is_temporal
 from opencodi.errors import TrainingError
 from opencodi.latents.image import ImageAutoencoder
+from opencodi.training.recipe import from_mapping, load_recipe
 from opencodi.training.run import run_recipe
+from opencodi.training.stages import find_task
 
 from .tiny_recipes import DATA, ORDER, RECIPES, base, shrink
 
@@ -127,7 +130,22 @@ BEFORE = {f"{kind}_diffuser_further": f"{kind}_diffuser_manners" for kind in ("i
 """Recipes that go on from one whose network is another than the first's."""
 
 
-@pytest.mark.parametrize("name", [name for name in FURTHER if name not in (*ORDER, "bridging_image_wide")])
+REPEATED = ("bridging_image_wide", "image_diffuser_again")
+"""From nothing, or with the seed of the run before."""
+
+
+@pytest.mark.parametrize(
+    "path", sorted(set(RECIPES.rglob("*.yaml")) - {RECIPES / "sampling.yaml"}), ids=lambda p: p.stem
+)
+def test_every_recipe_can_be_run_and_stands_in_the_order_of_all(path):
+    recipe = load_recipe(path)
+    from_mapping(find_task(recipe.task).Settings, recipe.settings, str(path))
+    assert recipe.initial_weights in ("", recipe.model_folder)
+    order = re.search(r"for stage in (.*?);", (RECIPES / "README.md").read_text(), re.DOTALL)[1]
+    assert order.replace("\\", "").split().count(str(path.relative_to(RECIPES).with_suffix(""))) == 1
+
+
+@pytest.mark.parametrize("name", [name for name in FURTHER if name not in (*ORDER, *REPEATED)])
 def test_a_longer_recipe_goes_on_from_the_model_folder_with_the_same_network(name, trained, tmp_path):
     longer, first = (yaml.safe_load((RECIPES / f"{each}.yaml").read_text()) for each in (name, base(name)))
     assert longer["initial_weights"] == longer["model_folder"] and longer["seed"] != first["seed"]
