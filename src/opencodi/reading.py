@@ -61,8 +61,7 @@ class ReadingPipeline(LazyPipeline):
         """Drawn towards known texts, if this model has any."""
         if not self.has(ANCHORS):
             return condition
-        heard, audible = Modality.AUDIO in outputs, set(outputs) == {Modality.AUDIO}
-        return self.prompt_anchors(condition.to(self.prompt_anchors.device), only_text, heard, audible)
+        return self.prompt_anchors(condition.to(self.prompt_anchors.device), only_text, outputs)
 
     def encode_unconditional(
         self, inputs: arguments.Inputs, weights: Sequence[float], batch_size: int, negatives: list[str] | None

@@ -110,10 +110,12 @@ def test_free_wording_is_drawn_towards_known_names_by_its_own_share():
     further = anchors(Condition.from_embedding(wording)).tokens[:, 0]
     near = [(each * names[:20]).sum(1).mean().item() for each in (wording, moved, further)]
     assert near == sorted(near) and len(set(near)) == 3
-    assert torch.equal(anchors(Condition.from_embedding(wording), only_text=True, heard=True).tokens[:, 0], moved)
+    assert torch.equal(
+        anchors(Condition.from_embedding(wording), only_text=True, outputs=[Modality.AUDIO]).tokens[:, 0], moved
+    )
     unheard = PromptAnchors.from_embeddings(names, scale=200.0, share=0.5, text_share=0.3, heard_text_share=0.0)
     assert torch.equal(unheard(Condition.from_embedding(wording), only_text=True).tokens[:, 0], moved)
-    as_said = unheard(Condition.from_embedding(wording), only_text=True, heard=True).tokens[:, 0]
+    as_said = unheard(Condition.from_embedding(wording), only_text=True, outputs=[Modality.AUDIO]).tokens[:, 0]
     torch.testing.assert_close(as_said, wording)
     still = PromptAnchors.from_embeddings(names)
     condition = Condition.from_embedding(wording)
@@ -146,13 +148,25 @@ def test_where_only_a_sound_is_made_pictures_are_drawn_to_names_that_have_one_an
     )
     silent = Condition.from_embedding(F.normalize(names[12:13] + 0.3 * names[9:10], dim=-1))
 
-    def nearest(**how: bool) -> int:
-        return int((made(silent, **how).tokens[:, 0] @ names.T).argmax())
+    def nearest(*outputs: Modality, only_text: bool = False) -> int:
+        return int((made(silent, only_text, outputs).tokens[:, 0] @ names.T).argmax())
 
-    assert nearest() == nearest(heard=True) == nearest(only_text=True, heard=True, audible=True) == 12
-    assert nearest(heard=True, audible=True) == 9
+    assert nearest() == nearest(Modality.AUDIO, Modality.IMAGE) == nearest(Modality.AUDIO, only_text=True) == 12
+    assert nearest(Modality.AUDIO) == 9
     without = PromptAnchors.from_embeddings(names, scale=2000.0, share=1.0)
-    assert torch.equal(without(silent, audible=True).tokens, without(silent).tokens)
+    assert torch.equal(without(silent, outputs=[Modality.AUDIO]).tokens, without(silent).tokens)
+
+
+def test_a_caption_of_what_is_no_text_is_nothing_but_a_name():
+    names = unit(20, 32)
+    anchors = PromptAnchors.from_embeddings(names, scale=5.0, share=0.5, caption_share=1.0, caption_scale=2000.0)
+    seen = Condition.from_embedding(F.normalize(names[:4] + 0.4 * unit(4, 32, seed=3), dim=-1))
+    caption, joint = (
+        anchors(seen, outputs=outputs).tokens for outputs in ([Modality.TEXT], [Modality.TEXT, Modality.IMAGE])
+    )
+    torch.testing.assert_close(caption[:, 0], names[:4], atol=0.02, rtol=0)
+    assert torch.equal(joint, anchors(seen).tokens) and not torch.allclose(joint, caption, atol=0.01)
+    assert torch.equal(anchors(seen, only_text=True, outputs=[Modality.TEXT]).tokens, seen.tokens)
 
 
 def test_a_pipeline_hears_in_a_picture_what_has_a_sound_unless_it_makes_something_else_too():

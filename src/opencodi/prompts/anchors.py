@@ -1,5 +1,6 @@
 """Prompts that are not only text, drawn towards the texts that are near them: text is the bridge when prompts are used, too."""
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import torch
@@ -8,6 +9,7 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import nn
 
+from ..modality import Modality
 from .condition import Condition
 
 OPEN = 0.85
@@ -31,6 +33,9 @@ class PromptAnchors(ModelMixin, ConfigMixin):
             did. 0 leaves them where they are.
         heard_text_share: the same where a sound is made of them: no anchor says whether "the word dog" is to be heard or "the
             sound of a dog". None: ``text_share``.
+        caption_share: the same for prompts that are no text where nothing but a text is made of them: a name is all that one
+            says. None: ``share``.
+        caption_scale: the inverse temperature there; None: ``scale``.
         sentence_dim: E, of the sentence embeddings by which texts are understood before all that (``understood``); None: they
             are taken as they are read.
         sentence_scale: inverse temperature on cosines of those.
@@ -47,6 +52,8 @@ class PromptAnchors(ModelMixin, ConfigMixin):
         share: float = 0.5,
         text_share: float = 0.0,
         heard_text_share: float | None = None,
+        caption_share: float | None = None,
+        caption_scale: float | None = None,
         sentence_dim: int | None = None,
         sentence_scale: float = 80.0,
         num_audible: int = 0,
@@ -85,24 +92,25 @@ class PromptAnchors(ModelMixin, ConfigMixin):
             made.audible_pairs.data = audible_pairs.to(torch.int16)
         return made
 
-    def forward(
-        self, condition: Condition, only_text: bool = False, heard: bool = False, audible: bool = False
-    ) -> Condition:
+    def forward(self, condition: Condition, only_text: bool = False, outputs: Collection[Modality] = ()) -> Condition:
         """Move the aligned embedding ``tokens[:, 0]`` of each prompt; further tokens stay.
 
         Args:
             condition: tokens [B, N, D].
-            only_text: they are texts, which move by ``text_share``.
-            heard: a sound is made of them; texts then move by ``heard_text_share``.
-            audible: nothing but a sound is made of them; what is no text moves to names that have one.
+            only_text: they are texts, which move by ``text_share``, or ``heard_text_share``.
+            outputs: what is made of them together. What is no text moves to names that have a sound where that is all that is
+                made, and by ``caption_share`` where a text is.
         """
+        made, scale = set(outputs), None
         share = self.config.text_share if only_text else self.config.share
-        if only_text and heard and self.config.heard_text_share is not None:
+        if only_text and Modality.AUDIO in made and self.config.heard_text_share is not None:
             share = self.config.heard_text_share
+        if not only_text and made == {Modality.TEXT} and self.config.caption_share is not None:
+            share, scale = self.config.caption_share, self.config.caption_scale
         if not share:
             return condition
         first, rest = condition.tokens[:, :1], condition.tokens[:, 1:]
-        moved = self.move(first, share, audible=audible and not only_text)
+        moved = self.move(first, share, scale, audible=made == {Modality.AUDIO} and not only_text)
         return replace(condition, tokens=torch.cat([moved, rest], dim=1))
 
     def understood(self, condition: Condition, sentences: torch.Tensor) -> Condition:
@@ -129,20 +137,28 @@ class PromptAnchors(ModelMixin, ConfigMixin):
         corrected = F.normalize(meant + agreement * (exact - read), dim=-1).to(first.dtype)
         return replace(condition, tokens=torch.cat([corrected[:, None], condition.tokens[:, 1:]], dim=1))
 
-    def move(self, embeddings: torch.Tensor, share: float | None = None, audible: bool = False) -> torch.Tensor:
+    def move(
+        self,
+        embeddings: torch.Tensor,
+        share: float | None = None,
+        scale: float | None = None,
+        audible: bool = False,
+    ) -> torch.Tensor:
         """Move embeddings [..., D], which become of length 1 first; zeros (no prompt) stay.
 
         Args:
             embeddings: in the shared space.
             share: how far; the config's if None.
+            scale: inverse temperature; the config's if None.
             audible: only names that have a sound count, if any are known: a picture is heard as the likest thing that has one.
         """
         share = self.config.share if share is None else share
+        scale = self.config.scale if scale is None else scale
         exact = F.normalize(embeddings.float(), dim=-1)
         anchors = self.anchors.float().to(exact.device)
         if audible and self.audible_pairs is not None:
             anchors = anchors[self.audible_pairs[:, 1].long().unique().to(anchors.device)]
-        texts = F.normalize((self.config.scale * exact @ anchors.T).softmax(-1) @ anchors, dim=-1)
+        texts = F.normalize((scale * exact @ anchors.T).softmax(-1) @ anchors, dim=-1)
         moved = F.normalize((1 - share) * exact + share * texts, dim=-1)
         return torch.where(exact.norm(dim=-1, keepdim=True) > 0, moved, exact).to(embeddings.dtype)
 

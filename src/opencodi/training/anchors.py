@@ -4,6 +4,7 @@ Nothing is learned, so it takes seconds. Kinds ("an animal") are among them so t
 with the names of each kind that have a sound, if the collection has any.
 
 python -m opencodi.training.anchors runs/stickers [--scale 60] [--share 0.5] [--text_share 0.6] [--heard_text_share 0.3]
+    [--caption_share 1] [--caption_scale 120]
 """
 
 import argparse
@@ -92,10 +93,13 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.5)
     parser.add_argument("--text_share", type=float, default=0.6)
     parser.add_argument("--heard_text_share", type=float, default=0.3)
+    parser.add_argument("--caption_share", type=float, default=1.0)
+    parser.add_argument("--caption_scale", type=float, default=120.0)
     parser.add_argument("--data", help="folder of shards; by default OPENCODI_DATA")
     given = parser.parse_args()
-    shares = {name: getattr(given, name) for name in ("share", "text_share", "heard_text_share")}
-    anchors = make_anchors(given.model_folder, find_data(given.data), scale=given.scale, **shares)
+    names = ("scale", "share", "text_share", "heard_text_share", "caption_share", "caption_scale")
+    config = {name: getattr(given, name) for name in names}
+    anchors = make_anchors(given.model_folder, find_data(given.data), **config)
     save_component(anchors, given.model_folder / NAME)
     print(f"{given.model_folder / NAME}: {anchors.config.num_anchors} anchors, {anchors.config.num_audible} audible")
 
