@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="a JSON file for all numbers")
     parser.add_argument("--count", type=int, default=96, help="validation items of each way; sounds are fewer")
     parser.add_argument("--shares", type=float, nargs="*", default=(0.0, 0.5, 1.0))
-    parser.add_argument("--scales", type=float, nargs="+", default=(60.0,))
+    parser.add_argument("--scales", type=float, nargs="+", default=(60.0, 120.0))
     parser.add_argument("--text_shares", type=float, nargs="*", default=(0.0, 0.3, 0.6, 1.0))
     arguments = parser.parse_args()
 
@@ -76,10 +76,10 @@ def main() -> None:
     pipeline.set_progress_bar_config(disable=True)
     bench = Bench(pipeline, load_judges(), Collection.open(), FULL)
     rows, texts, anchors = [], [], pipeline.prompt_anchors
-    shipped = {name: anchors.config[name] for name in ("share", "scale")}
+    shipped = {name: anchors.config[name] for name in ("share", "scale", "caption_share")}
     print(f"| share | scale | {' | '.join(WAYS)} |\n|---|---|{'---|' * len(WAYS)}")
     for share, scale in product(arguments.shares, arguments.scales):
-        anchors.register_to_config(share=share, scale=scale)
+        anchors.register_to_config(share=share, scale=scale, caption_share=None)
         scores = {way: share_right(bench, *map(Modality, way.split("-")), arguments.count) for way in WAYS}
         rows.append({"share": share, "scale": scale, **scores})
         print(f"| {share} | {scale:g} | {' | '.join(f'{score:.0%}' for score in scores.values())} |", flush=True)

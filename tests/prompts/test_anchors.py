@@ -120,6 +120,9 @@ def test_free_wording_is_drawn_towards_known_names_by_its_own_share():
     still = PromptAnchors.from_embeddings(names)
     condition = Condition.from_embedding(wording)
     assert still(condition, only_text=True) is condition
+    blurred = PromptAnchors.from_embeddings(names, scale=200.0, text_scale=1.0, share=0.3, text_share=0.3)
+    assert torch.equal(blurred(condition).tokens, anchors(condition, only_text=True).tokens)
+    assert not torch.allclose(blurred(condition, only_text=True).tokens[:, 0], moved, atol=0.01)
 
 
 def test_beside_a_sound_an_open_prompt_says_a_thing_of_its_kind_that_has_one():
@@ -159,7 +162,7 @@ def test_where_only_a_sound_is_made_pictures_are_drawn_to_names_that_have_one_an
 
 def test_a_caption_of_what_is_no_text_is_nothing_but_a_name():
     names = unit(20, 32)
-    anchors = PromptAnchors.from_embeddings(names, scale=5.0, share=0.5, caption_share=1.0, caption_scale=2000.0)
+    anchors = PromptAnchors.from_embeddings(names, scale=2000.0, share=0.5, caption_share=1.0)
     seen = Condition.from_embedding(F.normalize(names[:4] + 0.4 * unit(4, 32, seed=3), dim=-1))
     caption, joint = (
         anchors(seen, outputs=outputs).tokens for outputs in ([Modality.TEXT], [Modality.TEXT, Modality.IMAGE])

@@ -35,7 +35,7 @@ class PromptAnchors(ModelMixin, ConfigMixin):
             sound of a dog". None: ``text_share``.
         caption_share: the same for prompts that are no text where nothing but a text is made of them: a name is all that one
             says. None: ``share``.
-        caption_scale: the inverse temperature there; None: ``scale``.
+        text_scale: inverse temperature for prompts that are text alone, which may lie between names; None: ``scale``.
         sentence_dim: E, of the sentence embeddings by which texts are understood before all that (``understood``); None: they
             are taken as they are read.
         sentence_scale: inverse temperature on cosines of those.
@@ -53,7 +53,7 @@ class PromptAnchors(ModelMixin, ConfigMixin):
         text_share: float = 0.0,
         heard_text_share: float | None = None,
         caption_share: float | None = None,
-        caption_scale: float | None = None,
+        text_scale: float | None = None,
         sentence_dim: int | None = None,
         sentence_scale: float = 80.0,
         num_audible: int = 0,
@@ -101,17 +101,22 @@ class PromptAnchors(ModelMixin, ConfigMixin):
             outputs: what is made of them together. What is no text moves to names that have a sound where that is all that is
                 made, and by ``caption_share`` where a text is.
         """
-        made, scale = set(outputs), None
-        share = self.config.text_share if only_text else self.config.share
+        made, share, scale = set(outputs), self.config.share, self.config.scale
+        if only_text:
+            share, scale = self.config.text_share, self._text_scale
         if only_text and Modality.AUDIO in made and self.config.heard_text_share is not None:
             share = self.config.heard_text_share
         if not only_text and made == {Modality.TEXT} and self.config.caption_share is not None:
-            share, scale = self.config.caption_share, self.config.caption_scale
+            share = self.config.caption_share
         if not share:
             return condition
         first, rest = condition.tokens[:, :1], condition.tokens[:, 1:]
         moved = self.move(first, share, scale, audible=made == {Modality.AUDIO} and not only_text)
         return replace(condition, tokens=torch.cat([moved, rest], dim=1))
+
+    @property
+    def _text_scale(self) -> float:
+        return self.config.scale if self.config.text_scale is None else self.config.text_scale
 
     def understood(self, condition: Condition, sentences: torch.Tensor) -> Condition:
         """Correct the aligned embedding of each text where the projection misreads it.
@@ -130,7 +135,7 @@ class PromptAnchors(ModelMixin, ConfigMixin):
             return condition
         first, anchors = condition.tokens[:, 0], self.anchors.float()
         exact = F.normalize(first.float(), dim=-1)
-        by_projection = (self.config.scale * exact @ anchors.T).softmax(-1)  # [B, K]
+        by_projection = (self._text_scale * exact @ anchors.T).softmax(-1)  # [B, K]
         by_sentence = (self.config.sentence_scale * sentences.float() @ self.sentences.float().T).softmax(-1)
         read, meant = (F.normalize(attention @ anchors, dim=-1) for attention in (by_projection, by_sentence))
         agreement = (by_projection * by_sentence).sqrt().sum(-1, keepdim=True)

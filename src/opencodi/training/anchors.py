@@ -3,8 +3,8 @@
 Nothing is learned, so it takes seconds. Kinds ("an animal") are among them so that a prompt that leaves open which stays so,
 with the names of each kind that have a sound, if the collection has any.
 
-python -m opencodi.training.anchors runs/stickers [--scale 60] [--share 0.5] [--text_share 0.6] [--heard_text_share 0.3]
-    [--caption_share 1] [--caption_scale 120]
+python -m opencodi.training.anchors runs/stickers [--scale 120] [--share 0.5] [--caption_share 1]
+    [--text_scale 60] [--text_share 0.6] [--heard_text_share 0.3]
 """
 
 import argparse
@@ -89,15 +89,15 @@ def main() -> None:
     """Read the arguments, make the anchors and put them into the model folder."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model_folder", type=Path)
-    parser.add_argument("--scale", type=float, default=60.0)
+    parser.add_argument("--scale", type=float, default=120.0)
     parser.add_argument("--share", type=float, default=0.5)
     parser.add_argument("--text_share", type=float, default=0.6)
     parser.add_argument("--heard_text_share", type=float, default=0.3)
     parser.add_argument("--caption_share", type=float, default=1.0)
-    parser.add_argument("--caption_scale", type=float, default=120.0)
+    parser.add_argument("--text_scale", type=float, default=60.0)
     parser.add_argument("--data", help="folder of shards; by default OPENCODI_DATA")
     given = parser.parse_args()
-    names = ("scale", "share", "text_share", "heard_text_share", "caption_share", "caption_scale")
+    names = ("scale", "share", "caption_share", "text_scale", "text_share", "heard_text_share")
     config = {name: getattr(given, name) for name in names}
     anchors = make_anchors(given.model_folder, find_data(given.data), **config)
     save_component(anchors, given.model_folder / NAME)
