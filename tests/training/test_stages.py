@@ -130,7 +130,7 @@ BEFORE = {f"{kind}_diffuser_further": f"{kind}_diffuser_manners" for kind in ("i
 """Recipes that go on from one whose network is another than the first's."""
 
 
-REPEATED = ("bridging_image_wide", "image_diffuser_again")
+REPEATED = ("bridging_image_wide", "image_diffuser_again", "audio_vocoder_again")
 """From nothing, or with the seed of the run before."""
 
 
