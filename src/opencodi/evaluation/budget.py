@@ -12,7 +12,7 @@ class Budget:
 
     Attributes:
         table: prompts of one cell of the any-to-any table, by output.
-        single_inputs: how many times as many, at most, of a single input: validation items, few of them repeatedly.
+        single_inputs: about how many times as many of a single input: validation items, few of them repeatedly.
         clips_from_all: make clips from all input sets, not only from single inputs and from all together.
         composition: prompts of each composition.
         coherence: samples of each vague prompt, by whether a clip is among the outputs.
