@@ -11,50 +11,23 @@ import json
 from itertools import product
 from pathlib import Path
 
-import numpy as np
+from ways import share_right
 
 from opencodi import AnyToAnyPipeline
-from opencodi.data.captions import article
 from opencodi.evaluation import any_to_any, wording
 from opencodi.evaluation.bench import Bench
 from opencodi.evaluation.budget import FULL
-from opencodi.evaluation.collection import KIND_OF, Collection
+from opencodi.evaluation.collection import Collection
 from opencodi.evaluation.judges import load_judges
-from opencodi.evaluation.judging import in_top, judge, known_concepts
-from opencodi.modality import Modality
 
 WAYS = ("image-text", "audio-text", "image-image", "audio-image", "image-audio")
-
-
-def share_right(bench: Bench, source: Modality, output: Modality, count: int) -> float:
-    """Share of validation items whose concept comes out: the judge's first choice, or for text exactly the name."""
-    kind, records = KIND_OF[source], bench.collection.records[KIND_OF[source]]
-    known = set(bench.collection.concepts if output == Modality.TEXT else known_concepts(bench.judges, output))
-    numbers = [n for n in bench.collection.validation(kind) if records[n]["concept"] in known]
-    numbers = [numbers[place] for place in bench.rng("anchors").permutation(len(numbers))[:count]]
-    wanted = [records[n]["concept"] for n in numbers]
-    made = bench.make("anchors", {source: bench.collection.media(kind, numbers)}, [output])[output]
-    if output == Modality.TEXT:
-        return float(np.mean([said == bench.collection.name(code) for said, code in zip(made, wanted)]))
-    logits = judge(bench.judges, output, made).concept_logits
-    return float(in_top(logits, known_concepts(bench.judges, output), wanted, 1).mean())
-
-
-def names_shown(bench: Bench, count: int) -> float:
-    """Share of names, given as text, of which the judge finds the picture right."""
-    known = [code for code in known_concepts(bench.judges, Modality.IMAGE) if code in bench.collection.concepts]
-    wanted = [known[place] for place in bench.rng("names").permutation(len(known))[:count]]
-    prompts = {Modality.TEXT: [article(bench.collection.name(code)) for code in wanted]}
-    made = bench.make("names", prompts, [Modality.IMAGE])[Modality.IMAGE]
-    logits = judge(bench.judges, Modality.IMAGE, made).concept_logits
-    return float(in_top(logits, known_concepts(bench.judges, Modality.IMAGE), wanted, 1).mean())
 
 
 def texts_understood(bench: Bench, count: int) -> dict[str, float]:
     """Names as pictures, free wordings as texts and pictures, names as spoken words."""
     free, spoken = wording.measure(bench), any_to_any.spoken_names(bench, {"speech": {"top1": {"share": None}}})
     return {
-        "name-image": names_shown(bench, count),
+        "name-image": share_right(bench, "text-image", count),
         "wording-text": free["text"]["share"],
         "wording-image": free["image"]["share"],
         "name-speech": spoken["top1"]["share"],
@@ -80,7 +53,7 @@ def main() -> None:
     print(f"| share | scale | {' | '.join(WAYS)} |\n|---|---|{'---|' * len(WAYS)}")
     for share, scale in product(arguments.shares, arguments.scales):
         anchors.register_to_config(share=share, scale=scale, caption_share=None)
-        scores = {way: share_right(bench, *map(Modality, way.split("-")), arguments.count) for way in WAYS}
+        scores = {way: share_right(bench, way, arguments.count) for way in WAYS}
         rows.append({"share": share, "scale": scale, **scores})
         print(f"| {share} | {scale:g} | {' | '.join(f'{score:.0%}' for score in scores.values())} |", flush=True)
     anchors.register_to_config(**shipped)

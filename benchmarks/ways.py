@@ -1,0 +1,50 @@
+"""What the benchmarks that choose a setting share: how often the right thing comes out, for one way from input to output."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from opencodi.data.captions import article
+from opencodi.evaluation.bench import Bench
+from opencodi.evaluation.collection import KIND_OF
+from opencodi.evaluation.judging import in_top, judge, known_concepts
+from opencodi.modality import Modality
+
+CAPTION: dict[Modality, Callable[[str], str]] = {
+    Modality.AUDIO: lambda name: f"the sound of {article(name)}",
+    Modality.VIDEO: lambda name: f"{article(name)}, moving",
+}
+
+
+def share_right(bench: Bench, way: str, count: int, repeated: bool = False, **options: Any) -> float:
+    """Share of inputs whose concept comes out: the judge's first choice, or for text exactly the name.
+
+    Args:
+        bench: the model, the judges, the items.
+        way: such as ``image-text``. Texts are names in a caption that suits the output; other inputs are validation items.
+        count: at most so many inputs.
+        repeated: take inputs again, with other noise, until there are so many.
+        **options: of the pipeline.
+    """
+    source, output = map(Modality, way.split("-"))
+    known = set(bench.collection.concepts if output == Modality.TEXT else known_concepts(bench.judges, output))
+    if source == Modality.TEXT:
+        chosen = _some(bench, sorted(known & set(bench.collection.concepts)), count, repeated)
+        wanted, caption = chosen, CAPTION.get(output, article)
+        inputs = [caption(bench.collection.name(code)) for code in wanted]
+    else:
+        kind, records = KIND_OF[source], bench.collection.records[KIND_OF[source]]
+        numbers = [n for n in bench.collection.validation(kind) if records[n]["concept"] in known]
+        chosen = _some(bench, numbers, count, repeated)
+        wanted, inputs = [records[n]["concept"] for n in chosen], bench.collection.media(kind, chosen)
+    made = bench.make("ways", {source: inputs}, [output], **options)[output]
+    if output == Modality.TEXT:
+        return float(np.mean([said == bench.collection.name(code) for said, code in zip(made, wanted)]))
+    logits = judge(bench.judges, output, made).concept_logits
+    return float(in_top(logits, known_concepts(bench.judges, output), wanted, 1).mean())
+
+
+def _some(bench: Bench, items: list[Any], count: int, repeated: bool) -> list[Any]:
+    order = bench.rng("ways").permutation(len(items))
+    return [items[order[place % len(order)]] for place in range(count if repeated else min(count, len(order)))]
