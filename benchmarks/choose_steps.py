@@ -1,10 +1,11 @@
-"""What is the smallest number of steps that does as well as many? Right outputs, by the judges, for every way to an output.
+"""What is the smallest number of steps that does as well as many? For every output, by the judges.
 
     python benchmarks/choose_steps.py stickers --output docs/results/steps.json
 
-prints a Markdown table for each output: from what it is made, by steps, and their mean. The smallest number of steps whose
-mean is within one point of the largest number's is what a model should take. Inputs are names and validation items, these
-repeatedly with other noise; the same noise for every number of steps.
+prints a Markdown table for each output: the share of right ones by what they are made from and by steps, the mean of these, and
+the Fréchet distance in the judge's features of what is made from names to real training items. A model should take the
+smallest number of steps whose mean is within one point of the largest number's, and whose distance is at most 5 % longer.
+Inputs are names and validation items, these repeatedly; the same noise for every number of steps.
 """
 
 import argparse
@@ -13,13 +14,16 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from ways import share_right
+from ways import make_way
 
 from opencodi import AnyToAnyPipeline
 from opencodi.evaluation.bench import Bench
 from opencodi.evaluation.budget import FULL
-from opencodi.evaluation.collection import Collection
+from opencodi.evaluation.collection import KIND_OF, Collection
+from opencodi.evaluation.distances import frechet_distance
 from opencodi.evaluation.judges import load_judges
+from opencodi.evaluation.judging import judge
+from opencodi.media import Media
 from opencodi.modality import Modality
 
 INPUTS = {
@@ -28,12 +32,26 @@ INPUTS = {
     Modality.VIDEO: ("text", "image"),
     Modality.AUDIO: ("text", "audio"),
 }
-WITHIN = 0.01
+WITHIN, FURTHER, REAL = 0.01, 1.05, 512
 
 
-def fewest(means: dict[int, float]) -> int:
-    """The smallest number of steps within one point of the largest number's mean share."""
-    return min(steps for steps, share in means.items() if share >= means[max(means)] - WITHIN - 1e-9)
+def fewest(shares: dict[int, float], distances: dict[int, float] | None = None) -> int:
+    """The smallest number of steps that does as well as the largest.
+
+    Args:
+        shares: {steps: share of right outputs}; one point less will do.
+        distances: {steps: distance to real items}, if there is one; 5 % more will do.
+    """
+    most = max(shares)
+    least, furthest = shares[most] - WITHIN - 1e-9, FURTHER * (distances or shares)[most]
+    return min(n for n in shares if shares[n] >= least and (not distances or distances[n] <= furthest))
+
+
+def distance_to_real(bench: Bench, output: Modality, made: list[Media]) -> float | None:
+    """Fréchet distance of what was made to real training items."""
+    kind = KIND_OF[output]
+    real = bench.collection.media(kind, bench.collection.training(kind, REAL, bench.rng("real")))
+    return frechet_distance(*(judge(bench.judges, output, items).features for items in (made, real)))
 
 
 def main() -> None:
@@ -42,7 +60,8 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--output", type=Path, help="a JSON file for all numbers; other outputs in it stay")
     parser.add_argument("--outputs", nargs="+", type=Modality, default=list(Modality))
-    parser.add_argument("--steps", type=int, nargs="+", default=(4, 6, 8, 12, 20, 28, 50))
+    parser.add_argument("--inputs", nargs="+", help="of those that an output is measured with; all if none is named")
+    parser.add_argument("--steps", type=int, nargs="+", default=(3, 4, 6, 8, 12, 20, 28, 50))
     parser.add_argument("--count", type=int, default=192, help="samples for each way and number of steps")
     arguments = parser.parse_args()
 
@@ -51,20 +70,28 @@ def main() -> None:
     bench = Bench(pipeline, load_judges(), Collection.open(), FULL)
     before = arguments.output and arguments.output.is_file()
     found: dict[str, Any] = json.loads(arguments.output.read_text()) if before else {}
+    steps, count = list(arguments.steps), arguments.count
     for output in arguments.outputs:
-        print(f"\n| from \\ steps | {' | '.join(map(str, arguments.steps))} |\n|---|{'---|' * len(arguments.steps)}")
+        print(f"\n| {output} from \\ steps | {' | '.join(map(str, steps))} |\n|---|{'---|' * len(steps)}")
         shares: dict[str, list[float]] = {}
+        distances: list[float] = []
         for source in INPUTS[output]:
-            way = f"{source}-{output}"
-            shares[way] = [
-                share_right(bench, way, arguments.count, repeated=True, num_inference_steps=steps)
-                for steps in arguments.steps
-            ]
-            print(f"| {way} | {' | '.join(f'{share:.1%}' for share in shares[way])} |", flush=True)
+            if arguments.inputs and source not in arguments.inputs:
+                continue
+            shares[source] = []
+            for number in steps:
+                made, right = make_way(bench, f"{source}-{output}", count, True, num_inference_steps=number)
+                shares[source].append(fmean(right))
+                if source == Modality.TEXT != output:
+                    distances.append(distance_to_real(bench, output, made))
+            print(f"| {source} | {' | '.join(f'{share:.1%}' for share in shares[source])} |", flush=True)
         means = [fmean(column) for column in zip(*shares.values())]
-        taken = fewest(dict(zip(arguments.steps, means)))
-        print(f"| mean | {' | '.join(f'{share:.1%}' for share in means)} |\n\n{output}: {taken} steps", flush=True)
-        found[output] = {"steps": list(arguments.steps), "count": arguments.count, "shares": shares, "fewest": taken}
+        print(f"| mean | {' | '.join(f'{share:.1%}' for share in means)} |")
+        if distances:
+            print(f"| Fréchet distance | {' | '.join(f'{distance:.1f}' for distance in distances)} |")
+        taken = fewest(dict(zip(steps, means)), dict(zip(steps, distances)))
+        print(f"\n{output}: {taken} steps", flush=True)
+        found[output] = {"steps": steps, "count": count, "shares": shares, "frechet": distances, "fewest": taken}
         if arguments.output:
             arguments.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 

@@ -2,8 +2,9 @@
 
     python benchmarks/figure_curves.py --output docs/figures/curves.png
 
-reads ``training.json`` of the model and ``docs/results/repeats.json``: runs of a recipe whose weights do not ship, kept for
-their curves. ``--runs FOLDER …`` adds such runs to that file first; each folder holds ``summary.json`` and ``log.jsonl``.
+reads ``training.json`` of the model and ``docs/results/unshipped_runs.json``: runs whose weights do not ship (dashed), kept for
+their curves, since most stages ran before curves were recorded. ``--runs FOLDER …`` adds such runs to that file first; each
+folder holds ``summary.json`` and ``log.jsonl``.
 """
 
 import argparse
@@ -47,9 +48,9 @@ def add_runs(runs: list[Path], results: Path) -> None:
     results.write_text(json.dumps(dict(sorted(known.items())), indent=1) + "\n", encoding="utf-8")
 
 
-def draw(axis: Axes, title: str, stages: dict[str, dict[str, Any]], repeats: dict[str, dict[str, Any]]) -> None:
-    """One part of the model: a line for each stage that has a curve, dashed if the run was a repeat."""
-    for history, style in ((stages, "-"), (repeats, "--")):
+def draw(axis: Axes, title: str, stages: dict[str, dict[str, Any]], unshipped: dict[str, dict[str, Any]]) -> None:
+    """One part of the model: a line for each stage that has a curve, dashed if its weights do not ship."""
+    for history, style in ((stages, "-"), (unshipped, "--")):
         for name, summary in history.items():
             if curve := summary.get(CURVES, {}).get("loss"):
                 axis.plot(curve["step"], curve["value"], style, linewidth=1.2, label=name)
@@ -64,18 +65,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="stickers")
     parser.add_argument("--runs", type=Path, nargs="*", default=())
-    parser.add_argument("--repeats", type=Path, default=Path("docs/results/repeats.json"))
+    parser.add_argument("--unshipped", type=Path, default=Path("docs/results/unshipped_runs.json"))
     parser.add_argument("--output", type=Path, default=Path("docs/figures/curves.png"))
     arguments = parser.parse_args()
     if arguments.runs:
-        add_runs(arguments.runs, arguments.repeats)
+        add_runs(arguments.runs, arguments.unshipped)
     stages = json.loads((resolve(arguments.model) / "training.json").read_text())
-    repeats = json.loads(arguments.repeats.read_text()) if arguments.repeats.is_file() else {}
+    unshipped = json.loads(arguments.unshipped.read_text()) if arguments.unshipped.is_file() else {}
     rows = -(-len(PARTS) // COLUMNS)
     figure, axes = plt.subplots(rows, COLUMNS, figsize=(WIDTH * COLUMNS, HEIGHT * rows), layout="constrained")
     for axis, (title, prefix) in zip(axes.flat, PARTS.items()):
         of_part = (
-            {name: each for name, each in known.items() if name.startswith(prefix)} for known in (stages, repeats)
+            {name: each for name, each in known.items() if name.startswith(prefix)} for known in (stages, unshipped)
         )
         draw(axis, title, *of_part)
     figure.supxlabel("step", fontsize=9)

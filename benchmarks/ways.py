@@ -9,6 +9,7 @@ from opencodi.data.captions import article
 from opencodi.evaluation.bench import Bench
 from opencodi.evaluation.collection import KIND_OF
 from opencodi.evaluation.judging import in_top, judge, known_concepts
+from opencodi.media import Media
 from opencodi.modality import Modality
 
 CAPTION: dict[Modality, Callable[[str], str]] = {
@@ -17,8 +18,15 @@ CAPTION: dict[Modality, Callable[[str], str]] = {
 }
 
 
-def share_right(bench: Bench, way: str, count: int, repeated: bool = False, **options: Any) -> float:
-    """Share of inputs whose concept comes out: the judge's first choice, or for text exactly the name.
+def share_right(bench: Bench, way: str, count: int) -> float:
+    """Share of inputs whose concept comes out, as ``make_way`` says."""
+    return float(np.mean(make_way(bench, way, count)[1]))
+
+
+def make_way(
+    bench: Bench, way: str, count: int, repeated: bool = False, **options: Any
+) -> tuple[list[Media], list[bool]]:
+    """What is made of inputs, and whether each is right: the judge's first choice is its concept, a text exactly its name.
 
     Args:
         bench: the model, the judges, the items.
@@ -40,9 +48,9 @@ def share_right(bench: Bench, way: str, count: int, repeated: bool = False, **op
         wanted, inputs = [records[n]["concept"] for n in chosen], bench.collection.media(kind, chosen)
     made = bench.make("ways", {source: inputs}, [output], **options)[output]
     if output == Modality.TEXT:
-        return float(np.mean([said == bench.collection.name(code) for said, code in zip(made, wanted)]))
+        return made, [said == bench.collection.name(code) for said, code in zip(made, wanted)]
     logits = judge(bench.judges, output, made).concept_logits
-    return float(in_top(logits, known_concepts(bench.judges, output), wanted, 1).mean())
+    return made, list(in_top(logits, known_concepts(bench.judges, output), wanted, 1))
 
 
 def _some(bench: Bench, items: list[Any], count: int, repeated: bool) -> list[Any]:

@@ -19,16 +19,16 @@ def write_run(folder, losses):
 def test_a_run_is_kept_with_its_curve_and_drawn(tmp_path, monkeypatch):
     figure_curves = importlib.import_module("figure_curves")
     runs = [write_run(tmp_path / name, [3.0, 2.0, 1.0]) for name in ("text_autoencoder", "bridging_audio")]
-    repeats, output = tmp_path / "repeats.json", tmp_path / "curves.png"
-    arguments = ["--runs", *map(str, runs[:1]), "--repeats", str(repeats), "--output", str(output)]
+    unshipped, output = tmp_path / "unshipped.json", tmp_path / "curves.png"
+    arguments = ["--runs", *map(str, runs[:1]), "--unshipped", str(unshipped), "--output", str(output)]
     monkeypatch.setattr(sys, "argv", ["figure_curves.py", *arguments])
     figure_curves.main()
-    kept = json.loads(repeats.read_text())
+    kept = json.loads(unshipped.read_text())
     assert kept["text_autoencoder"]["curves"]["loss"] == {"step": [1, 2, 3], "value": [3.0, 2.0, 1.0]}
     assert kept["text_autoencoder"]["recipe"] == {"batch_size": 4}
     first = output.read_bytes()
-    figure_curves.add_runs(runs[1:], repeats)
-    assert list(json.loads(repeats.read_text())) == ["bridging_audio", "text_autoencoder"]
+    figure_curves.add_runs(runs[1:], unshipped)
+    assert list(json.loads(unshipped.read_text())) == ["bridging_audio", "text_autoencoder"]
     monkeypatch.setattr(sys, "argv", ["figure_curves.py", *arguments[2:]])
     figure_curves.main()
     assert output.read_bytes() != first
