@@ -59,11 +59,12 @@ def main() -> None:
     )
     parser.add_argument("--sets", nargs="+", default=SETS)
     parser.add_argument("--judges", type=Path, help="a folder of judges other than those of the package")
+    parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
 
     pipeline = AnyToAnyPipeline.from_pretrained(arguments.model)
     pipeline.set_progress_bar_config(disable=True)
-    bench = Bench(pipeline, load_judges(arguments.judges), Collection.open(), FULL)
+    bench = Bench(pipeline, load_judges(arguments.judges), Collection.open(), FULL, arguments.seed)
     rows: list[dict[str, Any]] = []
     titles = ["order", "lag", "guide", "weight", "reread", "bridge", *arguments.sets]
     print(f"| {' | '.join(titles)} |\n|{'---|' * len(titles)}")

@@ -43,8 +43,9 @@ def fewest(shares: dict[int, float], distances: dict[int, float] | None = None) 
         distances: {steps: distance to real items}, if there is one; 2 % more will do.
     """
     most = max(shares)
-    least, furthest = shares[most] - WITHIN - 1e-9, FURTHER * (distances or shares)[most]
-    return min(n for n in shares if shares[n] >= least and (not distances or distances[n] <= furthest))
+    enough = {n for n in shares if shares[n] >= shares[most] - WITHIN - 1e-9}
+    near = {n for n in distances if distances[n] <= FURTHER * distances[most]} if distances else enough
+    return min(enough & near)
 
 
 def distance_to_real(bench: Bench, output: Modality, made: list[Media]) -> float | None:
