@@ -14,16 +14,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from ways import make_way
+from ways import distance_to_real, make_way
 
 from opencodi import AnyToAnyPipeline
 from opencodi.evaluation.bench import Bench
 from opencodi.evaluation.budget import FULL
-from opencodi.evaluation.collection import KIND_OF, Collection
-from opencodi.evaluation.distances import frechet_distance
+from opencodi.evaluation.collection import Collection
 from opencodi.evaluation.judges import load_judges
-from opencodi.evaluation.judging import judge
-from opencodi.media import Media
 from opencodi.modality import Modality
 
 INPUTS = {
@@ -32,7 +29,7 @@ INPUTS = {
     Modality.VIDEO: ("text",),
     Modality.AUDIO: ("text", "audio"),
 }
-WITHIN, FURTHER, REAL = 0.01, 1.02, 512
+WITHIN, FURTHER = 0.01, 1.02
 
 
 def fewest(shares: dict[int, float], distances: dict[int, float] | None = None) -> int:
@@ -46,13 +43,6 @@ def fewest(shares: dict[int, float], distances: dict[int, float] | None = None) 
     enough = {n for n in shares if shares[n] >= shares[most] - WITHIN - 1e-9}
     near = {n for n in distances if distances[n] <= FURTHER * distances[most]} if distances else enough
     return min(enough & near)
-
-
-def distance_to_real(bench: Bench, output: Modality, made: list[Media]) -> float | None:
-    """Fréchet distance of what was made to real training items."""
-    kind = KIND_OF[output]
-    real = bench.collection.media(kind, bench.collection.training(kind, REAL, bench.rng("real")))
-    return frechet_distance(*(judge(bench.judges, output, items).features for items in (made, real)))
 
 
 def main() -> None:

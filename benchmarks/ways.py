@@ -8,10 +8,12 @@ import numpy as np
 from opencodi.data.captions import article
 from opencodi.evaluation.bench import Bench
 from opencodi.evaluation.collection import KIND_OF
+from opencodi.evaluation.distances import frechet_distance
 from opencodi.evaluation.judging import in_top, judge, known_concepts
 from opencodi.media import Media
 from opencodi.modality import Modality
 
+REAL = 512
 CAPTION: dict[Modality, Callable[[str], str]] = {
     Modality.AUDIO: lambda name: f"the sound of {article(name)}",
     Modality.VIDEO: lambda name: f"{article(name)}, moving",
@@ -51,6 +53,13 @@ def make_way(
         return made, [said == bench.collection.name(code) for said, code in zip(made, wanted)]
     logits = judge(bench.judges, output, made).concept_logits
     return made, list(in_top(logits, known_concepts(bench.judges, output), wanted, 1))
+
+
+def distance_to_real(bench: Bench, output: Modality, made: list[Media]) -> float | None:
+    """Fréchet distance, in the judge's features, of what was made to real training items."""
+    kind = KIND_OF[output]
+    real = bench.collection.media(kind, bench.collection.training(kind, REAL, bench.rng("real")))
+    return frechet_distance(*(judge(bench.judges, output, items).features for items in (made, real)))
 
 
 def _some(bench: Bench, items: list[Any], count: int, repeated: bool) -> list[Any]:

@@ -43,6 +43,8 @@ IMAGE = Image.new("RGB", (16, 16))
         ({"guidance_interval": (0.6, 0.2)}, r"guidance_interval: must lie in 0 <= start < end <= 1, got \(0.6, 0.2\)"),
         ({"guidance_interval": {"image": (0, 2)}}, "guidance_interval: must lie in 0 <= start < end <= 1"),
         ({"guidance_interval": {"audio": (0, 1)}}, "guidance_interval: names 'audio', which is not among the outputs"),
+        ({"num_candidates": 0}, "num_candidates: must be a whole number of at least 1"),
+        ({"num_candidates": {"audio": 2}}, "num_candidates: names 'audio', which is not among the outputs"),
         ({"num_outputs_per_prompt": 0}, "num_outputs_per_prompt: must be a whole number of at least 1"),
         ({"text": "a", "negative_prompt": 7}, "negative_prompt: expected text"),
         ({"text": "a", "negative_prompt": ["b", "c"]}, "negative_prompt: 2 given for 1 prompts"),

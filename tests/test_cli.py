@@ -196,6 +196,7 @@ BAD_CALLS = [
     (["generate", "--to", "image", "--steps", "0"], "'--steps'"),
     (["generate", "--to", "image", "--steps", "many"], "'--steps'"),
     (["generate", "--to", "image", "--seed", "-1"], "'--seed'"),
+    (["generate", "--to", "image", "--candidates", "0"], "'--candidates'"),
     (["generate", "--to", "image", "--device", "abacus"], "device: 'abacus' cannot be used"),
     (["generate", "--to", "image", "--colour", "red"], "--colour"),
     (["generate", "--to", "image", "--model", "nowhere"], "model 'nowhere' is neither installed nor a folder"),

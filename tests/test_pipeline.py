@@ -368,9 +368,10 @@ def test_results_can_be_had_as_arrays(pipe):
 
 
 def test_a_model_says_how_many_steps_it_takes_by_default(pipe):
-    assert pipe.defaults == {"num_inference_steps": 20, "guidance_scale": 2.0, "guidance_interval": (0.0, 1.0)}
+    usual = {"guidance_interval": (0.0, 1.0), "num_candidates": 1}
+    assert pipe.defaults == {"num_inference_steps": 20, "guidance_scale": 2.0, **usual}
     own = tiny.pipeline(num_inference_steps=3, guidance_scale=1.0)
-    assert own.defaults == {"num_inference_steps": 3, "guidance_scale": 1.0, "guidance_interval": (0.0, 1.0)}
+    assert own.defaults == {"num_inference_steps": 3, "guidance_scale": 1.0, **usual}
     ticks = []
     own(text="a rooster", callback_on_step_end=lambda pipe, step, timesteps, tensors: ticks.append(step))
     assert ticks == [0, 1, 2]

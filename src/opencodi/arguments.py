@@ -225,9 +225,15 @@ def interval(argument: str, value: Any) -> tuple[float, float]:
     return start, end
 
 
-def needed_parts(inputs: Iterable[Modality], outputs: Sequence[Modality], negative: bool) -> dict[str, str]:
-    """{component: what for} of a call from ``inputs`` to ``outputs``, with a negative prompt or without."""
+def needed_parts(
+    inputs: Iterable[Modality], outputs: Sequence[Modality], negative: bool = False, chosen: Iterable[Modality] = ()
+) -> dict[str, str]:
+    """{component: what for} of a call from ``inputs`` to ``outputs``, with a negative prompt or without.
+
+    ``chosen``: outputs of which there are candidates.
+    """
     return {
+        **{INFO[modality].prompt_encoder: f"to choose among candidates of {modality}" for modality in chosen},
         **{INFO[modality].prompt_encoder: f"to read {modality}" for modality in inputs},
         **({INFO[Modality.TEXT].prompt_encoder: "for negative_prompt"} if negative else {}),
         **{INFO[modality].denoiser: f"to make {modality}" for modality in outputs},

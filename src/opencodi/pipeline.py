@@ -53,8 +53,8 @@ class AnyToAnyPipeline(ReadingPipeline):
             show through it, and inputs that are not text alone are named first. A single output of a text needs none.
         proofread_text: a text is drawn once more, prompted by what it says alone: a broken word becomes the nearest known one;
             where a sound is made and the prompt leaves it open, or nothing else is made, the nearest that has one.
-        num_inference_steps, guidance_scale, guidance_interval: what a call takes unless it says otherwise; one value for all
-            outputs, or one for each as a dictionary.
+        num_inference_steps, guidance_scale, guidance_interval, num_candidates: what a call takes unless it says otherwise; one
+            value for all outputs, or one for each as a dictionary.
 
     Example:
         >>> pipe = AnyToAnyPipeline.from_pretrained("stickers")
@@ -103,6 +103,7 @@ class AnyToAnyPipeline(ReadingPipeline):
         num_inference_steps: int | Mapping[str, int] = DEFAULT_STEPS,
         guidance_scale: float | Mapping[str, float] = DEFAULT_GUIDANCE,
         guidance_interval: Sequence[float] | Mapping[str, Sequence[float]] = (0.0, 1.0),
+        num_candidates: int | Mapping[str, int] = 1,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -135,12 +136,14 @@ class AnyToAnyPipeline(ReadingPipeline):
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
             guidance_interval=guidance_interval,
+            num_candidates=num_candidates,
         )
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """What a call takes for steps and guidance unless it says otherwise."""
-        return {name: self.config[name] for name in ("num_inference_steps", "guidance_scale", "guidance_interval")}
+        """What a call takes for steps, guidance and candidates unless it says otherwise."""
+        names = ("num_inference_steps", "guidance_scale", "guidance_interval", "num_candidates")
+        return {name: self.config[name] for name in names}
 
     @property
     def denoisers(self) -> Mapping[Modality, Any]:
@@ -161,6 +164,7 @@ class AnyToAnyPipeline(ReadingPipeline):
         num_inference_steps: int | Mapping[str, int] | None = None,
         guidance_scale: float | Mapping[str, float] | None = None,
         guidance_interval: Sequence[float] | Mapping[str, Sequence[float]] | None = None,
+        num_candidates: int | Mapping[str, int] | None = None,
         num_outputs_per_prompt: int = 1,
         generator: Generators = None,
         latents: Mapping[str, torch.Tensor] | None = None,
@@ -192,11 +196,13 @@ class AnyToAnyPipeline(ReadingPipeline):
                 outputs or for each; 1 turns it off and halves the work. The model's own (``defaults``) where not given.
             guidance_interval: which part of an output's steps is guided, ``(start, end)`` of 1 from noise to result, for all
                 or for each; the others have scale 1, at half the work.
+            num_candidates: how many of each output are made, for all or for each, of which the one is kept that its prompt
+                encoder reads nearest to what it was made from (as Ramesh et al. 2021 do with CLIP, Liu et al. 2023 with CLAP).
             num_outputs_per_prompt: results of every prompt, each from noise of its own.
             generator: where all randomness comes from. From a list, each result (ordered by prompt) takes its own
                 generator; a single one gives each result in turn a seed of its own. Noise does not depend on the place
                 in the batch, on the device, or on which other outputs are made.
-            latents: initial noise instead of drawn noise, ``{output: [batch, ...]}`` of unit variance.
+            latents: initial noise instead of drawn noise, ``{output: [batch, ...]}`` of unit variance: one candidate of each.
             height, width: of images and clips, in pixels; the model's own size by default.
             num_frames: of clips; the model's own number by default.
             seconds: of sounds; the model's own length by default, and the nearest it can make to any other.
@@ -205,8 +211,9 @@ class AnyToAnyPipeline(ReadingPipeline):
                 [B, H, W, 3] and video [B, F, H, W, 3] in [0, 1], audio [B, T]; ``"latent"`` for latents.
             return_dict: ``False`` returns the tuple ``(text, image, video, audio)``.
             callback_on_step_end: called after each step as ``callback(pipeline, step, timesteps, tensors)``, where
-                ``tensors["latents"]`` is ``{output: latents}`` and ``timesteps`` is ``{output: timestep}`` of those
-                that stepped; a dictionary it returns, such as ``{"latents": {output: latents}}``, replaces them.
+                ``tensors["latents"]`` is ``{output: latents}`` (of all candidates, those of a result in a row, until one is
+                kept) and ``timesteps`` is ``{output: timestep}`` of those that stepped; a dictionary it returns, such as
+                ``{"latents": {output: latents}}``, replaces them.
             callback_on_step_end_tensor_inputs: which tensors the callback gets; only ``"latents"`` is offered.
 
         Returns:
@@ -228,11 +235,15 @@ class AnyToAnyPipeline(ReadingPipeline):
         arguments.one_of("output_type", output_type, ("pil", "np", "latent"))
         for name in callback_on_step_end_tensor_inputs:
             arguments.one_of("callback_on_step_end_tensor_inputs", name, self._callback_tensor_inputs)
-        self._check_parts(inputs, wanted, negatives)
         if self._needs_bridge(inputs, wanted):
             bridge = self.steps_and_guidance([Modality.TEXT])
             steps, guidance = bridge[0] | steps, bridge[1] | guidance
-        intervals = arguments.per_output("guidance_interval", guidance_interval, steps, self.config, arguments.interval)
+        spread, own = arguments.per_output, self.config
+        intervals = spread("guidance_interval", guidance_interval, steps, own, arguments.interval)
+        candidates = spread("num_candidates", num_candidates, steps, own, arguments.positive_integer)
+        candidates |= {modality: 1 for modality in candidates if modality in (latents or {})}
+        chosen = [modality for modality, number in candidates.items() if number > 1]
+        self._check_parts(inputs, wanted, bool(negatives), chosen)
         asked, wanted = wanted, list(steps)
         together = len(wanted) > 1
         led = bool(inputs or negatives) or (together and self.config.guide_exchange)
@@ -249,6 +260,7 @@ class AnyToAnyPipeline(ReadingPipeline):
                 shapes[modality],
                 streams(seeds, modality),
                 self.part_config(INFO[modality].denoiser).get("shared_frame_noise", 0.0),
+                candidates[modality],
             )
             for modality in wanted
         }
@@ -267,7 +279,7 @@ class AnyToAnyPipeline(ReadingPipeline):
         # A sound that is made of words, or of nothing, must be of something that has one
         heard = condition.tokens[:, 0] if Modality.AUDIO in wanted and not set(inputs) - {Modality.TEXT} else None
         only_heard = asked == [Modality.AUDIO]
-        if not (reread or proofread):
+        if not (reread or proofread or chosen):
             self._done_with(*PROMPT_ENCODERS, ANCHORS, MANNER)
 
         # Denoise all outputs together, each seeing the others (paper §3.4)
@@ -284,7 +296,8 @@ class AnyToAnyPipeline(ReadingPipeline):
                 changed = {}
                 steps_of_text += Modality.TEXT in timesteps
                 if proofread and Modality.TEXT in timesteps and steps_of_text == steps[Modality.TEXT]:
-                    text = current[Modality.TEXT], noise[Modality.TEXT].to(**place), steps[Modality.TEXT]
+                    start = noise[Modality.TEXT][:: candidates[Modality.TEXT]]
+                    text = current[Modality.TEXT], start.to(**place), steps[Modality.TEXT]
                     changed[Modality.TEXT] = self._proofread(*text, guidance[Modality.TEXT], heard, only_heard)
                 if callback_on_step_end is None:
                     return changed
@@ -308,6 +321,7 @@ class AnyToAnyPipeline(ReadingPipeline):
                 exchange_weight=self.config.exchange_weight,
                 anchors=self.prompt_anchors.move if self.config.anchor_exchange and self.has(ANCHORS) else None,
                 read=self._read_latents if reread else None,
+                embed=self._embed_latents,
                 generator=streams(seeds, "steps"),
                 callback=after_step,
             )
@@ -357,7 +371,7 @@ class AnyToAnyPipeline(ReadingPipeline):
         named = len(outputs) == 1 and set(inputs) == {Modality.TEXT}
         if not self.config.bridge_text or Modality.TEXT in outputs or named:
             return False
-        return all(self.has(name) for name in arguments.needed_parts([Modality.TEXT], [Modality.TEXT], negative=False))
+        return all(self.has(name) for name in arguments.needed_parts([Modality.TEXT], [Modality.TEXT]))
 
     def num_ticks(self, num_inference_steps: Mapping[Modality, int]) -> int:
         """How often ``callback_on_step_end`` is called when the outputs take so many steps each."""
@@ -386,9 +400,11 @@ class AnyToAnyPipeline(ReadingPipeline):
         """The network of an output, at least with the sub-layers that these outputs need of it."""
         return self.held(INFO[modality].denoiser, alignment=len(outputs) > 1, temporal=Modality.VIDEO in outputs)
 
-    def _check_parts(self, inputs: arguments.Inputs, outputs: list[Modality], negatives: list[str] | None) -> None:
+    def _check_parts(
+        self, inputs: arguments.Inputs, outputs: list[Modality], negative: bool, chosen: list[Modality]
+    ) -> None:
         """Refuse what this model lacks a part for."""
-        for name, purpose in arguments.needed_parts(inputs, outputs, bool(negatives)).items():
+        for name, purpose in arguments.needed_parts(inputs, outputs, negative, chosen).items():
             if not self.has(name):
                 raise ArgumentError(f"this model has no {name}, which it needs {purpose}")
         if not self.prompt_encoders:

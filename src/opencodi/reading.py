@@ -80,6 +80,10 @@ class ReadingPipeline(LazyPipeline):
         ]
         return self._mix(empty, weights)
 
+    def _embed_latents(self, modality: Modality, latents: torch.Tensor) -> torch.Tensor:
+        """Where outputs lie in the space of prompts, [B, D], as their prompt encoder reads them."""
+        return self._encode(modality, self._codec(modality).decode(latents)).tokens[:, 0]
+
     def _read_latents(self, modality: Modality, latents: torch.Tensor) -> torch.Tensor | None:
         """An output as an input, tokens [B, N, D]; None if this model cannot read it."""
         if not self.has(INFO[modality].prompt_encoder):

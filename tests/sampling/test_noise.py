@@ -24,6 +24,14 @@ def test_a_clips_noise_does_not_depend_on_its_place_in_the_batch():
     assert torch.equal(both[1:], alone)
 
 
+def test_the_first_candidate_of_each_sample_has_the_noise_it_would_have_alone():
+    shape = (2, 4, 3, 8, 8)
+    alone = initial_noise(shape, streams([1, 2], "video"), shared_frame_noise=0.5)
+    three = initial_noise(shape, streams([1, 2], "video"), shared_frame_noise=0.5, num_candidates=3)
+    assert three.shape == (6, 4, 3, 8, 8) and torch.equal(three[::3], alone)
+    assert all(abs(correlation(three[0], other)) < 0.1 for other in three[1:])
+
+
 def test_pictures_share_nothing():
     assert torch.equal(
         initial_noise((1, 4, 8, 8), streams([3], "image"), shared_frame_noise=0.9),

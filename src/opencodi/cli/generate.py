@@ -33,6 +33,14 @@ def generate(
         float | None,
         typer.Option(metavar="X", help="How closely to follow the inputs; 1 is off; the model's own if not given."),
     ] = None,
+    candidates: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Make N of each and keep the one nearest to the inputs; the model's own if not given.",
+        ),
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(metavar="N", min=0, help="Same seed, same results; drawn and recorded if not given.")
     ] = None,
@@ -68,6 +76,7 @@ def generate(
             negative_prompt=negative,
             num_inference_steps=each_steps,
             guidance_scale=each_guidance,
+            num_candidates=candidates,
             num_outputs_per_prompt=number,
             generator=[torch.Generator().manual_seed(seed + place) for place in range(number)],
             callback_on_step_end=lambda *_: advance(),
@@ -87,6 +96,7 @@ def generate(
                 "negative": negative,
                 "steps": each_steps,
                 "guidance": each_guidance,
+                "candidates": pipeline.defaults["num_candidates"] if candidates is None else candidates,
                 "number": number,
             },
             "seed": seed,

@@ -18,6 +18,9 @@ from ..prompts import Condition
 from .guidance import guidance_context, guided_prediction
 
 Latents = dict[Modality, Tensor]
+Embedder = Callable[[Modality, Tensor], Tensor]
+"""Where the latents [N, ...] of a finished output lie in the space of prompts: [N, D]."""
+
 Reader = Callable[[Modality, Tensor], Tensor | None]
 """What the latents of a finished output say as an input: prompt tokens [B, n, D], or None where nothing can read it."""
 
@@ -63,6 +66,7 @@ def sample(
     exchange_weight: float = 0.0,
     anchors: Callable[[Tensor], Tensor] | None = None,
     read: Reader | None = None,
+    embed: Embedder | None = None,
     generator: torch.Generator | list[torch.Generator] | None = None,
     callback: StepCallback | None = None,
 ) -> Latents:
@@ -75,7 +79,9 @@ def sample(
     Args:
         denoisers: a network per modality; image and video may be the same object.
         schedulers: a diffusers scheduler per modality; copies are used, so one object may serve several.
-        latents: unit Gaussian noise [B, ...] per modality to generate.
+        latents: unit Gaussian noise [B, ...] per modality to generate; or [B * n, ...], n candidates of each sample in a row,
+            of which the one is kept that lies nearest to its prompt (by ``embed``) when they are finished. Others see the first
+            of them until then.
         condition: the mixed prompt, tokens [B, N, D].
         unconditional: the negative or empty prompt; needed unless every guidance scale is 1.
         num_inference_steps: steps per modality.
@@ -90,26 +96,32 @@ def sample(
         read: how a finished output is read when it counts as an input; by its environment tokens if None.
         anchors: changes environment tokens [B, n, E] before others see them, and prompts that finished outputs joined; None
             leaves them.
+        embed: where candidates lie in the space of prompts; needed if there are several.
         generator: source of the noise that stochastic schedulers add.
         callback: called after each tick with (tick, timesteps of the modalities that stepped, all latents); what it
             returns, if anything, replaces the latents of the modalities it names.
 
     Returns:
-        Denoised latents per modality, shapes as given.
+        Denoised latents [B, ...] per modality.
 
     Raises:
-        ArgumentError: if guidance is asked for without ``unconditional``, or ``latents`` is empty.
+        ArgumentError: if guidance is asked for without ``unconditional``, there are candidates and no ``embed``, or
+            ``latents`` is empty.
     """
     if not latents:
         raise ArgumentError("latents: give noise for at least one modality")
     if unconditional is None and any(guidance_scale[modality] != 1 for modality in latents):
         raise ArgumentError("unconditional: classifier-free guidance needs it; give it, or guidance_scale=1")
+    candidates = {modality: len(x) // len(condition.tokens) for modality, x in latents.items()}
+    if embed is None and max(candidates.values()) > 1:
+        raise ArgumentError("embed: choosing among candidates needs it; give it, or noise for one of each sample")
     schedulers = {modality: deepcopy(schedulers[modality]) for modality in latents}
     for modality, x in latents.items():
         schedulers[modality].set_timesteps(num_inference_steps[modality], device=x.device)
     timesteps = {modality: scheduler.timesteps for modality, scheduler in schedulers.items()}
     # Flow matching schedulers have neither of these two: their noise has unit variance and goes in as it is.
     latents = {m: x * getattr(schedulers[m], "init_noise_sigma", 1.0) for m, x in latents.items()}
+    joined: dict[tuple[Modality, ...], Condition] = {}
     prompts: dict[tuple[Modality, tuple[Modality, ...], float], Context] = {}
     schedule = due_steps({modality: len(t) for modality, t in timesteps.items()}, exchange_order, exchange_lag)
     steps_done = dict.fromkeys(latents, 0)
@@ -119,7 +131,7 @@ def sample(
     silent = set(latents) - set(schedule[0])
 
     def current(modality: Modality) -> tuple[Tensor, Tensor]:
-        """What a network sees of a latent: (scaled input [B, ...], timesteps [B])."""
+        """What a network sees of a latent and its candidates: (scaled input [B * n, ...], timesteps [B * n])."""
         x, step = latents[modality], steps_done[modality]
         if step == len(timesteps[modality]):
             return x, torch.zeros(x.shape[0], dtype=timesteps[modality].dtype, device=x.device)
@@ -137,7 +149,8 @@ def sample(
         if len(latents) > 1:
             for modality in latents:  # only those whose latent changed since the last tick
                 if modality not in environments and modality not in silent:
-                    tokens = denoisers[modality].environment(*current(modality))
+                    first = (x[:: candidates[modality]] for x in current(modality))
+                    tokens = denoisers[modality].environment(*first)
                     environments[modality] = tokens if anchors is None else anchors(tokens)
         finished = tuple(m for m in latents if exchange_weight and steps_done[m] == len(timesteps[m]))
         seen = exchanged(environments, exchange, seconds, listeners=latents)
@@ -145,12 +158,14 @@ def sample(
             if each not in as_inputs:
                 tokens = None if read is None else read(each, latents[each])
                 as_inputs[each] = environments[each] if tokens is None else tokens
+        if finished not in joined:
+            joined[finished] = joined_by(condition, [as_inputs[m] for m in finished], exchange_weight, anchors)
         scales = {modality: scale_now(modality) for modality in due}
         for modality, scale in scales.items():
             if (modality, finished, scale) not in prompts:
-                joined = joined_by(condition, [as_inputs[m] for m in finished], exchange_weight, anchors)
+                halves = (each and each.repeated(candidates[modality]) for each in (joined[finished], unconditional))
                 prompts[modality, finished, scale] = guidance_context(
-                    denoisers[modality], joined, unconditional, scale, latents[modality].dtype
+                    denoisers[modality], *halves, scale, latents[modality].dtype
                 )
         predictions = {
             modality: guided_prediction(
@@ -158,7 +173,7 @@ def sample(
                 *current(modality),
                 prompts[modality, finished, scale],
                 scale,
-                seen.get(modality),
+                _repeated(seen.get(modality), candidates[modality]),
                 guide_exchange,
             )
             for modality, scale in scales.items()
@@ -168,6 +183,10 @@ def sample(
             latents[modality] = _step(schedulers[modality], prediction, stepped[modality], latents[modality], generator)
             steps_done[modality] += 1
             environments.pop(modality, None)
+            if candidates[modality] > 1 and steps_done[modality] == len(timesteps[modality]):
+                embeddings = embed(modality, latents[modality])
+                latents[modality] = nearest(latents[modality], embeddings, joined[finished].tokens[:, 0])
+                candidates[modality] = 1
         silent -= set(due)
         if callback is not None:
             changed = callback(tick, stepped, dict(latents)) or {}
@@ -208,8 +227,34 @@ def joined_by(
     return replace(condition, tokens=torch.cat([moved, condition.tokens[:, 1:]], dim=1))
 
 
+def nearest(candidates: Tensor, embeddings: Tensor, prompts: Tensor) -> Tensor:
+    """Of several candidates of each sample the one that its prompt lies nearest to, by cosine; without a prompt the first.
+
+    Args:
+        candidates: [B * n, ...], those of a sample in a row.
+        embeddings: of them, in the space of prompts [B * n, D].
+        prompts: [B, D]; zeros are no prompt.
+
+    Returns:
+        [B, ...].
+    """
+    each = F.normalize(embeddings.float(), dim=-1).unflatten(0, (len(prompts), -1))  # [B, n, D]
+    best = torch.einsum("bnd,bd->bn", each, prompts.to(each)).argmax(1)
+    return candidates.unflatten(0, (len(prompts), -1))[torch.arange(len(prompts)), best]
+
+
+def _repeated(environment: Context | None, times: int) -> Context | None:
+    """The same for each of a sample's candidates."""
+    if environment is None or times == 1:
+        return environment
+    tokens = environment.tokens.repeat_interleave(times, 0)
+    return Context(tokens, seconds=environment.seconds, bias=environment.bias)
+
+
 def _step(scheduler: Any, prediction: Tensor, timestep: Tensor, sample: Tensor, generator: Any) -> Tensor:
-    """One scheduler step; deterministic schedulers take no generator."""
+    """One scheduler step; deterministic schedulers take no generator. Candidates of a sample share its generator."""
+    if isinstance(generator, list):
+        generator = [each for each in generator for _ in range(len(sample) // len(generator))]
     takes_generator = "generator" in inspect.signature(scheduler.step).parameters
     options = {"generator": generator} if takes_generator else {}
     return scheduler.step(prediction, timestep, sample, return_dict=False, **options)[0].to(sample.dtype)

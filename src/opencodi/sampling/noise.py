@@ -38,12 +38,19 @@ def streams(seeds: list[int], purpose: str) -> list[torch.Generator]:
 
 
 def initial_noise(
-    shape: tuple[int, ...], generators: list[torch.Generator], shared_frame_noise: float = 0.0
+    shape: tuple[int, ...],
+    generators: list[torch.Generator],
+    shared_frame_noise: float = 0.0,
+    num_candidates: int = 1,
 ) -> torch.Tensor:
-    """Standard normal noise ``[batch, ...]`` in float32 on the CPU, each sample from its own generator.
+    """Standard normal noise ``[batch * num_candidates, ...]`` in float32 on the CPU, each sample from its own generator.
 
-    For clips [batch, channels, frames, height, width], ``shared_frame_noise`` is what ``share_frame_noise`` does.
+    The candidates of a sample follow one another; the first is what there would be without the others. For clips
+    [batch, channels, frames, height, width], ``shared_frame_noise`` is what ``share_frame_noise`` does.
     """
+    if num_candidates > 1:
+        drawn = [initial_noise(shape, generators, shared_frame_noise) for _ in range(num_candidates)]
+        return torch.stack(drawn, dim=1).flatten(0, 1)
     noise = torch.stack([torch.randn(shape[1:], generator=generator) for generator in generators])
     if not shared_frame_noise or noise.ndim != 5:
         return noise
