@@ -3,9 +3,9 @@
     python benchmarks/choose_sampling.py stickers --output docs/results/sampling.json
 
 prints Markdown tables, a row for each output: solver x steps; then, with the model's own solver and steps, the guidance scale,
-the part of the steps that is guided, how timesteps are spread over the noise schedule, and how many candidates are made of which
-one is kept. A picture, clip or sound counts if the judge's first choice is what was named, a text if it is exactly the name; in
-brackets the Fréchet distance in the judge's features to real training items. The same names and noise for every setting.
+the part of the steps that is guided, how many candidates are made of which one is kept, and how timesteps are spread over the
+noise schedule. A picture, clip or sound counts if the judge's first choice is what was named, a text if it is exactly the name;
+in brackets the Fréchet distance in the judge's features to real training items. The same names and noise for every setting.
 """
 
 import argparse
@@ -96,11 +96,12 @@ def main() -> None:
     parser.add_argument("--intervals", type=stretch, nargs="*", default=INTERVALS, help="parts that are guided: 0:0.5")
     parser.add_argument("--spacings", nargs="*", default=SPACINGS, help="of diffusers' timestep_spacing")
     parser.add_argument("--candidates", type=int, nargs="*", default=(1, 2, 3, 4))
+    parser.add_argument("--judges", type=Path, help="a folder of judges other than those of the package")
     arguments = parser.parse_args()
 
     pipeline = AnyToAnyPipeline.from_pretrained(arguments.model)
     pipeline.set_progress_bar_config(disable=True)
-    bench = Bench(pipeline, load_judges(), Collection.open(), FULL)
+    bench = Bench(pipeline, load_judges(arguments.judges), Collection.open(), FULL)
     before = arguments.output and arguments.output.is_file()
     found: dict[str, Any] = json.loads(arguments.output.read_text()) if before else {}
     begun = None
