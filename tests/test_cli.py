@@ -114,6 +114,15 @@ def test_the_same_seed_writes_the_same_picture_a_drawn_one_is_recorded_and_sever
     assert np.abs(first - second).max() > 1 and np.abs(first - third).max() > 1
 
 
+def test_the_best_of_several_candidates_is_written(run, model, tmp_path):
+    call = ("--text", "a rooster", "--to", "image", "--seed", "3")
+    one, eight = (generate(run, model, tmp_path / n, *call, "--candidates", n) for n in ("1", "8"))
+    usual = generate(run, model, tmp_path / "usual", *call)
+    assert [each["settings"]["candidates"] for each in (one, eight, usual)] == [1, 8, 1]
+    pictures = [np.asarray(Image.open(tmp_path / name / "image-0.png"), float) for name in ("1", "8", "usual")]
+    assert np.array_equal(pictures[0], pictures[2]) and np.abs(pictures[0] - pictures[1]).max() > 1
+
+
 def test_repeated_inputs_are_mixed_into_one_prompt(run, model, files, tmp_path):
     write_image(tiny.media(1)["image"], tmp_path / "b.png")
     pictures = ["--image", files["image"], "--image", tmp_path / "b.png"]
