@@ -18,7 +18,7 @@ from typing import Any
 from opencodi import AnyToAnyPipeline
 from opencodi.evaluation.bench import Bench
 from opencodi.evaluation.budget import FULL
-from opencodi.evaluation.coherence import VAGUE, agreement, concepts_shown
+from opencodi.evaluation.coherence import LEVELS, VAGUE, agreement, concepts_shown, levels_of
 from opencodi.evaluation.collection import Collection
 from opencodi.evaluation.judges import load_judges
 from opencodi.modality import Modality
@@ -32,13 +32,14 @@ def named(initials: str) -> list[Modality]:
     return [INITIALS[initial] for initial in initials]
 
 
-def share_together(bench: Bench, outputs: list[Modality], count: int) -> float:
-    """Share of ``count`` samples of each vague prompt in which all outputs show the same."""
-    agreed = total = 0
+def share_together(bench: Bench, outputs: list[Modality], count: int, level: str = "concept") -> float:
+    """Share of ``count`` samples of each vague prompt in which all outputs show the same, by a level of coherence."""
+    agreed, total, name = 0, 0, levels_of(bench, outputs)[level]
     for prompt in VAGUE:
         given = {Modality.TEXT: [prompt] * count} if prompt else {}
         made = bench.make(f"exchange {prompt}", given, outputs, count)
-        found, samples = agreement(concepts_shown(bench, outputs, made))
+        shown = [[code and name(code) for code in column] for column in concepts_shown(bench, outputs, made)]
+        found, samples = agreement(shown)
         agreed, total = agreed + found, total + samples
     return agreed / total
 
@@ -58,6 +59,7 @@ def main() -> None:
         "--bridge", type=int, nargs="+", default=(1,), help="1: a text is made though nobody asked for it"
     )
     parser.add_argument("--sets", nargs="+", default=SETS)
+    parser.add_argument("--level", choices=LEVELS, default="concept", help="what counts as the same")
     parser.add_argument("--judges", type=Path, help="a folder of judges other than those of the package")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -82,7 +84,10 @@ def main() -> None:
             reread_outputs=bool(reread),
             bridge_text=bool(bridge),
         )
-        shares = {initials: share_together(bench, named(initials), arguments.count) for initials in arguments.sets}
+        shares = {
+            initials: share_together(bench, named(initials), arguments.count, arguments.level)
+            for initials in arguments.sets
+        }
         settings = {"order": order, "lag": lag, "guide": bool(guide), "weight": weight, "reread": bool(reread)}
         settings["bridge"] = bool(bridge)
         rows.append({**settings, **shares})

@@ -51,6 +51,7 @@ def coherence(results: dict[str, Any]) -> str:
         [
             name,
             *(percent(pool["concept"][how]) for how in ("joint", "independent", "ceiling")),
+            percent(pool["heard"]["joint"]),
             *(percent(pool["subgroup"][how]) for how in ("joint", "independent")),
             str(pool["concept"]["n"]),
         ]
@@ -61,6 +62,7 @@ def coherence(results: dict[str, Any]) -> str:
         "agree",
         "apart, by chance",
         "real items (ceiling)",
+        "as far as can be heard",
         "same kind",
         "apart, by chance",
         "samples",

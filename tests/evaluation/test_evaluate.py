@@ -128,6 +128,24 @@ def test_coherence_tells_joint_from_chance():
     }
     assert found["sets"]["text+image"]["concept"]["joint"] == 0.0  # an untrained model writes no name
     assert found["kinds"]["triple"]["subgroup"]["n"] == 8
+    for entry in (*found["sets"].values(), *found["kinds"].values()):
+        assert entry["concept"]["joint"] <= entry["heard"]["joint"] and entry["heard"]["n"] == entry["concept"]["n"]
+
+
+def test_names_with_the_same_recordings_count_as_one_where_a_sound_is_heard():
+    subject = bench()
+    shown = {"a": "xyz", "b": "xyq", "c": "xy", "d": "w", "e": "w", "f": "wvx", "g": "qrs"}  # recordings of concepts
+    subject.collection.records["sound"] = [
+        {"concept": code, "source": "someone", "detail": detail}
+        for code, details in shown.items()
+        for detail in details
+    ]
+    alike = subject.collection.heard_alike()
+    assert len({alike[code] for code in "abc"}) == 1 and alike["d"] == alike["e"] != alike["a"]
+    assert not set(alike) & set("fg"), "less than half in common"
+    heard = coherence.levels_of(subject, (Modality.TEXT, Modality.AUDIO))["heard"]
+    seen = coherence.levels_of(subject, (Modality.TEXT, Modality.IMAGE))["heard"]
+    assert heard("a") == heard("c") != heard("f") and seen("a") != seen("c")
 
 
 def test_the_ceiling_of_coherence_is_the_chance_that_all_judges_are_right():

@@ -37,7 +37,7 @@ def split(items: Items) -> tuple[Items, Items]:
     else a network would have heard it under another name, and could not say which of them is meant.
     """
     positions = np.array([position(record) for record in items.records])
-    recordings = [_recording(record) for record in items.records]
+    recordings = [recording_of(record) for record in items.records]
     highest: dict[tuple[str, str], float] = {}
     for recording, place in zip(recordings, positions):
         if recording:
@@ -47,7 +47,7 @@ def split(items: Items) -> tuple[Items, Items]:
     return items.subset(np.flatnonzero(positions >= limit)), items.subset(np.flatnonzero(positions < limit))
 
 
-def _recording(record: dict[str, Any]) -> tuple[str, str] | None:
+def recording_of(record: dict[str, Any]) -> tuple[str, str] | None:
     """Which recording a sound was cut from; None of what is no sound."""
     if "detail" not in record or "voice" in record or "style" in record:
         return None

@@ -1,7 +1,7 @@
 """Joint coherence: do outputs made together from a vague prompt show the same thing, and more often than by chance?"""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -18,6 +18,9 @@ VAGUE = ("an animal", None, "a vehicle", "a musical instrument")
 
 TRAINED = ({Modality.TEXT, Modality.IMAGE}, {Modality.TEXT, Modality.AUDIO}, {Modality.VIDEO, Modality.AUDIO})
 """The pairs that alignment is trained on (paper §3.4); all other sets are compositions of them."""
+
+LEVELS = ("concept", "heard", "subgroup")
+"""What counts as the same, from strict to lenient, see ``measure``."""
 
 EXAMPLES = 2
 
@@ -62,13 +65,16 @@ def expected_agreement(labels: Sequence[Sequence[str | None]]) -> float:
 
 
 def measure(bench: Bench) -> dict[str, Any]:
-    """Agreement of every pair and triple, joint and independent, by concept and by subgroup (many concepts are kin).
+    """Agreement of every pair and triple, joint and independent: by concept, by what can be heard, and by subgroup.
+
+    By what can be heard (``heard``), concepts that have the same recordings count as one (``Collection.heard_alike``) where a
+    sound is among the outputs. Many concepts of a subgroup are kin.
 
     Joint and independent samples start from the same noise: only the exchange between denoisers differs. The ceiling is the
     chance that the judges are all right about real validation items that show the same.
 
     Returns:
-        ``{"sets": {"text+image": {"kind", "concept": {"joint", "independent", "ceiling", "n"}, "subgroup": {…}}},
+        ``{"sets": {"text+image": {"kind", "concept": {"joint", "independent", "ceiling", "n"}, "heard": {…}, "subgroup": {…}}},
         "kinds": {"trained pair": …}, "prompts": […]}``; n counts joint samples over all prompts.
     """
     prompts = VAGUE[: bench.budget.vague_prompts]
@@ -110,10 +116,10 @@ def _make(
 
 
 def _tally(bench: Bench, outputs: Sequence[Modality], joint: Any, separate: Any) -> dict[str, Any]:
-    """``{"concept": {"agree", "chance"}, "subgroup": …, "n"}`` of one prompt."""
+    """``{"concept": {"agree", "chance"}, "heard": …, "subgroup": …, "n"}`` of one prompt."""
     labels = {"joint": concepts_shown(bench, outputs, joint), "independent": concepts_shown(bench, outputs, separate)}
-    concepts, found = bench.collection.concepts, {}
-    for level, name in (("concept", lambda code: code), ("subgroup", lambda code: concepts[code]["subgroup"])):
+    found: dict[str, Any] = {}
+    for level, name in levels_of(bench, outputs).items():
         columns = {
             how: [[None if code is None else name(code) for code in column] for column in lists]
             for how, lists in labels.items()
@@ -121,6 +127,14 @@ def _tally(bench: Bench, outputs: Sequence[Modality], joint: Any, separate: Any)
         agree, count = agreement(columns["joint"])
         found[level] = {"agree": agree, "chance": expected_agreement(columns["independent"])}
     return found | {"n": count}
+
+
+def levels_of(bench: Bench, outputs: Sequence[Modality]) -> dict[str, Callable[[str], str]]:
+    """{level: what a concept counts as}, from strict to lenient."""
+    concepts = bench.collection.concepts
+    alike = bench.collection.heard_alike() if Modality.AUDIO in outputs else {}
+    names = (lambda code: code, lambda code: alike.get(code, code), lambda code: concepts[code]["subgroup"])
+    return dict(zip(LEVELS, names))
 
 
 def concepts_shown(
@@ -151,7 +165,8 @@ def _ceiling(bench: Bench, outputs: Sequence[Modality], opinions: dict[Modality,
     """{level: the product of the judges' accuracies} among the concepts that all judges of these outputs know."""
     every = bench.collection.concepts
     common = set(every).intersection(*_vocabularies(bench, outputs))
-    chances = {"concept": 1.0, "subgroup": 1.0}
+    levels = levels_of(bench, outputs)
+    chances = dict.fromkeys(levels, 1.0)
     for modality in (output for output in outputs if output != Modality.TEXT):
         (logits, wanted), labels = opinions[modality], known_concepts(bench.judges, modality)
         rows = [row for row, code in enumerate(wanted) if code in common]
@@ -160,8 +175,8 @@ def _ceiling(bench: Bench, outputs: Sequence[Modality], opinions: dict[Modality,
         strangers = torch.tensor([label not in common for label in labels])
         said = logits[rows].masked_fill(strangers, -torch.inf).argmax(1).tolist()
         pairs = [(labels[best], wanted[row]) for best, row in zip(said, rows)]
-        chances["concept"] *= sum(a == b for a, b in pairs) / len(pairs)
-        chances["subgroup"] *= sum(every[a]["subgroup"] == every[b]["subgroup"] for a, b in pairs) / len(pairs)
+        for level, name in levels.items():
+            chances[level] *= sum(name(a) == name(b) for a, b in pairs) / len(pairs)
     return chances
 
 
@@ -184,5 +199,5 @@ def _pool(tallies: Sequence[dict[str, Any]]) -> dict[str, Any]:
             "ceiling": ceiling(level),
             "n": total,
         }
-        for level in ("concept", "subgroup")
+        for level in LEVELS
     }

@@ -4,6 +4,7 @@ import json
 import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ..data.shards import SAMPLE_RATE, Items, find_data, load_audio, load_concepts, load_images, load_videos
-from ..data.splits import split
+from ..data.splits import recording_of, split
 from ..errors import ArgumentError
 from ..media import Audio, Media, Video, over_white
 from ..modality import Modality
@@ -141,6 +142,23 @@ class Collection:
     def training(self, kind: str, most: int | None = None, rng: np.random.Generator | None = None) -> list[int]:
         """Numbers of the training items, at most ``most`` of them drawn at random."""
         return _some([n for n in range(len(self.records[kind])) if n not in self.held_out[kind]], most, rng)
+
+    def heard_alike(self) -> dict[str, str]:
+        """{concept: the one that stands for all that sound alike}, of those that share sounds with another.
+
+        Two sound alike if more than half of the recordings of each are the other's as well, or through a third: a dog and a dog
+        face, the siren of an ambulance and of a police car. No judge can say which of them is heard.
+        """
+        recordings: dict[str, set[Any]] = {}
+        for record in self.records["sound"]:
+            recordings.setdefault(record["concept"], set()).add(recording_of(record))
+        alike: dict[str, str] = {}
+        for one, other in combinations(recordings, 2):
+            shared = len(recordings[one] & recordings[other])
+            if shared > max(len(recordings[one]), len(recordings[other])) / 2:
+                old, new = alike.get(other, other), alike.get(one, one)
+                alike |= {code: new for code in (one, other, *(c for c, first in alike.items() if first == old))}
+        return alike
 
     def one_per_concept(self, kind: str, rng: np.random.Generator) -> dict[str, Place]:
         """{concept: one of its items}: a validation item wherever there is one."""

@@ -39,7 +39,8 @@ TITLES = {
     "coherence": (
         "Joint coherence",
         "Vague prompts leave open what is shown. How often do all outputs show the same, made together and apart? "
-        "Both start from the same noise; apart is what chance alone gives.",
+        "Both start from the same noise; apart is what chance alone gives. Heard: concepts count as one if they have the same "
+        "recordings, where there is a sound (a dog and a dog face).",
     ),
     "motions": (
         "Named motions",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..modality import Modality
+from .coherence import LEVELS
 
 
 @dataclass(frozen=True)
@@ -182,19 +183,18 @@ def bridging(results: dict[str, Any]) -> list[Table]:
 
 def coherence(results: dict[str, Any]) -> list[Table]:
     """Every set, then what kinds of sets have in common."""
-    levels, tables = ("concept", "subgroup"), []
-    found = results["coherence"]
+    found, tables = results["coherence"], []
     for title, entries in (("By set of outputs", found["sets"]), ("By kind of set", found["kinds"])):
         rows = [
             [
                 name,
                 entry.get("kind", ""),
-                *(percent(entry[level][how]) for level in levels for how in ("joint", "independent", "ceiling")),
+                *(percent(entry[level][how]) for level in LEVELS for how in ("joint", "independent", "ceiling")),
                 str(entry["concept"]["n"]),
             ]
             for name, entry in entries.items()
         ]
-        columns = (f"same {level}, {how}" for level in levels for how in ("joint", "apart", "real items (ceiling)"))
+        columns = (f"same {level}, {how}" for level in LEVELS for how in ("joint", "apart", "real items (ceiling)"))
         head = ("outputs", "", *columns, "n")
         tables.append(Table(title, head, rows))
     return tables
