@@ -239,8 +239,8 @@ def nearest(candidates: Tensor, embeddings: Tensor, prompts: Tensor) -> Tensor:
         [B, ...].
     """
     each = F.normalize(embeddings.float(), dim=-1).unflatten(0, (len(prompts), -1))  # [B, n, D]
-    best = torch.einsum("bnd,bd->bn", each, prompts.to(each)).argmax(1)
-    return candidates.unflatten(0, (len(prompts), -1))[torch.arange(len(prompts)), best]
+    best = torch.einsum("bnd,bd->bn", each, prompts.to(each)).argmax(1).to(candidates.device)
+    return candidates.unflatten(0, (len(prompts), -1))[torch.arange(len(prompts), device=best.device), best]
 
 
 def _repeated(environment: Context | None, times: int) -> Context | None:
