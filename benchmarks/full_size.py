@@ -147,7 +147,7 @@ def measure(
     import torch
     from diffusers import DDIMScheduler
 
-    from opencodi.modality import INFO, Modality
+    from opencodi.modality import MODALITIES, Modality
     from opencodi.prompts import Condition
     from opencodi.sampling import sample
 
@@ -156,7 +156,7 @@ def measure(
     shapes = {Modality(name): tuple(shape) for name, shape in (shapes or CASES[case]).items()}
     needed = {"alignment": len(shapes) > 1, "temporal": Modality.VIDEO in shapes}
     networks = {}
-    for name in dict.fromkeys(INFO[modality].denoiser for modality in shapes):
+    for name in dict.fromkeys(MODALITIES[modality].denoiser for modality in shapes):
         left_out = {part: False for part, wanted in needed.items() if configs[name].get(part) and not wanted}
         networks[name] = build(name, configs[name], left_out, weights, precision)
 
@@ -165,7 +165,7 @@ def measure(
 
     width = next(iter(networks.values())).config.cross_attention_dim
     prompts = [Condition.from_embedding(draw(width)) for _ in range(2)]
-    denoisers = {modality: networks[INFO[modality].denoiser] for modality in shapes}
+    denoisers = {modality: networks[MODALITIES[modality].denoiser] for modality in shapes}
     latents = {modality: draw(*shape) for modality, shape in shapes.items()}
     clocks = [(time.perf_counter(), time.process_time())]
 

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from .errors import ArgumentError
-from .modality import INFO, Modality
+from .modality import MODALITIES, Modality
 
 T = TypeVar("T")
 
@@ -14,7 +14,7 @@ Inputs = dict[Modality, list[list[Any]]]
 """Conditions per modality; each condition is a list with one item per prompt, or a single item for all prompts."""
 
 
-def collect_inputs(given: Mapping[Modality, Any], media_types: Mapping[Modality, type]) -> tuple[Inputs, int]:
+def collect_inputs(given: Mapping[Modality, Any]) -> tuple[Inputs, int]:
     """Sort what was passed per modality into conditions, and count the prompts.
 
     An item is one prompt; a *list* of items is a batch of prompts; a *tuple* of items is several conditions of that
@@ -29,7 +29,7 @@ def collect_inputs(given: Mapping[Modality, Any], media_types: Mapping[Modality,
     """
     inputs: Inputs = {}
     batch_sizes: dict[str, int] = {}
-    for modality in Modality:
+    for modality in MODALITIES:
         value = given.get(modality)
         if value is None:
             continue
@@ -43,10 +43,11 @@ def collect_inputs(given: Mapping[Modality, Any], media_types: Mapping[Modality,
             raise ArgumentError(f"{modality}: the list is empty; leave the argument out instead")
         if len({len(prompt) for prompt in prompts}) > 1:
             raise ArgumentError(f"{modality}: every prompt of a batch needs the same number of conditions")
+        media_type = MODALITIES[modality].media_type()
         for item in (item for prompt in prompts for item in prompt):
-            if not isinstance(item, media_types[modality]):
+            if not isinstance(item, media_type):
                 raise ArgumentError(
-                    f"{modality}: expected {media_types[modality].__name__} items, got {type(item).__name__}; "
+                    f"{modality}: expected {media_type.__name__} items, got {type(item).__name__}; "
                     "opencodi.media reads files"
                 )
         inputs[modality] = [list(condition) for condition in zip(*prompts)]
@@ -167,7 +168,7 @@ def per_output(
 
 def check_keys(argument: str, given: Iterable[str], allowed: Iterable[Modality], otherwise: str) -> None:
     """Refuse a key that is no modality (suggesting the nearest), or one that is not allowed here."""
-    known = [modality.value for modality in Modality]
+    known = [str(modality) for modality in MODALITIES]
     allowed = set(allowed)
     for key in given:
         if key not in known:
@@ -233,11 +234,11 @@ def needed_parts(
     ``chosen``: outputs of which there are candidates.
     """
     return {
-        **{INFO[modality].prompt_encoder: f"to choose among candidates of {modality}" for modality in chosen},
-        **{INFO[modality].prompt_encoder: f"to read {modality}" for modality in inputs},
-        **({INFO[Modality.TEXT].prompt_encoder: "for negative_prompt"} if negative else {}),
-        **{INFO[modality].denoiser: f"to make {modality}" for modality in outputs},
-        **{INFO[modality].autoencoder: f"to make {modality}" for modality in outputs},
+        **{MODALITIES[modality].prompt_encoder: f"to choose among candidates of {modality}" for modality in chosen},
+        **{MODALITIES[modality].prompt_encoder: f"to read {modality}" for modality in inputs},
+        **({MODALITIES[Modality.TEXT].prompt_encoder: "for negative_prompt"} if negative else {}),
+        **{MODALITIES[modality].denoiser: f"to make {modality}" for modality in outputs},
+        **{MODALITIES[modality].autoencoder: f"to make {modality}" for modality in outputs},
         **({"text_tokenizer": "to make text"} if Modality.TEXT in outputs else {}),
         "scheduler": "to make anything",
     }

@@ -1,15 +1,19 @@
-"""The four modalities and the one table of what each of them is. No other file lists the four by hand."""
+"""What each modality is: one record, which everything that enumerates them reads. Imports no torch.
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+A modality of your own is one more record, ``register(ModalityRecord(...))``, and the classes that it names.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import StrEnum
+from typing import Any
 
 from .errors import ArgumentError
 
 
 class Modality(StrEnum):
-    """Text, image, video and audio, in the order used everywhere."""
+    """The names of the four modalities that come with the package, in the order used everywhere."""
 
     TEXT = "text"
     IMAGE = "image"
@@ -18,58 +22,173 @@ class Modality(StrEnum):
 
 
 @dataclass(frozen=True)
-class ModalityInfo:
-    """What one modality is.
+class ModalityRecord:
+    """One modality: its files, and the components of a model that read and make it.
+
+    Components are named as in ``model_index.json``. Classes and functions are given as callables that import them, so
+    that reading this table loads no library.
 
     Attributes:
-        read_suffixes: file name endings (lower case, with the dot) that are read as this modality. A ``.gif`` or
-            ``.webp`` may be an image or a video; which one is the caller's choice (``--image`` or ``--video``).
+        name: how users call it.
+        media_type: returns the class of its media objects.
+        read: ``(path, limits) -> media``, or None if no file is read as this modality.
+        write: ``(media, path)``, or None if it is not written to files.
+        read_suffixes: endings (lower case, with the dot) that are read as this modality. A ``.gif`` or ``.webp`` may be
+            an image or a video; which one is the caller's choice (``--image`` or ``--video``).
         write_suffix: the ending written by default.
-        prompt_encoder: pipeline component that turns this modality into a condition.
-        autoencoder: pipeline component that turns it into latents and back. Video uses the image autoencoder.
-        denoiser: pipeline component that generates its latents. Video uses the image denoiser (paper §3.2).
+        prompt_encoder: component that turns this modality into a condition.
+        codec: returns the class of its codec (``opencodi.latents.Codec``).
+        codec_parts: argument of the codec → component that it is given.
+        optional_parts: components of the codec that a model may lack.
+        denoiser: component that generates its latents. Video uses the image denoiser (paper §3.2).
+        temporal: component that adds time to that denoiser, or None.
+        alignment: component that lets that denoiser see the other modalities (paper §3.3), or None.
     """
 
+    name: str
+    media_type: Callable[[], type]
+    read: Callable[..., Any] | None
+    write: Callable[[Any, Any], None] | None
     read_suffixes: tuple[str, ...]
     write_suffix: str
     prompt_encoder: str
-    autoencoder: str
+    codec: Callable[[], type]
+    codec_parts: Mapping[str, str]
     denoiser: str
+    temporal: str | None = None
+    alignment: str | None = None
+    optional_parts: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def autoencoder(self) -> str:
+        """The component that turns media into latents and back."""
+        return self.codec_parts["autoencoder"]
+
+    def build_codec(self, part: Callable[[str], Any]) -> Any:
+        """The codec, from the components that ``part(name)`` returns."""
+        return self.codec()(**{argument: part(name) for argument, name in self.codec_parts.items()})
 
 
-INFO: dict[Modality, ModalityInfo] = {
-    Modality.TEXT: ModalityInfo(
+def _text_media() -> type:
+    return str
+
+
+def _image_media() -> type:
+    from PIL import Image
+
+    return Image.Image
+
+
+def _video_media() -> type:
+    from .media.objects import Video
+
+    return Video
+
+
+def _audio_media() -> type:
+    from .media.objects import Audio
+
+    return Audio
+
+
+def _media_function(name: str) -> Callable[..., Any]:
+    def call(*args: Any) -> Any:
+        from . import media
+
+        return getattr(media, name)(*args)
+
+    return call
+
+
+def _codec_class(name: str) -> Callable[[], type]:
+    def find() -> type:
+        from . import latents
+
+        return getattr(latents, name)
+
+    return find
+
+
+MODALITIES: dict[str, ModalityRecord] = {}
+"""Name → record, in the order used everywhere."""
+
+
+def register(record: ModalityRecord) -> None:
+    """Add a modality to ``MODALITIES``.
+
+    Raises:
+        ArgumentError: if there is one of that name.
+    """
+    if record.name in MODALITIES:
+        raise ArgumentError(f"modality: there is already one named {record.name!r}; choose another name")
+    MODALITIES[record.name] = record
+
+
+register(
+    ModalityRecord(
+        name=Modality.TEXT,
+        media_type=_text_media,
+        read=_media_function("read_text"),
+        write=_media_function("write_text"),
         read_suffixes=(".txt",),
         write_suffix=".txt",
         prompt_encoder="text_prompt_encoder",
-        autoencoder="text_autoencoder",
+        codec=_codec_class("TextCodec"),
+        codec_parts={"autoencoder": "text_autoencoder", "tokenizer": "text_tokenizer"},
         denoiser="text_denoiser",
-    ),
-    Modality.IMAGE: ModalityInfo(
+        alignment="text_alignment",
+    )
+)
+register(
+    ModalityRecord(
+        name=Modality.IMAGE,
+        media_type=_image_media,
+        read=_media_function("read_image"),
+        write=_media_function("write_image"),
         read_suffixes=(".png", ".jpg", ".jpeg", ".webp", ".gif"),
         write_suffix=".png",
         prompt_encoder="image_prompt_encoder",
-        autoencoder="image_autoencoder",
+        codec=_codec_class("ImageCodec"),
+        codec_parts={"autoencoder": "image_autoencoder"},
         denoiser="image_denoiser",
-    ),
-    Modality.VIDEO: ModalityInfo(
+        alignment="image_alignment",
+    )
+)
+register(
+    ModalityRecord(
+        name=Modality.VIDEO,
+        media_type=_video_media,
+        read=_media_function("read_video"),
+        write=_media_function("write_video"),
         read_suffixes=(".mp4", ".webm", ".mov", ".gif", ".webp", ".apng", ".png"),
         write_suffix=".mp4",
         prompt_encoder="video_prompt_encoder",
-        autoencoder="image_autoencoder",
+        codec=_codec_class("VideoCodec"),
+        codec_parts={"autoencoder": "image_autoencoder"},
         denoiser="image_denoiser",
-    ),
-    Modality.AUDIO: ModalityInfo(
+        temporal="video_temporal",
+        alignment="image_alignment",
+    )
+)
+register(
+    ModalityRecord(
+        name=Modality.AUDIO,
+        media_type=_audio_media,
+        read=_media_function("read_audio"),
+        write=_media_function("write_audio"),
         read_suffixes=(".wav", ".flac", ".ogg", ".mp3", ".m4a", ".opus"),
         write_suffix=".wav",
         prompt_encoder="audio_prompt_encoder",
-        autoencoder="audio_autoencoder",
+        codec=_codec_class("AudioCodec"),
+        codec_parts={"autoencoder": "audio_autoencoder", "vocoder": "audio_vocoder"},
+        optional_parts=frozenset({"audio_vocoder"}),
         denoiser="audio_denoiser",
-    ),
-}
+        alignment="audio_alignment",
+    )
+)
 
 
-def parse_modalities(names: str | Iterable[str], argument: str = "outputs") -> list[Modality]:
+def parse_modalities(names: str | Iterable[str], argument: str = "outputs") -> list[str]:
     """Turn ``"image,audio"``, ``"all"`` or a list of names into modalities, in the fixed order, without repeats.
 
     Raises:
@@ -78,12 +197,12 @@ def parse_modalities(names: str | Iterable[str], argument: str = "outputs") -> l
     listed = names.split(",") if isinstance(names, str) else list(names)
     wanted = {str(name).strip().lower() for name in listed if str(name).strip()}
     if "all" in wanted:
-        return list(Modality)
-    known = [modality.value for modality in Modality]
+        return list(MODALITIES)
+    known = [str(name) for name in MODALITIES]
     for name in sorted(wanted - set(known)):
         near = get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ArgumentError(f"{argument}: unknown modality {name!r}, choose from {', '.join(known)} or 'all'{hint}")
     if not wanted:
         raise ArgumentError(f"{argument}: name at least one of {', '.join(known)}, or 'all'")
-    return [modality for modality in Modality if modality in wanted]
+    return [name for name in MODALITIES if name in wanted]

@@ -8,8 +8,8 @@ from time import perf_counter
 from typing import Any
 
 from .errors import ArgumentError
-from .media import MEDIA_TYPES, write
-from .modality import INFO, Modality
+from .media import write
+from .modality import MODALITIES, Modality
 
 
 @dataclass
@@ -48,7 +48,7 @@ class AnyToAnyOutput:
 
     def to_tuple(self) -> tuple[Any, ...]:
         """The four lists (or ``None``) in the fixed order: text, image, video, audio."""
-        return tuple(self[modality] for modality in Modality)
+        return tuple(self[modality] for modality in MODALITIES)
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write every result as ``text-0.txt``, ``image-0.png``, ``video-0.mp4``, ``audio-0.wav`` and so on.
@@ -63,9 +63,9 @@ class AnyToAnyOutput:
             ArgumentError: if the results are arrays or latents.
             MediaError: if a file cannot be written.
         """
-        made = {modality: self[modality] for modality in Modality if self[modality] is not None}
+        made = {modality: self[modality] for modality in MODALITIES if self[modality] is not None}
         for modality, items in made.items():
-            if not all(isinstance(item, MEDIA_TYPES[modality]) for item in items):
+            if not all(isinstance(item, MODALITIES[modality].media_type()) for item in items):
                 raise ArgumentError(
                     f"{modality}: only media can be saved as files, not arrays or latents; call with output_type='pil'"
                 )
@@ -74,7 +74,7 @@ class AnyToAnyOutput:
         files = []
         for modality, items in made.items():
             for number, item in enumerate(items):
-                files.append(folder / f"{modality}-{number}{INFO[modality].write_suffix}")
+                files.append(folder / f"{modality}-{number}{MODALITIES[modality].write_suffix}")
                 write(modality, item, files[-1])
         return files
 

@@ -8,8 +8,7 @@ import torch
 from . import arguments
 from .errors import ArgumentError
 from .loading import PartsByModality
-from .media import MEDIA_TYPES
-from .modality import INFO, Modality, parse_modalities
+from .modality import MODALITIES, Modality, parse_modalities
 from .output import AnyToAnyOutput, timed
 from .prompts import Condition
 from .reading import ANCHORS, MANNER, PROMPT_ENCODERS, ReadingPipeline
@@ -21,7 +20,7 @@ DEFAULT_STEPS = 20
 DEFAULT_GUIDANCE = 2.0
 
 AUTOENCODERS = ["text_autoencoder", "image_autoencoder", "audio_autoencoder", "audio_vocoder"]
-DENOISERS = list(dict.fromkeys(INFO[modality].denoiser for modality in Modality))
+DENOISERS = list(dict.fromkeys(MODALITIES[modality].denoiser for modality in MODALITIES))
 
 
 class AnyToAnyPipeline(ReadingPipeline):
@@ -148,7 +147,7 @@ class AnyToAnyPipeline(ReadingPipeline):
     @property
     def denoisers(self) -> Mapping[Modality, Any]:
         """What this model can make: output modality → denoiser. Image and video share one."""
-        return PartsByModality(self, {modality: info.denoiser for modality, info in INFO.items()})
+        return PartsByModality(self, {modality: info.denoiser for modality, info in MODALITIES.items()})
 
     @torch.no_grad()
     def __call__(
@@ -226,7 +225,7 @@ class AnyToAnyPipeline(ReadingPipeline):
         # Errors at the door
         wanted = parse_modalities(outputs)
         given = {Modality.TEXT: text, Modality.IMAGE: image, Modality.VIDEO: video, Modality.AUDIO: audio}
-        inputs, batch_size = arguments.collect_inputs(given, MEDIA_TYPES)
+        inputs, batch_size = arguments.collect_inputs(given)
         shares = arguments.collect_weights(weights, inputs)
         negatives = arguments.collect_negatives(negative_prompt, batch_size)
         steps, guidance = self.steps_and_guidance(wanted, num_inference_steps, guidance_scale)
@@ -259,7 +258,7 @@ class AnyToAnyPipeline(ReadingPipeline):
             modality: initial_noise(
                 shapes[modality],
                 streams(seeds, modality),
-                self.part_config(INFO[modality].denoiser).get("shared_frame_noise", 0.0),
+                self.part_config(MODALITIES[modality].denoiser).get("shared_frame_noise", 0.0),
                 candidates[modality],
             )
             for modality in wanted
@@ -389,7 +388,7 @@ class AnyToAnyPipeline(ReadingPipeline):
         """Shapes of the latents to make, from the configs alone, so that nothing is loaded for a bad size."""
         shapes = {m: self._codec(m, self.skeleton).latent_shape(num_samples, **size) for m in outputs}
         if Modality.VIDEO in outputs:
-            config, frames = self.part_config(INFO[Modality.VIDEO].denoiser), shapes[Modality.VIDEO][2]
+            config, frames = self.part_config(MODALITIES[Modality.VIDEO].denoiser), shapes[Modality.VIDEO][2]
             if config.get("temporal") and frames > config["max_frames"]:
                 raise ArgumentError(
                     f"num_frames: {frames} frames asked, this model knows positions for {config['max_frames']}"
@@ -398,7 +397,7 @@ class AnyToAnyPipeline(ReadingPipeline):
 
     def _denoiser(self, modality: Modality, outputs: list[Modality]) -> Any:
         """The network of an output, at least with the sub-layers that these outputs need of it."""
-        return self.held(INFO[modality].denoiser, alignment=len(outputs) > 1, temporal=Modality.VIDEO in outputs)
+        return self.held(MODALITIES[modality].denoiser, alignment=len(outputs) > 1, temporal=Modality.VIDEO in outputs)
 
     def _check_parts(
         self, inputs: arguments.Inputs, outputs: list[Modality], negative: bool, chosen: list[Modality]

@@ -7,13 +7,12 @@ from typing import Any
 import torch
 
 from . import arguments
-from .latents import CODECS
 from .loading import LazyPipeline, PartsByModality
-from .modality import INFO, Modality
+from .modality import MODALITIES, Modality
 from .prompts import Condition, mix
 from .sampling import sample
 
-PROMPT_ENCODERS = [INFO[modality].prompt_encoder for modality in Modality]
+PROMPT_ENCODERS = [record.prompt_encoder for record in MODALITIES.values()]
 ANCHORS, MANNER = "prompt_anchors", "manner_reader"
 
 
@@ -23,7 +22,7 @@ class ReadingPipeline(LazyPipeline):
     @property
     def prompt_encoders(self) -> Mapping[Modality, Any]:
         """What this model can read: input modality → prompt encoder."""
-        return PartsByModality(self, {modality: info.prompt_encoder for modality, info in INFO.items()})
+        return PartsByModality(self, {modality: record.prompt_encoder for modality, record in MODALITIES.items()})
 
     def encode_prompts(
         self, inputs: arguments.Inputs, weights: Sequence[float], batch_size: int, outputs: Sequence[Modality] = ()
@@ -86,7 +85,7 @@ class ReadingPipeline(LazyPipeline):
 
     def _read_latents(self, modality: Modality, latents: torch.Tensor) -> torch.Tensor | None:
         """An output as an input, tokens [B, N, D]; None if this model cannot read it."""
-        if not self.has(INFO[modality].prompt_encoder):
+        if not self.has(MODALITIES[modality].prompt_encoder):
             return None
         read = self._encode(modality, self._codec(modality).decode(latents))
         return self._anchored(read, only_text=modality == Modality.TEXT).tokens
@@ -128,9 +127,7 @@ class ReadingPipeline(LazyPipeline):
 
     def _codec(self, modality: Modality, part: Callable[[str], Any] | None = None) -> Any:
         """Latents ↔ media of one modality; ``part`` says how to get the components it is made of."""
-        kind, names = CODECS[modality]
-        part = part or (lambda name: getattr(self, name))
-        return kind(**{argument: part(name) for argument, name in names.items()})
+        return MODALITIES[modality].build_codec(part or (lambda name: getattr(self, name)))
 
     def _mix(self, conditions: list[Condition], weights: Sequence[float]) -> Condition:
         """Mix on the device that denoises; with offloading, each encoder may have answered from another."""

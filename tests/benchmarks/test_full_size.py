@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from opencodi.modality import INFO, Modality
+from opencodi.modality import MODALITIES, Modality
 from tests.denoisers import reference
 
 CONFIGS = {
@@ -53,7 +53,7 @@ def test_every_case_has_a_time_of_the_reference_and_a_published_network():
     from full_size import CASES, CONFIGS, REFERENCE
 
     assert CASES.keys() == REFERENCE.keys()
-    assert all(INFO[Modality(name)].denoiser in CONFIGS for shapes in CASES.values() for name in shapes)
+    assert all(MODALITIES[Modality(name)].denoiser in CONFIGS for shapes in CASES.values() for name in shapes)
 
 
 def test_as_published_is_the_references_computation_and_its_result():

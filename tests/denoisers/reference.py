@@ -11,7 +11,7 @@ from opencodi.convert.codi_unet import convert_unet, reference_keys
 from opencodi.convert.hash_weights import hash_weight
 from opencodi.denoisers import FlatUNet, UNet
 from opencodi.denoisers.topology import Denoiser
-from opencodi.modality import INFO, Modality
+from opencodi.modality import MODALITIES, Modality
 
 FOLDER = Path(__file__).parents[1] / "goldens" / "unet_small"
 
@@ -70,4 +70,4 @@ def network(name: str, skip: str = "aliased", temporal: bool = True) -> Denoiser
 def denoisers(modalities: list[str], skip: str = "aliased") -> dict[Modality, Denoiser]:
     """A network per modality, in the given order; image and video share one."""
     named = [Modality(name) for name in modalities]
-    return {m: network(INFO[m].denoiser.removesuffix("_denoiser"), skip) for m in named}
+    return {m: network(MODALITIES[m].denoiser.removesuffix("_denoiser"), skip) for m in named}

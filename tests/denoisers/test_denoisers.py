@@ -7,7 +7,7 @@ import torch
 
 from opencodi.denoisers import FlatUNet, UNet
 from opencodi.errors import ArgumentError, ConfigurationError
-from opencodi.modality import INFO, Modality
+from opencodi.modality import MODALITIES, Modality
 from tests.denoisers import reference
 from tests.denoisers.tiny_nets import audio_net, image_net, joint_nets, noise, prompt, randomise, text_net
 
@@ -186,7 +186,7 @@ def test_more_frames_than_positions_are_refused_by_number():
 @torch.no_grad()
 def test_any_size_comes_back_as_it_went_in(modality, shape):
     """Four levels, as published: sides that are no multiples of 8 are halved rounding up and cut on the way back."""
-    net = reference.network(INFO[modality].denoiser.removesuffix("_denoiser"))
+    net = reference.network(MODALITIES[modality].denoiser.removesuffix("_denoiser"))
     x, context = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0)), torch.zeros(1, 1, 48)
     out = net(x, torch.tensor([500]), context, net.environment(x, torch.tensor([500])))
     assert out.shape == x.shape and out.isfinite().all()

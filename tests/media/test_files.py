@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from opencodi.errors import ArgumentError, EmptyFile, MediaError, MissingFile, OverLimit, WrongKind
-from opencodi.media import MEDIA_TYPES, READERS, WRITERS, Limits, image, read, write
-from opencodi.modality import INFO, Modality
+from opencodi.media import Limits, image, read, write
+from opencodi.modality import MODALITIES, Modality
 
 from .samples import clip, picture, tone
 
@@ -19,18 +19,18 @@ everything = pytest.mark.parametrize("modality", list(Modality))
 
 
 def path_for(modality, folder, name="a"):
-    return folder / f"{name}{INFO[modality].write_suffix}"
+    return folder / f"{name}{MODALITIES[modality].write_suffix}"
 
 
 def test_every_modality_can_be_read_and_written():
-    assert list(READERS) == list(WRITERS) == list(MEDIA_TYPES) == list(Modality)
+    assert all(record.read and record.write for record in MODALITIES.values())
 
 
 @everything
 def test_one_way_in_and_out_for_all(tmp_path, modality):
     write(modality, MEDIA[modality], path_for(modality, tmp_path))
-    assert isinstance(read(modality, path_for(modality, tmp_path)), MEDIA_TYPES[modality])
-    assert isinstance(read(modality.value, str(path_for(modality, tmp_path))), MEDIA_TYPES[modality])
+    assert isinstance(read(modality, path_for(modality, tmp_path)), MODALITIES[modality].media_type())
+    assert isinstance(read(modality.value, str(path_for(modality, tmp_path))), MODALITIES[modality].media_type())
 
 
 @everything
@@ -131,7 +131,7 @@ def test_written_files_have_the_usual_permissions(tmp_path):
 def test_names_with_spaces_and_other_alphabets_work(tmp_path, modality):
     path = path_for(modality, tmp_path, name="ein Hahn 🐓 %d #1")
     write(modality, MEDIA[modality], path)
-    assert isinstance(read(modality, path), MEDIA_TYPES[modality])
+    assert isinstance(read(modality, path), MODALITIES[modality].media_type())
 
 
 def test_a_relative_name_is_found_from_the_working_folder(tmp_path, monkeypatch):
@@ -151,7 +151,7 @@ def test_suffixes_said_to_be_written_are_written(tmp_path):
 
     written = {Modality.TEXT: text, Modality.IMAGE: image, Modality.VIDEO: video, Modality.AUDIO: audio}
     for modality, module in written.items():
-        assert INFO[modality].write_suffix in module.WRITE_SUFFIXES
+        assert MODALITIES[modality].write_suffix in module.WRITE_SUFFIXES
         for suffix in module.WRITE_SUFFIXES:
             write(modality, MEDIA[modality], tmp_path / f"a{suffix}")
             assert np.size(list((tmp_path / f"a{suffix}").read_bytes())) > 5

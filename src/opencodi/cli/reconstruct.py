@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ArgumentError
-from ..modality import INFO, Modality, parse_modalities
+from ..modality import MODALITIES, Modality, parse_modalities
 from .common import DEVICE, MODEL, check_output, load_pipeline, show_files, spinner, staged
 
 if TYPE_CHECKING:
@@ -45,10 +45,10 @@ def modality_of(file: Path) -> Modality:
     Raises:
         ArgumentError: if no modality reads such files.
     """
-    for modality, info in INFO.items():
+    for modality, info in MODALITIES.items():
         if file.suffix.lower() in info.read_suffixes:
             return modality
-    known = ", ".join(dict.fromkeys(suffix for info in INFO.values() for suffix in info.read_suffixes))
+    known = ", ".join(dict.fromkeys(suffix for info in MODALITIES.values() for suffix in info.read_suffixes))
     raise ArgumentError(f"{file}: the ending {file.suffix!r} is none of {known}; say what it is with --as")
 
 
@@ -74,14 +74,14 @@ def there_and_back(pipeline: "AnyToAnyPipeline", modality: Modality, original: A
     """
     import torch
 
-    from ..latents import CODECS, codecs
+    from ..latents import codecs
     from ..output import AnyToAnyOutput
 
-    parts = {name: getattr(pipeline, name) for name in CODECS[modality][1].values()}
+    parts = {name: getattr(pipeline, name) for name in MODALITIES[modality].codec_parts.values()}
     codec = codecs(parts).get(modality)
     if codec is None:
         raise ArgumentError(
-            f"this model has no {INFO[modality].autoencoder}, which it needs to reconstruct {modality}; use another --model"
+            f"this model has no {MODALITIES[modality].autoencoder}, needed to reconstruct {modality}; use another --model"
         )
     with spinner(f"reconstructing the {modality}"), torch.no_grad():
         latents = codec.encode([original])

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from ..modality import Modality
+from ..modality import MODALITIES
 from .audio import AudioAutoencoder, AudioCodec
 from .image import ImageAutoencoder, ImageCodec
 from .mel import MelSpectrogram, prepare_waveform
@@ -34,30 +34,17 @@ class Codec(Protocol):
     def decode_arrays(self, latents: Tensor) -> Any: ...
 
 
-CODECS: dict[Modality, tuple[type, dict[str, str]]] = {
-    Modality.TEXT: (TextCodec, {"autoencoder": "text_autoencoder", "tokenizer": "text_tokenizer"}),
-    Modality.IMAGE: (ImageCodec, {"autoencoder": "image_autoencoder"}),
-    Modality.VIDEO: (VideoCodec, {"autoencoder": "image_autoencoder"}),
-    Modality.AUDIO: (AudioCodec, {"autoencoder": "audio_autoencoder", "vocoder": "audio_vocoder"}),
-}
-"""Modality → its codec and the pipeline component behind each of its arguments."""
-
-REPLACEABLE = {"audio_vocoder"}
-"""Components a codec can do without."""
-
-
-def codecs(components: Mapping[str, Any]) -> dict[Modality, Codec]:
-    """The codecs of a model.
+def codecs(components: Mapping[str, Any]) -> dict[str, Codec]:
+    """The codecs of a model, by modality.
 
     Args:
         components: pipeline components by name; those that are absent or None leave their codec out.
     """
-    built: dict[Modality, Codec] = {}
-    for modality, (codec, names) in CODECS.items():
-        parts = {argument: components.get(name) for argument, name in names.items()}
-        if all(parts[argument] is not None or name in REPLACEABLE for argument, name in names.items()):
-            built[modality] = codec(**parts)
-    return built
+    return {
+        name: record.build_codec(components.get)
+        for name, record in MODALITIES.items()
+        if all(components.get(part) is not None for part in set(record.codec_parts.values()) - record.optional_parts)
+    }
 
 
 __all__ = [

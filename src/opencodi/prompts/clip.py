@@ -14,7 +14,7 @@ from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPVision
 
 from ..errors import ConfigurationError
 from ..media.objects import Video
-from ..modality import INFO, Modality
+from ..modality import MODALITIES, Modality
 from .clip_temporal import ClipTemporalBlock
 from .condition import Condition, check_unconditional
 from .encoder import PromptEncoder
@@ -174,7 +174,7 @@ class ClipVideoPromptEncoder(PromptEncoder):
         Others: as in ``ClipImagePromptEncoder``.
     """
 
-    shared_weights: ClassVar = {"vision": (INFO[Modality.IMAGE].prompt_encoder, "vision")}
+    shared_weights: ClassVar = {"vision": (MODALITIES[Modality.IMAGE].prompt_encoder, "vision")}
 
     @register_to_config
     def __init__(

@@ -16,7 +16,7 @@ from torch import nn
 
 from ..errors import ArgumentError, ConfigurationError
 from ..media.objects import Video
-from ..modality import INFO, Modality
+from ..modality import MODALITIES, Modality
 from ..sharing import store_once
 from .condition import Condition, check_unconditional
 from .encoder import PromptEncoder
@@ -42,7 +42,7 @@ class VideoPromptEncoder(PromptEncoder):
         projection_dim: of the ``ImagePromptEncoder`` inside.
     """
 
-    shared_weights: ClassVar = {"image": (INFO[Modality.IMAGE].prompt_encoder, "")}
+    shared_weights: ClassVar = {"image": (MODALITIES[Modality.IMAGE].prompt_encoder, "")}
 
     @register_to_config
     def __init__(
@@ -179,7 +179,7 @@ class VideoPromptEncoder(PromptEncoder):
 
 def image_folder(folder: Path) -> Path:
     """Where a model keeps the image prompt encoder, seen from its video prompt encoder."""
-    return folder.resolve().parent / INFO[Modality.IMAGE].prompt_encoder
+    return folder.resolve().parent / MODALITIES[Modality.IMAGE].prompt_encoder
 
 
 class TemporalNetwork(nn.Module):

@@ -19,7 +19,7 @@ from ...denoisers import FlatUNet, UNet
 from ...denoisers.alignment import environment_tokens, joint_forward
 from ...denoisers.topology import Denoiser
 from ...errors import ConfigurationError
-from ...modality import INFO, Modality, parse_modalities
+from ...modality import MODALITIES, Modality, parse_modalities
 from ..components import load_component
 from ..contrastive import info_nce
 from ..objective import blurred, draw_noise, draw_timesteps, noised
@@ -108,7 +108,7 @@ class AlignmentTask(Task):
                 name: _with_alignment(
                     load_component(NETWORKS[name], model_folder, name), settings.network.get(name, {})
                 )
-                for name in dict.fromkeys(INFO[modality].denoiser for modality in self.pair)
+                for name in dict.fromkeys(MODALITIES[modality].denoiser for modality in self.pair)
             }
         )
         shares = settings.finished_shares
@@ -148,7 +148,7 @@ class AlignmentTask(Task):
     @property
     def denoisers(self) -> Mapping[Modality, Denoiser]:
         """The two networks by modality."""
-        return {modality: self.networks[INFO[modality].denoiser] for modality in self.pair}
+        return {modality: self.networks[MODALITIES[modality].denoiser] for modality in self.pair}
 
     def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
         """Latents of both modalities, pairs of one concept, and condition [B, D] (zeros: no prompt)."""

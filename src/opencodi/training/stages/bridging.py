@@ -16,7 +16,7 @@ from ...data.captions import CAPTIONS, audio_captions
 from ...data.shards import Items, load_concepts
 from ...data.splits import split
 from ...errors import ConfigurationError, TrainingError
-from ...modality import INFO, Modality
+from ...modality import MODALITIES, Modality
 from ...prompts import TextPromptEncoder
 from ...prompts.text import find_minilm
 from ..components import load_component
@@ -84,7 +84,7 @@ class BridgingTask(Task):
         modality = Modality(settings.modality)
         self.pair = PAIRS[modality](settings.network, model_folder)
         self.pair.flipped_groups = settings.flipped_groups
-        self.name = INFO[modality].prompt_encoder
+        self.name = MODALITIES[modality].prompt_encoder
         # The module registers what the pair only refers to.
         self.encoder = self.pair.encoder
         self.text_learns = settings.sentence_encoder != "trained"
@@ -92,7 +92,7 @@ class BridgingTask(Task):
             source = find_minilm() if settings.sentence_encoder == "minilm" else Path(settings.sentence_encoder)
             self.text_encoder = build(TextPromptEncoder.from_sentence_transformer, settings.text_network, source)
         else:
-            self.text_encoder = load_component(TextPromptEncoder, model_folder, INFO[Modality.TEXT].prompt_encoder)
+            self.text_encoder = load_component(TextPromptEncoder, model_folder, MODALITIES[Modality.TEXT].prompt_encoder)
         self.temperature = Temperature(settings.temperature, settings.least_temperature)
 
         items, held = split(self.pair.load(data, tuple(settings.shards)))
@@ -199,7 +199,7 @@ class BridgingTask(Task):
 
     def components(self) -> dict[str, torch.nn.Module]:
         """The prompt encoder, and the text prompt encoder if it learned."""
-        text = {INFO[Modality.TEXT].prompt_encoder: self.text_encoder} if self.text_learns else {}
+        text = {MODALITIES[Modality.TEXT].prompt_encoder: self.text_encoder} if self.text_learns else {}
         return {**text, self.name: self.encoder}
 
 

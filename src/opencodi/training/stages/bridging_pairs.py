@@ -12,7 +12,7 @@ from ...data.shards import Items, load_audio, load_images, load_videos
 from ...data.soften import blur_each, soften
 from ...device import pick_device
 from ...errors import ConfigurationError
-from ...modality import INFO, Modality
+from ...modality import MODALITIES, Modality
 from ...prompts import AudioPromptEncoder, Condition, ImagePromptEncoder, VideoPromptEncoder
 from ..components import load_component
 
@@ -144,7 +144,7 @@ class VideoPair:
     flipped_groups: tuple[str, ...] = ()
 
     def __init__(self, network: Mapping[str, Any], model_folder: Path):
-        image = load_component(ImagePromptEncoder, model_folder, INFO[Modality.IMAGE].prompt_encoder)
+        image = load_component(ImagePromptEncoder, model_folder, MODALITIES[Modality.IMAGE].prompt_encoder)
         self.encoder = build(VideoPromptEncoder.from_image_prompt_encoder, network, image)
         self.encoder.image.requires_grad_(False)
 
