@@ -16,7 +16,8 @@ from ...data.manners import DOINGS, MANNERS, STYLES, manner_text, manners_of
 from ...data.motion import MOTIONS, course
 from ...data.shards import Items, load_concepts, load_images
 from ...data.splits import split
-from ...prompts import Condition, ImagePromptEncoder, MannerReader, TextPromptEncoder
+from ...extras.manner import MannerReader
+from ...prompts import Condition, ImagePromptEncoder, TextPromptEncoder
 from ..components import load_component
 from ..sentences import embed_captions
 from ..task import Task
