@@ -14,6 +14,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ...collections.stickers.paired_sets import PairedSet, audio_set, image_set, text_set, video_set
+from ...collections.stickers.procedural import other_beat, synchronous_pairs
+from ...collections.stickers.prompt_sets import OPEN, THING, draw_kinds
 from ...data.shards import concepts_in
 from ...denoisers import FlatUNet, UNet
 from ...denoisers.alignment import environment_tokens, joint_forward
@@ -25,9 +28,6 @@ from ..contrastive import info_nce
 from ..objective import blurred, draw_noise, draw_timesteps, noised
 from ..task import Task
 from .diffusers import make_scheduler
-from .moving import other_beat, synchronous_pairs
-from .pairs import PairedSet, audio_set, image_set, text_set, video_set
-from .prompt_sets import OPEN, THING, draw_kinds
 
 NETWORKS = {"text_denoiser": FlatUNet, "image_denoiser": UNet, "audio_denoiser": UNet}
 ENVIRONMENT_BATCH_SIZE, ENVIRONMENT_LEARNING_RATE = 128, 1e-3
@@ -65,7 +65,7 @@ class AlignmentTask(Task):
             condition_noise: on prompts. What they leave open must come from the other modality.
             styles: art styles of the pictures, all if none is named.
             synchronous_share: share of the pairs that are a picture in procedural motion and the sound that hits when it
-                does (``moving.synchronous_pairs``). For video and audio only, where it teaches when rather than what.
+                does (``stickers.procedural.synchronous_pairs``). For video and audio only, where it teaches when rather than what.
             synchronous_clips: how many such pairs there are.
         """
 

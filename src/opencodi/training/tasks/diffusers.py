@@ -13,6 +13,16 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ...collections.stickers.paired_sets import PairedSet, audio_set, image_set, styled_set, text_set, video_set
+from ...collections.stickers.procedural import (
+    joined,
+    joined_set,
+    procedural_clips,
+    procedural_sounds,
+    still_clips,
+    told_to_move,
+)
+from ...collections.stickers.prompt_sets import THING
 from ...data.shards import concepts_in
 from ...denoisers import FlatUNet, UNet
 from ...errors import ConfigurationError
@@ -23,10 +33,7 @@ from ..components import load_component
 from ..objective import blurred, draw_noise, draw_timesteps, noised
 from ..pictures import save_grid
 from ..task import Task
-from .moving import joined, joined_set, procedural_clips, procedural_sounds, still_clips, told_to_move
-from .pairs import PairedSet, audio_set, image_set, styled_set, text_set, video_set
 from .prompt_map import fit_prompt_map, prompt_map_loss
-from .prompt_sets import THING
 
 SAMPLE_STEPS, SAMPLE_GUIDANCE = 20, 2.0
 

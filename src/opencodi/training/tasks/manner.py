@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from ...collections.stickers.captions import kind_captions
 from ...collections.stickers.manners import DOINGS, MANNERS, STYLES, manner_text, manners_of
 from ...collections.stickers.motion import MOTIONS, course
+from ...collections.stickers.paired_sets import of_styles
+from ...collections.stickers.prompt_sets import in_chunks
 from ...collections.stickers.splits import split
 from ...data.augment import over_white
 from ...data.shards import Items, load_concepts, load_images
@@ -20,8 +22,6 @@ from ...prompts import Condition, ImagePromptEncoder, MannerReader, TextPromptEn
 from ..components import load_component
 from ..sentences import embed_captions
 from ..task import Task
-from .pairs import of_styles
-from .prompt_sets import in_chunks
 
 PLAIN_SHARE = 0.3
 """Of the texts: names, keywords and kinds that say nothing of the manner, whatever words they use."""

@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...collections.stickers.captions import display_name, image_captions, kind_captions, styled_captions
-from ...collections.stickers.manners import manners_of
-from ...collections.stickers.splits import split
 from ...data.augment import audio_batch, over_white
 from ...data.shards import Items, load_audio, load_concepts, load_images, load_videos
 from ...errors import ConfigurationError
 from ...latents import AudioAutoencoder, ImageAutoencoder, TextAutoencoder, TextCodec
-from ..components import load_component
+from ...training.components import load_component
+from .captions import display_name, image_captions, kind_captions, styled_captions
+from .manners import manners_of
 from .prompt_sets import (
     OPEN,
     Prompts,
@@ -30,6 +29,7 @@ from .prompt_sets import (
     text_prompts,
     video_tokens,
 )
+from .splits import split
 
 
 @dataclass

@@ -6,17 +6,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ...collections.stickers.captions import PROCEDURAL_CLIPS, PROCEDURAL_SOUNDS, moving_captions
-from ...collections.stickers.motion import MOTIONS, NUM_FRAMES, animate, draw_beat
-from ...collections.stickers.soundtrack import soundtrack
-from ...collections.stickers.splits import split
 from ...data.shards import Items, concepts_in, load_audio, load_images
 from ...errors import ConfigurationError
 from ...latents import AudioAutoencoder, ImageAutoencoder
 from ...modality import Modality
-from ..components import load_component
-from .pairs import PairedSet, clip_set, of_styles, recording_set
+from ...training.components import load_component
+from .captions import PROCEDURAL_CLIPS, PROCEDURAL_SOUNDS, moving_captions
+from .motion import MOTIONS, NUM_FRAMES, animate, draw_beat
+from .paired_sets import PairedSet, clip_set, of_styles, recording_set
 from .prompt_sets import Prompts, text_prompts
+from .soundtrack import soundtrack
+from .splits import split
 
 STILLS, SOUNDS = ("images",), ("sounds",)
 """Shards that are set in motion and that are played on the beat."""

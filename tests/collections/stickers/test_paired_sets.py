@@ -5,16 +5,16 @@ import pytest
 import torch
 
 from opencodi.collections.stickers.captions import styled_captions
+from opencodi.collections.stickers.paired_sets import PairedSet, image_set, of_styles, of_voices, styled_set
+from opencodi.collections.stickers.prompt_sets import THING, Prompts, draw_kinds
 from opencodi.collections.stickers.splits import split
 from opencodi.data.shards import Items, load_images
 from opencodi.errors import ConfigurationError
 from opencodi.training.components import save_component
 from opencodi.training.tasks.diffusers import ImageDiffuserTask
-from opencodi.training.tasks.pairs import PairedSet, image_set, of_styles, of_voices, styled_set
-from opencodi.training.tasks.prompt_sets import THING, Prompts, draw_kinds
 
-from .. import tiny
-from .tiny_recipes import DATA
+from ... import tiny
+from ...training.tiny_recipes import DATA
 
 DRAWN = [("cat", "noto"), ("cat", "flat"), ("ghost", "noto"), ("ghost", "pencil"), ("dog", "flat")]
 

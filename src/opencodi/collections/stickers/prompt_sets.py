@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...collections.stickers.captions import PROCEDURAL, captions_of, kind_captions
 from ...data.augment import audio_batch, over_white
 from ...data.shards import Items, load_concepts
 from ...prompts import AudioPromptEncoder, ImagePromptEncoder, TextPromptEncoder, VideoPromptEncoder
-from ..components import load_component
-from ..sentences import CACHE_FILE, embed_captions
+from ...training.components import load_component
+from ...training.sentences import CACHE_FILE, embed_captions
+from .captions import PROCEDURAL, captions_of, kind_captions
 
 CHUNK = 64
 

@@ -5,13 +5,8 @@ import pytest
 import torch
 
 from opencodi.collections.stickers.motion import FRAMES_PER_SECOND
-from opencodi.collections.stickers.splits import split
-from opencodi.data.shards import Items, concepts_in, load_audio, load_images
-from opencodi.errors import ConfigurationError
-from opencodi.modality import Modality
-from opencodi.training.components import save_component
-from opencodi.training.tasks.alignment import AlignmentTask
-from opencodi.training.tasks.moving import (
+from opencodi.collections.stickers.paired_sets import audio_set, of_styles, video_set
+from opencodi.collections.stickers.procedural import (
     animated,
     joined,
     on_the_beat,
@@ -21,10 +16,15 @@ from opencodi.training.tasks.moving import (
     synchronous_pairs,
     two_beats,
 )
-from opencodi.training.tasks.pairs import audio_set, of_styles, video_set
+from opencodi.collections.stickers.splits import split
+from opencodi.data.shards import Items, concepts_in, load_audio, load_images
+from opencodi.errors import ConfigurationError
+from opencodi.modality import Modality
+from opencodi.training.components import save_component
+from opencodi.training.tasks.alignment import AlignmentTask
 
-from .. import tiny
-from .tiny_recipes import DATA, STYLES
+from ... import tiny
+from ...training.tiny_recipes import DATA, STYLES
 
 PARTS = (
     *("text_prompt_encoder", "image_autoencoder", "audio_autoencoder"),
