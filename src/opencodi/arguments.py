@@ -249,5 +249,5 @@ def needed_parts(
         **{MODALITIES[modality].denoiser: f"to make {modality}" for modality in outputs},
         **{MODALITIES[modality].autoencoder: f"to make {modality}" for modality in outputs},
         **({"text_tokenizer": "to make text"} if Modality.TEXT in outputs else {}),
-        "scheduler": "to make anything",
+        **({"scheduler": "to make anything"} if outputs else {}),
     }

@@ -25,7 +25,9 @@ class _Moved:
     inner: Any
     anchors: Any
 
-    def __call__(self, sample: Tensor, timesteps: Tensor, prompt: Context, environment: Context | None = None) -> Tensor:
+    def __call__(
+        self, sample: Tensor, timesteps: Tensor, prompt: Context, environment: Context | None = None
+    ) -> Tensor:
         return self.inner(sample, timesteps, prompt, environment)
 
     def context(self, *args: Any) -> Context:

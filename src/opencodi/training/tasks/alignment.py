@@ -65,7 +65,7 @@ class AlignmentTask(Task):
             condition_noise: on prompts. What they leave open must come from the other modality.
             styles: art styles of the pictures, all if none is named.
             synchronous_share: share of the pairs that are a picture in procedural motion and the sound that hits when it
-                does (``stickers.procedural.synchronous_pairs``). For video and audio only, where it teaches when rather than what.
+                does (``stickers.procedural.synchronous_pairs``). For video and audio only: it teaches when rather than what.
             synchronous_clips: how many such pairs there are.
         """
 

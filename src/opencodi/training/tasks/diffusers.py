@@ -26,6 +26,7 @@ from ...collections.stickers.prompt_sets import THING
 from ...data.shards import concepts_in
 from ...denoisers import FlatUNet, UNet
 from ...errors import ConfigurationError
+from ...extras.manner import MANNER
 from ...modality import Modality
 from ...prompts import Condition
 from ...sampling import Guidance, sample
@@ -160,7 +161,8 @@ class DiffuserTask(Task):
         timesteps = draw_timesteps(self.scheduler, len(latents), generator, latents.device)
         noise = draw_noise(latents.shape, self.denoiser, generator, latents.device)
         noisy, target = noised(self.scheduler, latents, noise, timesteps)
-        prompt = self.denoiser.context(condition[:, None].to(noisy.dtype), manner=manner)
+        attributes = {} if manner is None else {MANNER: manner}
+        prompt = self.denoiser.context(condition[:, None].to(noisy.dtype), None, attributes)
         denoising = F.mse_loss(self.denoiser(noisy, timesteps, prompt).float(), target)
         if not (self.training and self.settings.prompt_map_weight):
             return {"loss": denoising}
