@@ -30,7 +30,7 @@ def measure(model: str, outputs: str, dtype: str, offload: str, device: str, ste
     import torch
 
     from opencodi import AnyToAnyPipeline
-    from opencodi.loading import StoredPart
+    from opencodi.stored import StoredPart
 
     read = []
     if outputs:

@@ -7,9 +7,9 @@ import torch
 
 from . import arguments
 from .errors import ArgumentError
-from .loading import PartsByModality
 from .modality import MODALITIES, Modality, parse_modalities
 from .output import AnyToAnyOutput, timed
+from .parts import PartsByModality, one_at_a_time_if_needed
 from .prompts import Condition
 from .reading import ANCHORS, MANNER, PROMPT_ENCODERS, ReadingPipeline
 from .sampling import sample
@@ -65,7 +65,7 @@ class AnyToAnyPipeline(ReadingPipeline):
     # The denoisers take turns at every step, so they stay on the device together.
     _exclude_from_cpu_offload = DENOISERS
     # Small beside what they compute, and some read weights without calling the layers that hold them.
-    _whole_with_sequential_offload = "->".join([*AUTOENCODERS, ANCHORS, MANNER])
+    whole_when_offloaded: ClassVar = [*AUTOENCODERS, ANCHORS, MANNER]
     _optional_components: ClassVar = [
         *(*PROMPT_ENCODERS, ANCHORS, MANNER),
         *(*AUTOENCODERS, "text_tokenizer"),
@@ -147,9 +147,10 @@ class AnyToAnyPipeline(ReadingPipeline):
     @property
     def denoisers(self) -> Mapping[Modality, Any]:
         """What this model can make: output modality → denoiser. Image and video share one."""
-        return PartsByModality(self, {modality: info.denoiser for modality, info in MODALITIES.items()})
+        return PartsByModality(self.parts, {modality: info.denoiser for modality, info in MODALITIES.items()})
 
     @torch.no_grad()
+    @one_at_a_time_if_needed
     def __call__(
         self,
         text: Any = None,
@@ -258,7 +259,7 @@ class AnyToAnyPipeline(ReadingPipeline):
             modality: initial_noise(
                 shapes[modality],
                 streams(seeds, modality),
-                self.part_config(MODALITIES[modality].denoiser).get("shared_frame_noise", 0.0),
+                self.parts.config(MODALITIES[modality].denoiser).get("shared_frame_noise", 0.0),
                 candidates[modality],
             )
             for modality in wanted
@@ -270,20 +271,20 @@ class AnyToAnyPipeline(ReadingPipeline):
             condition = self.encode_prompts(inputs, shares, batch_size, asked)
             unconditional = self.encode_unconditional(inputs, shares, batch_size, negatives) if guided else condition
         condition = condition.repeated(num_outputs_per_prompt)
-        if self.has(MANNER) and Modality.VIDEO not in wanted:  # clips are of the style that is drawn if none is named
+        if MANNER in self.parts and Modality.VIDEO not in wanted:  # clips are of the style that is drawn if none is named
             condition = self.manner_reader.in_some_style(condition, streams(seeds, "style"))
         courses = self._courses(condition, shapes)
         reread = together and bool(self.config.exchange_weight) and self.config.reread_outputs
-        proofread = Modality.TEXT in wanted and self.config.proofread_text and self.has("text_prompt_encoder")
+        proofread = Modality.TEXT in wanted and self.config.proofread_text and "text_prompt_encoder" in self.parts
         # A sound that is made of words, or of nothing, must be of something that has one
         heard = condition.tokens[:, 0] if Modality.AUDIO in wanted and not set(inputs) - {Modality.TEXT} else None
         only_heard = asked == [Modality.AUDIO]
         if not (reread or proofread or chosen):
-            self._done_with(*PROMPT_ENCODERS, ANCHORS, MANNER)
+            self.parts.done_with(*PROMPT_ENCODERS, ANCHORS, MANNER)
 
         # Denoise all outputs together, each seeing the others (paper §3.4)
         with timed(clock, "denoise"), self.progress_bar(total=self.num_ticks(steps)) as bar:
-            denoisers = {modality: self._denoiser(modality, wanted) for modality in wanted}
+            denoisers = {modality: self._denoiser(modality) for modality in wanted}
             # Where and in which precision they run; asked once, since diffusers looks through every module for it
             place = {"device": self._execution_device, "dtype": denoisers[wanted[0]].dtype}
 
@@ -318,7 +319,7 @@ class AnyToAnyPipeline(ReadingPipeline):
                 exchange_lag=self.config.exchange_lag,
                 guide_exchange=self.config.guide_exchange,
                 exchange_weight=self.config.exchange_weight,
-                anchors=self.prompt_anchors.move if self.config.anchor_exchange and self.has(ANCHORS) else None,
+                anchors=self.prompt_anchors.move if self.config.anchor_exchange and ANCHORS in self.parts else None,
                 read=self._read_latents if reread else None,
                 embed=self._embed_latents,
                 generator=streams(seeds, "steps"),
@@ -326,7 +327,7 @@ class AnyToAnyPipeline(ReadingPipeline):
             )
             del denoisers
             denoised = {modality: denoised[modality] for modality in asked}
-        self._done_with(*DENOISERS, *PROMPT_ENCODERS, ANCHORS, MANNER)
+        self.parts.done_with(*DENOISERS, *PROMPT_ENCODERS, ANCHORS, MANNER)
 
         # Decode into what people see, hear and read
         if output_type == "latent":
@@ -339,7 +340,7 @@ class AnyToAnyPipeline(ReadingPipeline):
             with timed(clock, "decode"):
                 made = {m: getattr(self._codec(m), decode)(x, **options.get(m, {})) for m, x in denoised.items()}
             result = AnyToAnyOutput(**made) if output_type == "np" else AnyToAnyOutput.from_media(made)
-            self._done_with(*AUTOENCODERS)
+            self.parts.done_with(*AUTOENCODERS)
         result.seconds = clock
         self.maybe_free_model_hooks()
         return result if return_dict else result.to_tuple()
@@ -370,7 +371,7 @@ class AnyToAnyPipeline(ReadingPipeline):
         named = len(outputs) == 1 and set(inputs) == {Modality.TEXT}
         if not self.config.bridge_text or Modality.TEXT in outputs or named:
             return False
-        return all(self.has(name) for name in arguments.needed_parts([Modality.TEXT], [Modality.TEXT]))
+        return all(name in self.parts for name in arguments.needed_parts([Modality.TEXT], [Modality.TEXT]))
 
     def num_ticks(self, num_inference_steps: Mapping[Modality, int]) -> int:
         """How often ``callback_on_step_end`` is called when the outputs take so many steps each."""
@@ -378,7 +379,7 @@ class AnyToAnyPipeline(ReadingPipeline):
 
     def _courses(self, condition: Condition, shapes: Mapping[Modality, tuple[int, ...]]) -> torch.Tensor | None:
         """Where clips move what they show, [B, F, 2, 3]; None without clips, or where no motion is read."""
-        if Modality.VIDEO not in shapes or not self.has(MANNER) or condition.manner is None:
+        if Modality.VIDEO not in shapes or MANNER not in self.parts or condition.manner is None:
             return None
         return self.manner_reader.courses(condition, shapes[Modality.VIDEO][2])
 
@@ -386,25 +387,25 @@ class AnyToAnyPipeline(ReadingPipeline):
         self, outputs: list[Modality], num_samples: int, size: Mapping[str, Any]
     ) -> dict[Modality, tuple[int, ...]]:
         """Shapes of the latents to make, from the configs alone, so that nothing is loaded for a bad size."""
-        shapes = {m: self._codec(m, self.skeleton).latent_shape(num_samples, **size) for m in outputs}
+        shapes = {m: self._codec(m, self.parts.skeleton).latent_shape(num_samples, **size) for m in outputs}
         if Modality.VIDEO in outputs:
-            config, frames = self.part_config(MODALITIES[Modality.VIDEO].denoiser), shapes[Modality.VIDEO][2]
+            config, frames = self.parts.config(MODALITIES[Modality.VIDEO].denoiser), shapes[Modality.VIDEO][2]
             if config.get("temporal") and frames > config["max_frames"]:
                 raise ArgumentError(
                     f"num_frames: {frames} frames asked, this model knows positions for {config['max_frames']}"
                 )
         return shapes
 
-    def _denoiser(self, modality: Modality, outputs: list[Modality]) -> Any:
-        """The network of an output, at least with the sub-layers that these outputs need of it."""
-        return self.held(MODALITIES[modality].denoiser, alignment=len(outputs) > 1, temporal=Modality.VIDEO in outputs)
+    def _denoiser(self, modality: Modality) -> Any:
+        """The network of an output."""
+        return self.parts.get(MODALITIES[modality].denoiser)
 
     def _check_parts(
         self, inputs: arguments.Inputs, outputs: list[Modality], negative: bool, chosen: list[Modality]
     ) -> None:
         """Refuse what this model lacks a part for."""
         for name, purpose in arguments.needed_parts(inputs, outputs, negative, chosen).items():
-            if not self.has(name):
+            if name not in self.parts:
                 raise ArgumentError(f"this model has no {name}, which it needs {purpose}")
         if not self.prompt_encoders:
             raise ArgumentError("this model has no prompt encoder; it needs one even without any input")

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 from . import arguments
-from .loading import LazyPipeline, PartsByModality
 from .modality import MODALITIES, Modality
+from .parts import PartsByModality
+from .parts_pipeline import PartsPipeline
 from .prompts import Condition, mix
 from .sampling import sample
 
@@ -16,13 +17,13 @@ PROMPT_ENCODERS = [record.prompt_encoder for record in MODALITIES.values()]
 ANCHORS, MANNER = "prompt_anchors", "manner_reader"
 
 
-class ReadingPipeline(LazyPipeline):
+class ReadingPipeline(PartsPipeline):
     """The half of a pipeline that reads: it has prompt encoders and perhaps ``prompt_anchors`` and a ``manner_reader``."""
 
     @property
     def prompt_encoders(self) -> Mapping[Modality, Any]:
         """What this model can read: input modality → prompt encoder."""
-        return PartsByModality(self, {modality: record.prompt_encoder for modality, record in MODALITIES.items()})
+        return PartsByModality(self.parts, {modality: record.prompt_encoder for modality, record in MODALITIES.items()})
 
     def encode_prompts(
         self, inputs: arguments.Inputs, weights: Sequence[float], batch_size: int, outputs: Sequence[Modality] = ()
@@ -35,10 +36,10 @@ class ReadingPipeline(LazyPipeline):
             return next(iter(self.prompt_encoders.values())).unconditional(batch_size)
         modalities = [modality for modality, listed in inputs.items() for _ in listed]
         encoded = [self._encode(m, items).spread(batch_size) for m, listed in inputs.items() for items in listed]
-        if self.has(MANNER):
+        if MANNER in self.parts:
             encoded = self.manner_reader.led_by_texts(encoded, modalities, weights)
         mixed = self._mix(encoded, weights)
-        if self.has(MANNER):
+        if MANNER in self.parts:
             mixed = self.manner_reader.decided(mixed)
         return self._anchored(mixed, set(inputs) == {Modality.TEXT}, outputs)
 
@@ -46,19 +47,19 @@ class ReadingPipeline(LazyPipeline):
         """What items of one modality say, and in which manner; texts as the anchors understand them, if they do."""
         encoder = self.prompt_encoders[modality]
         condition = encoder.encode(items)
-        understands = modality == Modality.TEXT and self.has(ANCHORS) and self.prompt_anchors.sentences is not None
-        embeddings = encoder.embed(items) if understands or self.has(MANNER) else None
+        understands = modality == Modality.TEXT and ANCHORS in self.parts and self.prompt_anchors.sentences is not None
+        embeddings = encoder.embed(items) if understands or MANNER in self.parts else None
         if understands:
             device = self.prompt_anchors.device
             condition = self.prompt_anchors.understood(condition.to(device), embeddings.to(device))
-        if self.has(MANNER) and embeddings is not None:
+        if MANNER in self.parts and embeddings is not None:
             device = self.manner_reader.device
             condition = self.manner_reader(condition.to(device), modality, embeddings.to(device))
         return condition
 
     def _anchored(self, condition: Condition, only_text: bool, outputs: Sequence[Modality] = ()) -> Condition:
         """Drawn towards known texts, if this model has any."""
-        if not self.has(ANCHORS):
+        if ANCHORS not in self.parts:
             return condition
         return self.prompt_anchors(condition.to(self.prompt_anchors.device), only_text, outputs)
 
@@ -73,7 +74,7 @@ class ReadingPipeline(LazyPipeline):
             return self.encode_prompts(inputs, weights, batch_size)
         if negatives:
             steered = self._encode(Modality.TEXT, negatives).spread(batch_size).to(self._execution_device)
-            return self.manner_reader.decided(steered) if self.has(MANNER) else steered
+            return self.manner_reader.decided(steered) if MANNER in self.parts else steered
         empty = [
             self.prompt_encoders[modality].unconditional(batch_size) for modality in inputs for _ in inputs[modality]
         ]
@@ -85,7 +86,7 @@ class ReadingPipeline(LazyPipeline):
 
     def _read_latents(self, modality: Modality, latents: torch.Tensor) -> torch.Tensor | None:
         """An output as an input, tokens [B, N, D]; None if this model cannot read it."""
-        if not self.has(MODALITIES[modality].prompt_encoder):
+        if MODALITIES[modality].prompt_encoder not in self.parts:
             return None
         read = self._encode(modality, self._codec(modality).decode(latents))
         return self._anchored(read, only_text=modality == Modality.TEXT).tokens
@@ -106,7 +107,7 @@ class ReadingPipeline(LazyPipeline):
         (the prompts [B, D]) leave open of what (``PromptAnchors.audible``), or nothing but the sound is made (``audible``).
         """
         said = self._encode(Modality.TEXT, self._codec(Modality.TEXT).decode(latents))
-        if self.has(ANCHORS):
+        if ANCHORS in self.parts:
             first, rest = said.tokens[:, 0].to(self.prompt_anchors.device), said.tokens[:, 1:]
             if heard is None:
                 meant = self.prompt_anchors.move(first, share=1.0, audible=audible)
@@ -115,7 +116,7 @@ class ReadingPipeline(LazyPipeline):
             said = replace(said, tokens=torch.cat([meant[:, None], rest.to(meant)], dim=1))
         nothing = self.text_prompt_encoder.unconditional(len(latents))
         made = sample(
-            {Modality.TEXT: self._denoiser(Modality.TEXT, [Modality.TEXT])},
+            {Modality.TEXT: self._denoiser(Modality.TEXT)},
             {Modality.TEXT: self.scheduler},
             {Modality.TEXT: noise},
             said.to(noise.device, noise.dtype),

@@ -35,8 +35,7 @@ def opened(folder, **options):
 
 
 def in_memory(pipe) -> dict:
-    with pipe._only_in_memory():
-        return {name: part for name, part in pipe.components.items() if part is not None}
+    return pipe.parts.loaded()
 
 
 def assert_same_results(pipe, other, **call):
@@ -143,14 +142,14 @@ def test_parts_can_be_unloaded_and_come_again(pipe, folder):
     loaded = opened(folder)
     latents(loaded, **JOINT_CALL)
     denoiser = weakref.ref(in_memory(loaded)["image_denoiser"])
-    loaded.unload("image_denoiser")
+    loaded.parts.unload("image_denoiser")
     gc.collect()
     assert denoiser() is None and "audio_denoiser" in in_memory(loaded)
     assert_same_results(loaded, pipe, **JOINT_CALL)
-    loaded.unload()
+    loaded.parts.unload()
     assert in_memory(loaded) == {}
     with pytest.raises(ArgumentError, match="unload: 'image_denoiser' cannot be read from"):
-        pipe.unload("image_denoiser")
+        pipe.parts.unload("image_denoiser")
 
 
 def test_what_a_model_reads_and_makes_is_known_without_reading_it(folder):
@@ -192,7 +191,7 @@ def test_weights_that_image_and_video_prompt_encoder_have_in_common_are_held_onc
         image, video = loaded.image_prompt_encoder, loaded.video_prompt_encoder
         ours, theirs = dict(video.image.named_parameters()), dict(image.named_parameters())
         assert ours.keys() == theirs.keys() and all(ours[name] is theirs[name] for name in ours)
-        loaded.unload("image_prompt_encoder")
+        loaded.parts.unload("image_prompt_encoder")
         assert_same_results(loaded, plain, video=PROMPTS["video"], num_inference_steps=1)
     # Each is complete when it is saved.
     loaded.save_pretrained(tmp_path / "again")
