@@ -3,7 +3,7 @@
 import functools
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,8 @@ from .errors import ArgumentError
 from .modality import Modality
 from .placing import CPU, Placement
 from .sharing import share_weights
-from .stored import LOADING, StoredPart
+from .stored import StoredPart
+from .turns import computing, loading
 
 
 class Parts:
@@ -62,7 +63,7 @@ class Parts:
 
     def set(self, name: str, part: Any) -> None:
         """Give the model a part, a ``StoredPart`` to load when it is needed, or None to do without."""
-        with LOADING:
+        with loading():
             before = self._loaded.pop(name, None)
             if isinstance(before, nn.Module):
                 self.placement.remove(name, before)
@@ -114,6 +115,10 @@ class Parts:
             return stored.size
         return sum(p.numel() * p.element_size() for p in part.parameters()) if isinstance(part, nn.Module) else 0
 
+    def handed_on(self) -> dict[str, Any]:
+        """Every part as it is, for another pipeline: what is in memory, or where it is stored."""
+        return {name: self._loaded.get(name, self._stored.get(name)) for name in self.names}
+
     def load_all(self) -> dict[str, Any]:
         """Every part by name, None for those that the model does without."""
         return {name: self.get(name) for name in self.names}
@@ -134,7 +139,7 @@ class Parts:
                 raise ArgumentError(
                     f"unload: {name!r} cannot be loaded from a model folder again; set the attribute to None"
                 )
-        with LOADING:
+        with loading():
             for name in names or list(self._stored):
                 self._loaded.pop(name, None)
                 self.placement.forget(name)
@@ -147,7 +152,7 @@ class Parts:
     @contextmanager
     def whole(self, name: str) -> Iterator[Any]:
         """A part with all its weights in memory, to look at or to save; one that was not in memory leaves it again."""
-        with LOADING:
+        with self._loading(name):
             before = name in self._loaded
             part = self.get(name)
             offloaded = isinstance(part, nn.Module) and not self.placement.shared
@@ -170,7 +175,7 @@ class Parts:
             placement: how.
             dtype: precision of all parts; None leaves it.
         """
-        with LOADING:
+        with loading():
             for name, part in self._networks():
                 self.placement.remove(name, part)
                 if dtype is not None:
@@ -203,17 +208,9 @@ class Parts:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Around a call. Calls run one at a time where they would disturb one another, else side by side.
-
-        They would where parts are offloaded, and while parts are still to be loaded in half precision, for which our libraries
-        change the precision of everything that is made meanwhile: ``load_all`` first lets such calls run side by side.
-        """
-        half = any(part.dtype != torch.get_default_dtype() for part in self._stored.values())
-        alone = not (self.placement.shared and self.kept) or (half and len(self._stored.keys() - self._loaded.keys()) > 0)
-        if not alone:
-            yield
-            return
-        with self._calls:
+        """Around a call. Calls run side by side, but one at a time where parts are offloaded: hooks serve one call."""
+        turn = nullcontext() if self.placement.shared and self.kept else self._calls
+        with turn, computing():
             try:
                 yield
             finally:
@@ -221,11 +218,15 @@ class Parts:
 
     # ------------------------------------------------------------------ inside
 
+    def _loading(self, name: str) -> Any:
+        stored = self._stored.get(name)
+        return loading(stored.dtype) if stored is not None and self._loaded.get(name) is None else loading()
+
     def _networks(self) -> list[tuple[str, nn.Module]]:
         return [(name, part) for name, part in self.loaded().items() if isinstance(part, nn.Module)]
 
     def _load(self, name: str) -> Any:
-        with LOADING:
+        with self._loading(name):
             if (part := self._loaded.get(name)) is None and name in self._stored:
                 part = self._stored[name].load()
                 if isinstance(part, nn.Module):

@@ -120,15 +120,41 @@ class PartsPipeline(DiffusionPipeline):
                 parts[name] = StoredPart(folder / name, *reference, kind, used)
         if variant is not None and variant not in variants:
             raise ConfigurationError(f"{folder} has no weights of the variant {variant!r}; open it without variant")
-        accepted = signature(cls.__init__).parameters
-        others = any(each.kind == Parameter.VAR_KEYWORD for each in accepted.values())
-        known = {name: part for name, part in parts.items() if others or name in accepted}
-        pipeline = cls(**known, **(index.settings | given))
-        pipeline.register_modules(**{name: part for name, part in parts.items() if name not in known})
+        pipeline = cls._assemble(parts, index.settings | given)
         pipeline.register_to_config(_name_or_path=folder.name)
         if device_map is not None:
             pipeline._map_devices(device_map, memory)
         return pipeline
+
+    @classmethod
+    def _assemble(cls, parts: Mapping[str, Any], settings: Mapping[str, Any]) -> Self:
+        """A pipeline; parts that its class does not name are registered afterwards."""
+        accepted = signature(cls.__init__).parameters
+        others = any(each.kind == Parameter.VAR_KEYWORD for each in accepted.values())
+        known = {name: part for name, part in parts.items() if others or name in accepted}
+        pipeline = cls(**known, **settings)
+        pipeline.register_modules(**{name: part for name, part in parts.items() if name not in known})
+        return pipeline
+
+    @classmethod
+    def from_pipe(cls, pipeline: Any, **kwargs: Any) -> Self:
+        """A pipeline of this class over the parts of another one, which both then have in common.
+
+        Args:
+            pipeline: any diffusers pipeline; of ours, parts still in their folder are handed on as they are.
+            **kwargs: parts and settings to use instead; ``torch_dtype`` casts all parts.
+
+        Raises:
+            ArgumentError: if an argument is unknown.
+        """
+        dtype = kwargs.pop("torch_dtype", None) or kwargs.pop("dtype", None)
+        names, settings = cls._get_signature_keys(pipeline if isinstance(pipeline, PartsPipeline) else cls)
+        found = pipeline.parts.handed_on() if isinstance(pipeline, PartsPipeline) else pipeline.components
+        _check_options({name: kwargs[name] for name in kwargs if name not in (*names, *settings)}, [*names, *settings])
+        told = {name: pipeline.config[name] for name in settings if name in pipeline.config}
+        told |= {name: kwargs.pop(name) for name in settings if name in kwargs}
+        made = cls._assemble({name: part for name, part in found.items() if name in names} | kwargs, told)
+        return made if dtype is None else made.to(dtype)
 
     def save_pretrained(
         self,
@@ -343,7 +369,7 @@ def _check_options(options: Mapping[str, Any], known: Sequence[str]) -> None:
             continue
         near = get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else "load parts yourself with such options and pass them by name"
-        raise ArgumentError(f"from_pretrained: unknown argument {name!r}; {hint}")
+        raise ArgumentError(f"unknown argument {name!r}; {hint}")
 
 
 def _check_settings(file: Path, found: Mapping[str, Any], known: Sequence[str]) -> None:

@@ -20,6 +20,7 @@ from diffusers.utils.torch_utils import get_device
 from torch import nn
 
 from .errors import ArgumentError
+from .stored import align_weights
 
 CPU = torch.device("cpu")
 _GROUP_OFFLOADING = "group_offloading"
@@ -141,7 +142,9 @@ class LayerOffload(ModelOffload):
 class GroupOffload(ModelOffload):
     """Parts come to the device group by group of their layers, as ``diffusers.hooks.apply_group_offloading`` does it.
 
-    Parts with torch's own attention come as a whole: it reads weights without calling the layers that hold them.
+    Parts with torch's own attention come as a whole: it reads weights without calling the layers that hold them. Hooks of
+    blocks watch ``forward`` alone, but our own classes compute in other methods too (``encode``, ``decode``): their groups
+    are single layers whatever ``offload_type`` says.
 
     Args:
         device: where they compute.
@@ -167,7 +170,8 @@ class GroupOffload(ModelOffload):
             self._disk.mkdir(parents=True, exist_ok=True)
             folder = tempfile.mkdtemp(prefix=f"{name}-", dir=self._disk)
             self._folders[name] = weakref.finalize(part, shutil.rmtree, folder, ignore_errors=True)
-        apply_group_offloading(part.to(CPU), self.device, offload_to_disk_path=folder, **self._options)
+        own = {"offload_type": "leaf_level"} if type(part).__module__.startswith(f"{__package__}.") else {}
+        apply_group_offloading(part.to(CPU), self.device, offload_to_disk_path=folder, **self._options | own)
     def remove(self, name: str, part: nn.Module) -> None:
         for layer in part.modules():
             registry = getattr(layer, "_diffusers_hook", None)
@@ -176,6 +180,7 @@ class GroupOffload(ModelOffload):
                 hook.group.onload_()
                 registry.remove_hook(_GROUP_OFFLOADING, recurse=False)
         super().remove(name, part)
+        align_weights(part)
         if (folder := self._folders.pop(name, None)) is not None:
             folder()
 

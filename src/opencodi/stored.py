@@ -1,7 +1,6 @@
 """One part of a model that is still in its folder: its class, its config, and how it is loaded."""
 
 import re
-import threading
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -15,12 +14,10 @@ from torch import nn
 
 from .errors import ConfigurationError
 from .models.schema import one_line, read_config, read_header
+from .turns import loading
 
 LIBRARIES = ("opencodi", "diffusers", "transformers")
 """Where the classes of parts may come from; a model folder must not make us import anything else."""
-
-LOADING = threading.RLock()
-"""Held while a part is made or loaded: torch's default precision and ``nn.Module`` are changed meanwhile, for all threads."""
 
 _PATH = re.compile(r"opencodi(\.[a-z][a-z0-9_]*)+|diffusers|transformers")
 _ALIGNMENT = 64
@@ -111,7 +108,7 @@ class StoredPart:
             options |= {name: self.dtype, "use_safetensors": True, "output_loading_info": True}
             options |= {"variant": self.variant} if self.variant else {}
         try:
-            with LOADING:
+            with loading(self.dtype):
                 part = kind.from_pretrained(str(self.folder), **options)
         except ConfigurationError:
             raise
@@ -139,7 +136,7 @@ class StoredPart:
         if not issubclass(kind, ModelMixin):
             return None
         try:
-            with LOADING, init_empty_weights():
+            with loading(), init_empty_weights():
                 return kind.from_config(self.config)
         except ConfigurationError:
             raise

@@ -123,7 +123,7 @@ def read_header(weights: Path) -> tuple[dict[str, Tensor], int]:
         with weights.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             header = file.read(length) if length <= MAX_HEADER_BYTES else b""
-        tensors = dict(_loads(header))
+        tensors = _OBJECT.validate_python(_loads(header))
         tensors.pop("__metadata__", None)
         return _TENSORS.validate_python(tensors), 8 + length
     except (OSError, ValueError, TypeError, RecursionError) as error:
