@@ -33,10 +33,12 @@ class Extra:
 
     Attributes:
         needs: components of the model; without one of them the extra is left out.
+        reads: whether it reads outputs with prompt encoders while a call denoises.
         arguments: arguments of a call that it takes, see ``Call.options``.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
+    reads: ClassVar[bool] = False
     arguments: ClassVar[tuple[str, ...]] = ()
 
     def check(self, call: Call) -> None:

@@ -27,6 +27,8 @@ class Rereading(Extra):
         weight: of all finished outputs together, beside the 1 of the prompt.
     """
 
+    reads = True
+
     def __init__(self, weight: float = 6.0):
         self.weight = weight
 

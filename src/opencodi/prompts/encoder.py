@@ -13,7 +13,7 @@ class PromptEncoder(ModelMixin, ConfigMixin):
     """Media objects → condition: a subclass's ``preprocess`` makes tensors of them, its ``forward`` a condition of these."""
 
     shared_weights: ClassVar[Mapping[str, tuple[str, str]]] = {}
-    """Sub-module → (part of a model, its sub-module) that usually has the same weights, see ``loading.LazyPipeline``."""
+    """Sub-module → (part of a model, its sub-module) that usually has the same weights, see ``parts.Parts``."""
 
     @property
     def device(self) -> torch.device:
