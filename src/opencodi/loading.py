@@ -14,6 +14,7 @@ from accelerate.hooks import remove_hook_from_module
 from diffusers import DiffusionPipeline, ModelMixin
 from torch import nn
 
+from .device import warn_if_slow
 from .errors import ArgumentError, ConfigurationError
 from .modality import Modality
 from .models import check_files, read_index, resolve
@@ -148,6 +149,7 @@ class LazyPipeline(DiffusionPipeline):
         folder = resolve(name_or_folder)
         short = kwargs.pop("dtype", None)
         dtype = kwargs.pop("torch_dtype", None) or short or torch.float32
+        warn_if_slow(dtype)
         names, settings = cls._get_signature_keys(cls)
         given = {name: kwargs.pop(name) for name in (*names, *settings) if name in kwargs}
         index = read_index(folder)
@@ -306,6 +308,10 @@ class LazyPipeline(DiffusionPipeline):
         given = [value for value in (*args, kwargs.get("device"), kwargs.get("dtype")) if value is not None]
         with self._only_in_memory():
             super().to(*args, **kwargs)
+        devices = [value for value in given if not isinstance(value, torch.dtype)]
+        for value in given:
+            if isinstance(value, torch.dtype):
+                warn_if_slow(value, *devices[:1])
         for value in given:
             if isinstance(value, torch.dtype):
                 self._stored = {name: replace(part, dtype=value) for name, part in self._stored.items()}

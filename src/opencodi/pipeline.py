@@ -1,6 +1,6 @@
 """Any inputs → encode → mix → denoise together → decode → any outputs (paper Figure 2)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -8,7 +8,7 @@ import torch
 from . import arguments
 from .errors import ArgumentError
 from .loading import PartsByModality
-from .modality import MODALITIES, Modality, parse_modalities
+from .modality import MODALITIES, Modality
 from .output import AnyToAnyOutput, timed
 from .prompts import Condition
 from .reading import ANCHORS, MANNER, PROMPT_ENCODERS, ReadingPipeline
@@ -223,17 +223,33 @@ class AnyToAnyPipeline(ReadingPipeline):
                 input or output needs.
         """
         # Errors at the door
-        wanted = parse_modalities(outputs)
         given = {Modality.TEXT: text, Modality.IMAGE: image, Modality.VIDEO: video, Modality.AUDIO: audio}
-        inputs, batch_size = arguments.collect_inputs(given)
-        shares = arguments.collect_weights(weights, inputs)
-        negatives = arguments.collect_negatives(negative_prompt, batch_size)
-        steps, guidance = self.steps_and_guidance(wanted, num_inference_steps, guidance_scale)
-        arguments.positive_integer("num_outputs_per_prompt", num_outputs_per_prompt)
-        arguments.one_of("text_decoding", text_decoding, ("greedy", "sample"))
-        arguments.one_of("output_type", output_type, ("pil", "np", "latent"))
-        for name in callback_on_step_end_tensor_inputs:
-            arguments.one_of("callback_on_step_end_tensor_inputs", name, self._callback_tensor_inputs)
+        request = arguments.CallArguments.check(
+            given,
+            self.defaults,
+            outputs=outputs,
+            weights=weights,
+            negative_prompt=negative_prompt,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            guidance_interval=guidance_interval,
+            num_candidates=num_candidates,
+            num_outputs_per_prompt=num_outputs_per_prompt,
+            generator=generator,
+            latents=latents,
+            height=height,
+            width=width,
+            num_frames=num_frames,
+            seconds=seconds,
+            text_decoding=text_decoding,
+            output_type=output_type,
+            return_dict=return_dict,
+            callback_on_step_end=callback_on_step_end,
+            callback_on_step_end_tensor_inputs=callback_on_step_end_tensor_inputs,
+        )
+        wanted, inputs, batch_size = request.outputs, request.inputs, request.batch_size
+        shares, negatives, num_outputs_per_prompt = request.weights, request.negative_prompt, request.num_outputs_per_prompt
+        steps, guidance = request.num_inference_steps, request.guidance_scale
         if self._needs_bridge(inputs, wanted):
             bridge = self.steps_and_guidance([Modality.TEXT])
             steps, guidance = bridge[0] | steps, bridge[1] | guidance
@@ -250,7 +266,7 @@ class AnyToAnyPipeline(ReadingPipeline):
         clock: dict[str, float] = {}
 
         # Draw noise of its own for every result and modality
-        size = {"height": height, "width": width, "num_frames": num_frames, "seconds": seconds}
+        size = {name: getattr(request, name) for name in ("height", "width", "num_frames", "seconds")}
         num_samples = batch_size * num_outputs_per_prompt
         shapes = self._latent_shapes(wanted, num_samples, size)
         seeds = sample_seeds(generator, num_samples)
@@ -349,17 +365,21 @@ class AnyToAnyPipeline(ReadingPipeline):
         outputs: Sequence[Modality],
         num_inference_steps: int | Mapping[str, int] | None = None,
         guidance_scale: float | Mapping[str, float] | None = None,
+        inputs: Iterable[Modality] | None = None,
     ) -> tuple[dict[Modality, int], dict[Modality, float]]:
-        """What a call that is given these works with, for each output.
+        """What a call that is given these works with, for each output; with the modalities of its ``inputs`` also for a text
+        that is made without being asked for.
 
         Raises:
             ArgumentError: if a value is not a number that makes sense, or names what is not among the outputs.
         """
         spread, known = arguments.per_output, self.config
-        return (
-            spread("num_inference_steps", num_inference_steps, outputs, known, arguments.positive_integer),
-            spread("guidance_scale", guidance_scale, outputs, known, arguments.finite_number),
-        )
+        steps = spread("num_inference_steps", num_inference_steps, outputs, known, arguments.positive_integer)
+        scales = spread("guidance_scale", guidance_scale, outputs, known, arguments.finite_number)
+        if inputs is not None and self._needs_bridge({each: [] for each in inputs}, outputs):
+            bridge = self.steps_and_guidance([Modality.TEXT])
+            steps, scales = bridge[0] | steps, bridge[1] | scales
+        return steps, scales
 
     def _needs_bridge(self, inputs: arguments.Inputs, outputs: Sequence[Modality]) -> bool:
         """Whether a text is made that nobody asked for.
