@@ -14,6 +14,9 @@ from . import convert, data, edge, evaluate, generate, models, reconstruct, trai
 # Some releases of Typer bring their own copy of click, so the base of all usage errors is looked up, not imported.
 UsageError = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
+STOPPED = 130
+"""Exit code after Ctrl-C."""
+
 app = typer.Typer(name="opencodi", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 app.command(name="generate")(generate.generate)
 app.command(name="train")(train.train)
@@ -55,8 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except UsageError as error:
         _fail(error.format_message())
     except (KeyboardInterrupt, typer.Abort):
-        edge.say_error("stopped")
-        sys.exit(130)
+        code = STOPPED
+    except SystemExit:  # rich leaves so when the reader of its output has gone away, as in "| head -1"
+        sys.exit(0)
     except Exception as error:
         if isinstance(error, OSError) and edge.reader_is_gone(sys.stdout):
             edge.discard_stdout()
@@ -64,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if os.environ.get(edge.TRACEBACK):
             raise
         _fail(*edge.describe(error))
+    if code == STOPPED:  # so Typer answers Ctrl-C, too
+        edge.say_error("stopped")
     sys.exit(code if isinstance(code, int) else 0)
 
 

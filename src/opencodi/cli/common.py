@@ -1,10 +1,13 @@
 """What the commands share: options, loading, and progress on standard error."""
 
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
+from runpy import run_path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -52,13 +55,28 @@ DEVICES = ("cpu", "cuda", "mps", "xpu", "hpu", "npu")
 
 
 def check_device(device: str | None) -> None:
-    """Refuse what cannot be the name of a device; torch, which knows whether there is one, need not be loaded for it.
+    """Refuse a device that does not exist as far as can be told without loading torch; ``load_pipeline`` asks torch.
 
     Raises:
-        ArgumentError: if the name is not one such as ``cpu`` or ``cuda:1``.
+        ArgumentError: if the name is not one such as ``cpu`` or ``cuda:1``, or the installed torch was built without it.
     """
-    if device is not None and not re.fullmatch(rf"({'|'.join(DEVICES)})(:\d{{1,3}})?", device):
+    if device is None:
+        return
+    if not re.fullmatch(rf"({'|'.join(DEVICES)})(:\d{{1,3}})?", device):
         raise ArgumentError(f"device: {device!r} cannot be used; give one of {', '.join(DEVICES[:3])}, such as cuda:1")
+    kind = device.partition(":")[0]
+    if (kind == "mps" and sys.platform != "darwin") or (kind == "cuda" and not _torch_has_cuda()):
+        raise ArgumentError(f"device: {device!r} cannot be used on this machine; try 'cpu'")
+
+
+def _torch_has_cuda() -> bool:
+    """Whether the installed torch was built for NVIDIA's or AMD's GPUs, as its version file says; True if it does not say."""
+    spec = find_spec("torch")
+    version = Path(spec.origin).with_name("version.py") if spec and spec.origin else None
+    if version is None or not version.is_file():
+        return True
+    built = run_path(str(version))
+    return any(built.get(name) is not None for name in ("cuda", "hip")) or "cuda" not in built
 
 
 def load_pipeline(model: str, device: str | None, dtype: Dtype = Dtype.FLOAT32) -> "AnyToAnyPipeline":

@@ -24,7 +24,7 @@ def reconstruct(
     output: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the decoded file.")],
     kind: Annotated[
         str | None,
-        typer.Option("--as", metavar="NAME", help="What the file is: text, image, video or audio; by default its ending decides."),
+        typer.Option("--as", metavar="NAME", help="text, image, video or audio; by default the file's ending decides."),
     ] = None,
     model: MODEL = "stickers",
     device: DEVICE = None,

@@ -1,5 +1,6 @@
 """Folders of results that appear complete or not: checked before work, written aside, then renamed."""
 
+import errno
 import os
 import shutil
 import signal
@@ -52,8 +53,11 @@ def check_output(folder: Path, names: Iterable[str] = ()) -> None:
         finally:
             shutil.rmtree(probe, ignore_errors=True)
     except OSError as error:
-        what = f"is not a folder that can be written to ({os.strerror(error.errno or 0)})"
-        raise ArgumentError(_refusal(_obstacle(folder), what)) from error
+        # A file system that is not for files, such as /proc, says that there is "no such file"
+        unusual = {errno.ENOENT: "the system makes no folders there"}
+        reason = unusual.get(error.errno, os.strerror(error.errno or 0))
+        place = folder if error.errno == errno.ENAMETOOLONG else _obstacle(folder)
+        raise ArgumentError(_refusal(place, f"is not a folder that can be written to ({reason})")) from error
     finally:
         for place in reversed(made):
             place.rmdir()
