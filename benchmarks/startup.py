@@ -51,12 +51,15 @@ def timed(command: list[str], code: int) -> tuple[float, float]:
     return passed, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def measure(model: str, runs: int) -> tuple[dict[str, tuple[float, float]], float]:
-    """Median (wall, processor) seconds of every row, and the median of the picture's own seconds."""
+def measure(model: str, runs: int, warm: bool = True) -> tuple[dict[str, tuple[float, float]], float]:
+    """Median (wall, processor) seconds of every row, and the median of the picture's own seconds.
+
+    ``warm``: run every command once before, so that the files are in the disk cache.
+    """
     with tempfile.TemporaryDirectory() as name:
         rows = commands(Path(name), model)
-        for command, code in rows.values():
-            timed(command, code)  # once to fill the disk cache
+        for command, code in rows.values() if warm else ():
+            timed(command, code)
         seconds: dict[str, list[tuple[float, float]]] = {row: [] for row in rows}
         own = []
         for _ in range(runs):
