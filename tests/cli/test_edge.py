@@ -12,6 +12,7 @@ import sys
 import time
 
 import pytest
+import soundfile
 
 from opencodi.cli.edge import describe, shown
 
@@ -101,6 +102,7 @@ def test_shown_paths_can_always_be_stored():
         (OSError(errno.EMFILE, "x"), "too many open files; close other programs", 2),
         (BlockingIOError(errno.EAGAIN, "x"), "the system allows no further process", 2),
         (PermissionError(errno.EACCES, "x", b"caf\xe9"), r"caf\xe9: permission denied; check that you may", 2),
+        (soundfile.LibsndfileError(2), "a sound cannot be written or read", 2),
         (MemoryError(), "there is not enough memory", 2),
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "there is not enough memory", 2),
         (ZeroDivisionError("division by zero"), "unforeseen: ZeroDivisionError: division by zero", 1),

@@ -47,6 +47,7 @@ BAD_CALLS = [
     (["convert", "stable-diffusion", "--checkpoint", "nowhere"], "--checkpoint: nowhere is not a folder"),
     (["train", "nothing.yaml"], "nothing.yaml: there is no such recipe"),
     (["train", "{text}", "--minutes", "inf"], "--minutes: must be a finite number"),
+    (["data", "build", "stickers", "--cache", "{text}"], "--cache: {text} is not a folder that can be written to"),
     (["data", "build", "photos"], "there is no collection 'photos'"),
 ]
 
@@ -62,7 +63,7 @@ def test_bad_input_is_one_line_and_exit_code_2_and_nothing_is_written(run, model
     code, out, err = run(*arguments, "--output", tmp_path / "out")
     assert (code, out) == (2, "")
     assert err.startswith("error: ") and err.count("\n") == 1
-    assert message in err
+    assert message.format(**names) in err
     assert not (tmp_path / "out").exists()
 
 

@@ -29,6 +29,8 @@ def build(
     if collection != "stickers":
         raise ArgumentError(f"there is no collection {collection!r}; stickers is the only one")
     check_output(output)
+    if cache is not None:
+        check_output(cache, option="--cache")
     from ..data.stickers.build import build as build_stickers
 
     build_stickers(

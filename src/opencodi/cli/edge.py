@@ -35,6 +35,8 @@ def describe(error: Exception) -> tuple[str, int]:
     text = str(error)
     if isinstance(error, MemoryError) or "out of memory" in text.lower() or "can't allocate memory" in text:
         return "there is not enough memory for this; ask for less at once, or use a smaller model", 2
+    if type(error).__name__ == "LibsndfileError" and "System error" in text:  # its word for a disk that is full
+        return "a sound cannot be written or read, because the system refuses; check the free space and try again", 2
     if isinstance(error, OSError) and error.errno is not None:
         place = f"{shown(error.filename)}: " if isinstance(error.filename, str | bytes | os.PathLike) else ""
         reason = os.strerror(error.errno)

@@ -22,12 +22,13 @@ LAST = "result.json"
 """Tells of all the others, so it is renamed last."""
 
 
-def check_output(folder: Path, names: Iterable[str] = ()) -> None:
+def check_output(folder: Path, names: Iterable[str] = (), option: str = "--output") -> None:
     """Refuse a place for results before any work is done. Nothing is left or changed there.
 
     Args:
         folder: of the results; it need not exist.
         names: of the files to come.
+        option: that named the folder.
 
     Raises:
         ArgumentError: if the folder cannot be made or written to, or holds a folder of one of these names.
@@ -39,11 +40,11 @@ def check_output(folder: Path, names: Iterable[str] = ()) -> None:
                 place.mkdir()
                 made.append(place)
         if not folder.is_dir():
-            raise ArgumentError(_refusal(_obstacle(folder), "is not a folder that can be written to"))
+            raise ArgumentError(_refusal(option, _obstacle(folder), "is not a folder that can be written to"))
         for name in names:
             if (folder / name).is_dir() and not (folder / name).is_symlink():
                 raise ArgumentError(
-                    f"--output: {shown(folder / name)} is a folder, where a result would be written; "
+                    f"{option}: {shown(folder / name)} is a folder, where a result would be written; "
                     "move it, or choose another folder"
                 )
         # Some places refuse files, or names that are long together with those of the folders above
@@ -57,7 +58,7 @@ def check_output(folder: Path, names: Iterable[str] = ()) -> None:
         unusual = {errno.ENOENT: "the system makes no folders there"}
         reason = unusual.get(error.errno, os.strerror(error.errno or 0))
         place = folder if error.errno == errno.ENAMETOOLONG else _obstacle(folder)
-        raise ArgumentError(_refusal(place, f"is not a folder that can be written to ({reason})")) from error
+        raise ArgumentError(_refusal(option, place, f"is not a folder that can be written to ({reason})")) from error
     finally:
         for place in reversed(made):
             place.rmdir()
@@ -74,9 +75,9 @@ def _obstacle(folder: Path) -> Path:
     return folder
 
 
-def _refusal(place: Path, reason: str) -> str:
+def _refusal(option: str, place: Path, reason: str) -> str:
     name = shown(place)
-    return f"--output: {name if len(name) <= 120 else name[:117] + '...'} {reason}; choose another"
+    return f"{option}: {name if len(name) <= 120 else name[:117] + '...'} {reason}; choose another"
 
 
 @contextmanager

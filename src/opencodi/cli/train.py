@@ -9,6 +9,7 @@ from ..bounds import finite_number
 from ..errors import ArgumentError, ConfigurationError
 from .common import DEVICE, check_device
 from .edge import importing, printing, shown
+from .staging import check_output
 
 
 def train(
@@ -34,6 +35,8 @@ def train(
         raise ConfigurationError(f"{shown(recipe)}: there is no such recipe; check its name")
     if data is not None and not data.is_dir():
         raise ArgumentError(f"--data: {shown(data)} is not a folder; give the one that holds the shards")
+    if output is not None:
+        check_output(output)
     with importing():
         from ..training.run import run_recipe
 
