@@ -31,7 +31,7 @@ from .argument_rules import (
     parse_weights,
     per_output,
 )
-from .bounds import PIXELS, finite_number, interval, one_of, positive_integer, short
+from .bounds import PIXELS, finite_number, interval, one_of, optional_number, positive_integer, short
 from .errors import ArgumentError
 from .modality import MODALITIES, Modality, parse_modalities
 
@@ -47,6 +47,7 @@ __all__ = [
     "interval",
     "needed_parts",
     "one_of",
+    "optional_number",
     "parse_weights",
     "per_output",
     "positive_integer",
@@ -127,7 +128,7 @@ PER_OUTPUT: dict[str, tuple[Any, Callable[[str, Any], Any]]] = {
     "num_inference_steps": (20, positive_integer),
     "guidance_scale": (2.0, finite_number),
     "guidance_interval": ((0.0, 1.0), interval),
-    "modality_scale": (None, lambda argument, value: None if value is None else finite_number(argument, value)),
+    "modality_scale": (None, optional_number),
     "modality_interval": ((0.0, 1.0), interval),
     "num_candidates": (1, positive_integer),
 }
@@ -266,5 +267,5 @@ def needed_parts(
         **{MODALITIES[modality].denoiser: f"to make {modality}" for modality in outputs},
         **{MODALITIES[modality].autoencoder: f"to make {modality}" for modality in outputs},
         **({"text_tokenizer": "to make text"} if Modality.TEXT in outputs else {}),
-        "scheduler": "to make anything",
+        **({"scheduler": "to make anything"} if outputs else {}),
     }

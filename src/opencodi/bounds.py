@@ -68,6 +68,15 @@ def finite_number(argument: str, value: Any, limit: tuple[float, float] | None =
     return float(value)
 
 
+def optional_number(argument: str, value: Any) -> float | None:
+    """A finite number within the limits of that argument, or None.
+
+    Raises:
+        ArgumentError: if it is anything else.
+    """
+    return None if value is None else finite_number(argument, value)
+
+
 def interval(argument: str, value: Any) -> tuple[float, float]:
     """A part ``(start, end)`` of the steps, as fractions: 0 <= start < end <= 1.
 
