@@ -28,7 +28,7 @@ class AnyToAnyOutput:
         video: clips, ``list[Video]``; a clip made together with audio carries it as its sound track.
         audio: sounds, ``list[Audio]``.
         seconds: how long each phase of the call took, reading its parts included: ``encode``, ``denoise`` and ``decode``.
-        num_inference_steps: steps of every modality that was denoised, hidden ones included.
+        num_inference_steps, guidance_scale: of every modality that was denoised, hidden ones included.
     """
 
     def __init__(self, results: Mapping[str, Any] | None = None):
@@ -36,6 +36,7 @@ class AnyToAnyOutput:
             setattr(self, name, (results or {}).get(name))
         self.seconds: dict[str, float] = {}
         self.num_inference_steps: dict[str, int] = {}
+        self.guidance_scale: dict[str, float] = {}
 
     @classmethod
     def from_media(cls, media: Mapping[str, list[Any]]) -> "AnyToAnyOutput":

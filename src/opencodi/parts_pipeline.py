@@ -14,6 +14,7 @@ import torch
 from diffusers import DiffusionPipeline
 from torch import nn
 
+from .device import warn_if_slow
 from .errors import ArgumentError, ConfigurationError
 from .models import INDEX, check_files, resolve
 from .models.schema import read_model_index
@@ -100,6 +101,7 @@ class PartsPipeline(DiffusionPipeline):
         folder = resolve(name_or_folder)
         short = kwargs.pop("dtype", None)
         dtype = kwargs.pop("torch_dtype", None) or short or torch.float32
+        warn_if_slow(dtype)
         variant, device_map, memory = (kwargs.pop(name, None) for name in ("variant", "device_map", "max_memory"))
         names, settings = cls._get_signature_keys(cls)
         index = read_model_index(folder / INDEX, frozenset(names), frozenset(settings))
@@ -209,6 +211,7 @@ class PartsPipeline(DiffusionPipeline):
         """
         kwargs.pop("silence_dtype_warnings", None)
         device, dtype = _device_and_dtype(*args, **kwargs)
+        warn_if_slow(dtype, device)
         placement = self.parts.placement
         if device is not None and type(placement) is not Placement:
             if isinstance(placement, DeviceMap):

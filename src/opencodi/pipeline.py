@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 
 import torch
 
-from . import arguments
+from .arguments import CallArguments, collect_latents, needed_parts, one_of
 from .errors import ArgumentError
 from .extras import EXTRAS, Extra, PromptInput, build
-from .modality import MODALITIES, Modality, parse_modalities
+from .modality import MODALITIES, Modality
 from .output import AnyToAnyOutput, timed
 from .parts import PartsByModality, one_at_a_time_if_needed
 from .parts_pipeline import PartsPipeline
@@ -18,7 +18,7 @@ from .sampling import ExchangePlan, Noise, Request, Sampler, Together
 from .sampling.noise import sample_seeds, streams
 from .sampling.request import Call
 from .sampling.trajectory import Generators
-from .settings import DEFAULTS, extras_in_use, sort_arguments, steps_and_guidance
+from .settings import DEFAULTS, extras_in_use, guidance_of, sort_arguments
 
 PLAIN_VALUES = (bool, int, float, str, list, tuple, dict)
 PROMPT_ENCODERS = [record.prompt_encoder for record in MODALITIES.values()]
@@ -81,7 +81,7 @@ class AnyToAnyPipeline(PartsPipeline):
         self.register_modules(**dict.fromkeys(names) | components | {"scheduler": scheduler})
         settings = {name: dict(each) for name, each in dict(extras or {}).items()}
         self.register_to_config(
-            exchange=arguments.one_of("exchange", exchange, ("others", "self")),
+            exchange=one_of("exchange", exchange, ("others", "self")),
             extras=settings,
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
@@ -211,31 +211,42 @@ class AnyToAnyPipeline(PartsPipeline):
                 input or output needs.
         """
         # Errors at the door
-        wanted = parse_modalities(outputs)
         given, options = sort_arguments({"text": text, "image": image, "video": video, "audio": audio, **others})
-        inputs, batch_size = arguments.collect_inputs(given)
-        shares = arguments.collect_weights(weights, inputs)
-        negatives = arguments.collect_negatives(negative_prompt, batch_size)
-        said = {
-            "num_inference_steps": num_inference_steps,
-            "guidance_scale": guidance_scale,
-            "guidance_interval": guidance_interval,
-            "modality_scale": modality_scale,
-            "modality_interval": modality_interval,
-        }
-        steps, guidance = steps_and_guidance(self.config, self.denoisers, wanted, said)
-        arguments.positive_integer("num_outputs_per_prompt", num_outputs_per_prompt)
-        arguments.one_of("text_decoding", text_decoding, ("greedy", "sample"))
-        arguments.one_of("output_type", output_type, ("pil", "np", "latent"))
-        for name in callback_on_step_end_tensor_inputs:
-            arguments.one_of("callback_on_step_end_tensor_inputs", name, self._callback_tensor_inputs)
-        self._check_parts(inputs, wanted, bool(negatives))
-        size = {"height": height, "width": width, "num_frames": num_frames, "seconds": seconds}
-        num_samples = batch_size * num_outputs_per_prompt
+        asked = CallArguments.check(
+            given,
+            self.defaults,
+            outputs=outputs,
+            weights=weights,
+            negative_prompt=negative_prompt,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            guidance_interval=guidance_interval,
+            modality_scale=modality_scale,
+            modality_interval=modality_interval,
+            num_outputs_per_prompt=num_outputs_per_prompt,
+            generator=generator,
+            latents=latents,
+            height=height,
+            width=width,
+            num_frames=num_frames,
+            seconds=seconds,
+            extras=extras,
+            text_decoding=text_decoding,
+            output_type=output_type,
+            return_dict=return_dict,
+            callback_on_step_end=callback_on_step_end,
+            callback_on_step_end_tensor_inputs=callback_on_step_end_tensor_inputs,
+        )
+        wanted, inputs = asked.outputs, asked.inputs
+        self._check_parts(inputs, wanted, bool(asked.negative_prompt))
+        size = {name: getattr(asked, name) for name in ("height", "width", "num_frames", "seconds")}
+        num_samples = asked.batch_size * asked.num_outputs_per_prompt
         shapes = {modality: self._latent_shape(modality, num_samples, size) for modality in wanted}
-        noise = arguments.collect_latents(latents, shapes)
+        noise = collect_latents(asked.latents, shapes)
+        # A plan may make more than was asked for
+        settings = asked.including(self.denoisers, self.defaults)
         seeds = sample_seeds(generator, num_samples)
-        call = self._call(wanted, inputs, extras, options, seeds)
+        call = self._call(wanted, inputs, asked.extras, options, seeds)
         for extra in call.extras.values():
             extra.check(call)
         clock: dict[str, float] = {}
@@ -243,9 +254,8 @@ class AnyToAnyPipeline(PartsPipeline):
 
         # Encode every input into the shared space, and mix (paper §3.2)
         with timed(clock, "encode"):
-            condition = self._encode_inputs(call, inputs, shares, batch_size, num_outputs_per_prompt)
-            unconditional = self._encode_unconditional(call, inputs, shares, batch_size, negatives)
-            unconditional = unconditional.repeated(num_outputs_per_prompt)
+            condition = self._encode_inputs(call, asked, asked.num_outputs_per_prompt)
+            unconditional = self._encode_unconditional(call, asked).repeated(asked.num_outputs_per_prompt)
 
         if not any(extra.reads for extra in call.extras.values()):
             self.parts.done_with(*PROMPT_ENCODERS)
@@ -259,8 +269,8 @@ class AnyToAnyPipeline(PartsPipeline):
             condition=condition,
             unconditional=unconditional,
             noise=Noise(seeds, lambda m: self._latent_shape(m, num_samples, size), self._frame_share, noise),
-            num_inference_steps=steps,
-            guidance=guidance,
+            num_inference_steps=settings.num_inference_steps,
+            guidance=guidance_of(settings),
             generator=streams(seeds, "steps"),
             callback=report,
             interrupted=lambda: self._interrupt,
@@ -274,20 +284,22 @@ class AnyToAnyPipeline(PartsPipeline):
         )
 
         # Decode into what people see, hear and read
-        if output_type == "latent":
+        if asked.output_type == "latent":
             result = AnyToAnyOutput(denoised)
         else:
-            decode = "decode_arrays" if output_type == "np" else "decode"
-            words = {"generator": streams(seeds, "words")} if text_decoding == "sample" else {}
+            decode = "decode_arrays" if asked.output_type == "np" else "decode"
+            words = {"generator": streams(seeds, "words")} if asked.text_decoding == "sample" else {}
             with timed(clock, "decode"):
                 made = {
                     m: getattr(self._codec(m, call, condition), decode)(x, **(words if m == Modality.TEXT else {}))
                     for m, x in denoised.items()
                 }
-            result = AnyToAnyOutput(made) if output_type == "np" else AnyToAnyOutput.from_media(made)
+            result = AnyToAnyOutput(made) if asked.output_type == "np" else AnyToAnyOutput.from_media(made)
             self.parts.done_with(*AUTOENCODERS)
         result.seconds = clock
-        result.num_inference_steps = {modality: steps[modality] for modality in plan.made(request)}
+        made_of = [modality for modality in MODALITIES if modality in plan.made(request)]
+        result.num_inference_steps = {modality: settings.num_inference_steps[modality] for modality in made_of}
+        result.guidance_scale = {modality: settings.guidance_scale[modality] for modality in made_of}
         self.maybe_free_model_hooks()
         return result if return_dict else result.to_tuple()
 
@@ -319,45 +331,37 @@ class AnyToAnyPipeline(PartsPipeline):
             ArgumentError: if an argument is wrong or this model cannot read an input.
         """
         given, options = sort_arguments({"text": text, "image": image, "video": video, "audio": audio, **others})
-        inputs, batch_size = arguments.collect_inputs(given)
-        shares = arguments.collect_weights(weights, inputs)
-        self._check_parts(inputs, (), negative=False)
-        call = self._call(parse_modalities(outputs), inputs, extras, options)
-        return self._encode_inputs(call, inputs, shares, batch_size)
+        asked = CallArguments.check(given, self.defaults, outputs=outputs, weights=weights, extras=extras)
+        self._check_parts(asked.inputs, (), negative=False)
+        return self._encode_inputs(self._call(asked.outputs, asked.inputs, asked.extras, options), asked)
 
-    def _encode_inputs(
-        self, call: Call, inputs: arguments.Inputs, weights: Sequence[float], batch_size: int, repeats: int = 1
-    ) -> Condition:
-        """Encode every input once and mix them, tokens [batch_size * repeats, N, D]; without any, the unconditional prompt."""
-        listed = [(modality, items) for modality, conditions in inputs.items() for items in conditions]
-        encoded = [self._encode(m, items, weight, batch_size) for (m, items), weight in zip(listed, weights)]
+    def _encode_inputs(self, call: Call, asked: CallArguments, repeats: int = 1) -> Condition:
+        """Encode every input once and mix them, tokens [batch * repeats, N, D]; without any, the unconditional prompt."""
+        listed = [(modality, items) for modality, conditions in asked.inputs.items() for items in conditions]
+        encoded = [
+            self._encode(m, items, weight, asked.batch_size) for (m, items), weight in zip(listed, asked.weights)
+        ]
         if encoded:
             encoded = reduce(lambda each, extra: extra.inputs(each, call), call.extras.values(), encoded)
-            mixed = self._mix([each.condition for each in encoded], weights)
+            mixed = self._mix([each.condition for each in encoded], asked.weights)
         else:
-            mixed = self._nothing(batch_size)
+            mixed = self._nothing(asked.batch_size)
         mixed = mixed.repeated(repeats)
         return reduce(lambda prompt, extra: extra.prompt(prompt, call), call.extras.values(), mixed)
 
-    def _encode_unconditional(
-        self,
-        call: Call,
-        inputs: arguments.Inputs,
-        weights: Sequence[float],
-        batch_size: int,
-        negatives: list[str] | None,
-    ) -> Condition:
-        """What guidance leads away from, tokens [batch_size, N, D]: the negative texts, or nothing in every modality.
+    def _encode_unconditional(self, call: Call, asked: CallArguments) -> Condition:
+        """What guidance leads away from, tokens [batch, N, D]: the negative texts, or nothing in every modality.
 
         Nothing is mixed with the weights of the inputs, as in the reference (SPEC §1.2).
         """
-        if negatives:
-            steered = call.read(Modality.TEXT, negatives).spread(batch_size).to(self._execution_device)
+        batch_size = asked.batch_size
+        if asked.negative_prompt:
+            steered = call.read(Modality.TEXT, asked.negative_prompt).spread(batch_size).to(self._execution_device)
             return reduce(lambda prompt, extra: extra.prompt(prompt, call, True), call.extras.values(), steered)
-        modalities = [modality for modality in inputs for _ in inputs[modality]]
+        modalities = [modality for modality, conditions in asked.inputs.items() for _ in conditions]
         if not modalities:
             return self._nothing(batch_size)
-        return self._mix([self.prompt_encoders[m].unconditional(batch_size) for m in modalities], weights)
+        return self._mix([self.prompt_encoders[m].unconditional(batch_size) for m in modalities], asked.weights)
 
     def _nothing(self, batch_size: int) -> Condition:
         """The prompt without any input."""
@@ -404,14 +408,14 @@ class AnyToAnyPipeline(PartsPipeline):
         extras: Sequence[str] | None = None,
     ) -> int:
         """How often ``callback_on_step_end`` is called when ``outputs`` are made from inputs of these modalities."""
-        wanted = parse_modalities(outputs)
-        said = {"num_inference_steps": num_inference_steps}
-        steps, guidance = steps_and_guidance(self.config, self.denoisers, wanted, said)
+        asked = CallArguments.check({}, self.defaults, outputs=outputs, num_inference_steps=num_inference_steps)
+        wanted, settings = asked.outputs, asked.including(self.denoisers, self.defaults)
         call = self._call(wanted, inputs, extras)
         sampler: Any = Sampler(lambda _: None, self.scheduler, self.config.exchange, {})
         sampler = reduce(lambda inner, extra: extra.sampler(inner, call), call.extras.values(), sampler)
         plan: Any = reduce(lambda inner, extra: extra.plan(inner, call), call.extras.values(), Together())
         nothing, noise = Condition.zeros(1, 1, like=torch.zeros(1)), Noise([], lambda _: (), lambda _: 0.0)
+        steps, guidance = settings.num_inference_steps, guidance_of(settings)
         return plan.num_ticks(sampler, Request(call, tuple(wanted), nothing, nothing, noise, steps, guidance))
 
     # ------------------------------------------------------------------ what a call needs
@@ -457,9 +461,9 @@ class AnyToAnyPipeline(PartsPipeline):
         """The share of the noise that all frames of a clip have in common."""
         return self.parts.config(MODALITIES[modality].denoiser).get("shared_frame_noise", 0.0)
 
-    def _check_parts(self, inputs: arguments.Inputs, outputs: Sequence[str], negative: bool) -> None:
+    def _check_parts(self, inputs: Iterable[str], outputs: Sequence[str], negative: bool) -> None:
         """Refuse what this model lacks a part for."""
-        for name, purpose in arguments.needed_parts(inputs, outputs, negative).items():
+        for name, purpose in needed_parts(inputs, outputs, negative).items():
             if name not in self.parts:
                 raise ArgumentError(f"this model has no {name}, which it needs {purpose}")
         if not any(record.prompt_encoder in self.parts for record in MODALITIES.values()):

@@ -1,56 +1,22 @@
-"""What a call works with: its steps, guidance and extras, from the call itself or else from the model."""
+"""What a call works with besides its checked arguments: guidance for each output, and the extras in use."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from . import arguments
+from .arguments import PER_OUTPUT, CallArguments
 from .errors import ArgumentError
 from .extras import EXTRAS, Extra, build, call_arguments, check_names
 from .modality import MODALITIES
 from .sampling import Guidance
 
-DEFAULTS: dict[str, Any] = {
-    "num_inference_steps": 20,
-    "guidance_scale": 2.0,
-    "guidance_interval": (0.0, 1.0),
-    "modality_scale": None,
-    "modality_interval": (0.0, 1.0),
-}
+DEFAULTS: dict[str, Any] = {name: usual for name, (usual, _) in PER_OUTPUT.items()}
 """What a call takes for each output unless the call or the model says otherwise."""
 
-CHECKS = {
-    "num_inference_steps": arguments.positive_integer,
-    "guidance_scale": arguments.finite_number,
-    "guidance_interval": arguments.interval,
-    "modality_scale": arguments.optional_number,
-    "modality_interval": arguments.interval,
-}
 
-
-def steps_and_guidance(
-    config: Mapping[str, Any], makeable: Collection[str], outputs: Sequence[str], given: Mapping[str, Any]
-) -> tuple[dict[str, int], dict[str, Guidance]]:
-    """Steps and guidance for every modality that the model can make: a plan may make more than was asked for.
-
-    Args:
-        config: argument → value, or {modality: value}, as the model says.
-        makeable: modalities that the model can make.
-        outputs: modalities that were asked for.
-        given: what the call says of them; None where it says nothing.
-
-    Raises:
-        ArgumentError: if a value is not a number that makes sense, or names what is not among the outputs.
-    """
-    values: dict[str, dict[str, Any]] = {}
-    for name, check in CHECKS.items():
-        usual = config[name]
-        values[name] = {
-            modality: usual.get(modality, DEFAULTS[name]) if isinstance(usual, Mapping) else usual
-            for modality in makeable
-        }
-        values[name] |= arguments.per_output(name, given.get(name), outputs, config, check)
-    steps = values.pop("num_inference_steps")
-    return steps, {m: Guidance(**{name: each[m] for name, each in values.items()}) for m in steps}
+def guidance_of(arguments: CallArguments) -> dict[str, Guidance]:
+    """The guidance of every output that the arguments name."""
+    names = [name for name in PER_OUTPUT if name != "num_inference_steps"]
+    return {m: Guidance(**{name: getattr(arguments, name)[m] for name in names}) for m in arguments.guidance_scale}
 
 
 def sort_arguments(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import arguments
+from ..arguments import check_keys, positive_integer
 from ..errors import ArgumentError
 from ..modality import MODALITIES
 from ..sampling.plans import Samples
@@ -48,7 +48,7 @@ class Candidates(Extra):
                 )
         given = call.options.get("num_candidates")
         if isinstance(given, Mapping):
-            arguments.check_keys("num_candidates", given, call.outputs, "which is not among the outputs")
+            check_keys("num_candidates", given, call.outputs, "which is not among the outputs")
 
     def sampler(self, sampler: Samples, call: Call) -> Samples:
         """The sampler that makes several and keeps one."""
@@ -62,7 +62,7 @@ class Candidates(Extra):
         given, usual = call.options.get("num_candidates"), self.num_candidates
         usual = usual.get(modality, 1) if isinstance(usual, Mapping) else usual
         number = given.get(modality, usual) if isinstance(given, Mapping) else usual if given is None else given
-        return arguments.positive_integer("num_candidates", number)
+        return positive_integer("num_candidates", number)
 
 
 @dataclass(frozen=True)
