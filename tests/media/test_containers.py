@@ -5,7 +5,8 @@ import io
 import pytest
 
 from opencodi.media import read_audio, read_image, read_video, write_audio, write_image, write_video
-from opencodi.media.containers import kind_of, missing_end
+from opencodi.media.containers import missing_end
+from opencodi.media.kinds import kind_of
 
 from .samples import clip, encode, picture, tone
 
