@@ -9,11 +9,15 @@ class OpenCoDiError(Exception):
 
     def __str__(self) -> str:
         text = super().__str__()
-        return text if text.isprintable() else "".join(map(_printable, text))
+        return text if text.isprintable() else "".join(map(self._printable, text))
+
+    def _printable(self, character: str) -> str:
+        return character if character == "\n" else printable(character)
 
 
-def _printable(character: str) -> str:
-    if character.isprintable() or character == "\n":
+def printable(character: str) -> str:
+    """A character as a terminal may safely show it."""
+    if character.isprintable():
         return character
     code = ord(character)
     # Python keeps the byte 0xNN of a name that is not UTF-8 as the character U+DCNN (PEP 383).
@@ -38,6 +42,9 @@ class CollectionError(OpenCoDiError, RuntimeError):
 
 class MediaError(OpenCoDiError):
     """A media file cannot be read or written."""
+
+    def _printable(self, character: str) -> str:
+        return printable(character)  # a line break belongs to a file's name
 
 
 class MissingFile(MediaError, FileNotFoundError):

@@ -12,7 +12,7 @@ import soundfile
 from ..errors import ArgumentError, DamagedFile, NotFinite
 from .decoding import decode_in_child
 from .files import opened_kind, replacing
-from .kinds import FFMPEG_PARSERS
+from .kinds import SOUND_KINDS
 from .limits import DEFAULT_LIMITS, Limits
 from .objects import SAMPLE_RATES, Audio
 from .wav import read_wav, wav_header
@@ -26,7 +26,7 @@ def read_audio(path: str | Path, limits: Limits = DEFAULT_LIMITS, sample_rate: i
     """Read a sound file, or the sound track of a clip.
 
     WAV, FLAC, Ogg (Vorbis, Opus, Speex), MP3, M4A and AAC, AIFF, CAF, AU, Wave64, WMA, AMR and whatever else
-    `kinds.FFMPEG_PARSERS` names. Channels are mixed to one, the sample rate becomes `sample_rate` hertz (None: the
+    `kinds.SOUND_KINDS` names. Channels are mixed to one, the sample rate becomes `sample_rate` hertz (None: the
     file's own), peaks are clipped to [-1, 1]. All but plain WAV files are decoded in a child process.
 
     Raises:
@@ -35,7 +35,7 @@ def read_audio(path: str | Path, limits: Limits = DEFAULT_LIMITS, sample_rate: i
         OverLimit: if it has more bytes or seconds than `limits` allow.
         SystemFailure, DecoderCrash: if the system refuses memory or a process, or the decoder crashes.
     """
-    with opened_kind(path, limits, tuple(FFMPEG_PARSERS), "a sound") as (file, kind):
+    with opened_kind(path, limits, SOUND_KINDS, "a sound (WAV, FLAC, Ogg, MP3, M4A, AIFF or the like)") as (file, kind):
         path, size = Path(path), os.fstat(file.fileno()).st_size
         start = file.tell()
         header = wav_header(path, file, size, start) if kind == "wav" else None

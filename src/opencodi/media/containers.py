@@ -37,11 +37,12 @@ def _lack(what: str, length: int, there: int) -> str | None:
 
 def _webp(file: BinaryIO, size: int) -> str | None:
     """Chunks of (name, little-endian length, body padded to even)."""
-    end = min(size, struct.unpack("<4xI4x", file.read(12))[0] + 8)
-    position, is_there = file.tell(), False
-    while position + 8 <= end:
+    position, is_there = file.tell() + 12, False
+    while position + 8 <= size:
         file.seek(position)
         name, length = struct.unpack("<4sI", file.read(8))
+        if is_there and not name.isascii():
+            break  # bytes after the end
         if lack := _lack("a part", length, size - position - 8):
             return lack
         is_there = is_there or name in (b"VP8 ", b"VP8L", b"ANMF")
@@ -133,6 +134,8 @@ def _matroska(file: BinaryIO, size: int) -> str | None:
 def _ogg(file: BinaryIO, size: int) -> str | None:
     """Pages of (27-byte header, table of segment lengths, body). Bytes between and after them are skipped."""
     position, pages = file.tell(), 0
+    if position >= size:
+        return "nothing is there"
     while position < size:
         file.seek(position)
         header = file.read(27)
@@ -173,6 +176,8 @@ def _png(file: BinaryIO, size: int) -> str | None:
     """Chunks of (big-endian length, name, body, checksum) up to IEND."""
     position, name = file.tell() + 8, b""
     while name != b"IEND":
+        if position == size and name in (b"IDAT", b"fdAT"):
+            return None  # only the trailer was never written
         file.seek(position)
         length, name = struct.unpack(">I4s", file.read(8))
         position += 12 + length
@@ -193,8 +198,8 @@ def _mp3(file: BinaryIO, size: int) -> str | None:
         return None
     place = found + 8 + 4 * (flags & 1)
     declared = struct.unpack(">I", frame[place : place + 4])[0]
-    # Less than a frame is a tag that was taken off, not media.
-    return f"{declared:,} bytes are declared, {size - start:,} are there" if start + declared > size + 418 else None
+    # 128 bytes are a tag that was taken off the end, not media.
+    return f"{declared:,} bytes are declared, {size - start:,} are there" if start + declared > size + 128 else None
 
 
 _CHECKS: dict[str, Callable[[BinaryIO, int], str | None]] = {

@@ -23,10 +23,12 @@ from typing import BinaryIO
 import numpy as np
 
 _PICTURES = ("gif", "webp", "png")
-_EXACT_LENGTH = ("flac", "wv", "tta", "ape", "caf", "aiff", "au", "w64")
-"""Kinds whose headers count their samples."""
+_EXACT_LENGTH = ("flac", "wv", "tta", "ape")
+"""Kinds whose headers count their samples, where FFmpeg reads them."""
 _STREAMED = ("mp3", "aac", "ac3", "mpegts", "mpeg", "ogg", "avi", "asf", "flv")
 """Kinds of packets without an index: one that cannot be decoded is skipped, as players do."""
+_UNKNOWN = 2**40
+"""libsndfile's number of samples where the header tells none is larger."""
 _THREADS = min(4, os.cpu_count() or 1)
 
 
@@ -41,9 +43,14 @@ class Refusal(Exception):
 def main(request: dict, file: BinaryIO) -> tuple[dict, list[np.ndarray]]:
     """Decode a file: what to say about it, and the arrays that follow."""
     _limit(request)
-    decode = _decode_pictures if request["kind"] in _PICTURES else _decode_streams
     try:
-        return decode(request, file)
+        if request["kind"] in _PICTURES:
+            return _decode_pictures(request, file)
+        if request["kind"] == "ogg" and not request["frames"] and (links := _ogg_links(file)):
+            return _decode_links(request, links)
+        if request["libsndfile"] and (decoded := _decode_sndfile(request, file)):
+            return decoded
+        return _decode_streams(request, file)
     except Refusal as refusal:
         return {"error": refusal.error, "reason": str(refusal)}, []
     except MemoryError:
@@ -134,6 +141,8 @@ def _decode_pictures(request: dict, file: BinaryIO) -> tuple[dict, list[np.ndarr
     from PIL import Image, ImageSequence
 
     Image.MAX_IMAGE_PIXELS = None  # ours is checked instead
+    if request["kind"] == "webp":
+        file = io.BytesIO(_with_riff_length(file.read()))
     with Image.open(file, formats=[request["kind"]]) as image:
         if getattr(image, "n_frames", 1) < 2:
             raise Refusal("WrongKind", "is a still picture, give it as an image")
@@ -153,6 +162,11 @@ def _decode_pictures(request: dict, file: BinaryIO) -> tuple[dict, list[np.ndarr
             milliseconds = picture.info.get("duration", 0)
             end += (milliseconds if milliseconds > 10 else 100) / 1000  # as browsers show frames without a duration
     return frames.answer() | {"end": end, "rate": None, "num_samples": 0}, frames.kept
+
+
+def _with_riff_length(content: bytes) -> bytes:
+    """A RIFF file with the right length in its header: the decoder of WebP believes a wrong one."""
+    return content[:4] + (len(content) - 8).to_bytes(4, "little") + content[8:]
 
 
 def _decode_streams(request: dict, file: BinaryIO) -> tuple[dict, list[np.ndarray]]:
@@ -215,6 +229,75 @@ def _decode_streams(request: dict, file: BinaryIO) -> tuple[dict, list[np.ndarra
         if frames is None and not answer["num_samples"]:
             raise Refusal("EmptyFile", "holds no sample")
         return answer, (frames.kept if frames else []) + sound.parts
+
+
+def _ogg_links(file: BinaryIO) -> list[tuple[bytes, bool]]:
+    """The links of an Ogg file that holds one sound after the other (RFC 3533, section 4); none if it holds tracks.
+
+    With each comes whether its last page says that it is the last: a recorder that is killed writes no such page.
+    """
+    file.seek(0)
+    links: list[list[bytes]] = []
+    ends: list[bool] = []
+    begun = False
+    while len(header := file.read(27)) == 27 and header[:4] == b"OggS":
+        table = file.read(header[26])
+        is_first = bool(header[5] & 2)
+        if is_first and begun:
+            return []  # a second track begins beside the first
+        if is_first:
+            links.append([])
+            ends.append(False)
+        if not links:
+            return []
+        begun = is_first
+        ends[-1] = bool(header[5] & 4)
+        links[-1].append(header + table + file.read(sum(table)))
+    file.seek(0)
+    return [(b"".join(pages), is_whole) for pages, is_whole in zip(links, ends)]
+
+
+def _decode_links(request: dict, links: list[tuple[bytes, bool]]) -> tuple[dict, list[np.ndarray]]:
+    """Sounds one after the other, of any rates: by libsndfile, which knows to a sample where a link ends, or by FFmpeg."""
+    import av
+
+    sound = Sound(request)
+    for link, is_whole in links:
+        if is_whole and (link[28:35] == b"\x01vorbis" or link[28:36] == b"OpusHead"):
+            import soundfile
+
+            with soundfile.SoundFile(io.BytesIO(link)) as file:
+                sound.write_blocks(file)
+        else:
+            with av.open(io.BytesIO(link), format="ogg", metadata_errors="replace") as container:
+                if not container.streams.audio:
+                    raise Refusal("WrongKind", "has no sound track, give a sound")
+                for frame in container.decode(audio=0):
+                    sound.write(frame)
+    return sound.answer(), sound.parts
+
+
+def _decode_sndfile(request: dict, file: BinaryIO) -> tuple[dict, list[np.ndarray]] | None:
+    """A sound by libsndfile; None if it cannot read it, but FFmpeg may."""
+    import soundfile
+
+    sound = Sound(request)
+    try:
+        with soundfile.SoundFile(file) as sounds:
+            rate, declared = sounds.samplerate, sounds.frames
+            if declared < _UNKNOWN and declared > request["max_seconds"] * rate:
+                limit = f"the limit is {request['max_seconds']:g} s"
+                raise Refusal("OverLimit", f"lasts {declared / rate:.1f} s, {limit}")
+            sound.write_blocks(sounds)
+    except soundfile.LibsndfileError:
+        if not request["parser"]:
+            raise
+        file.seek(0)
+        return None
+    # The last block of compressed samples may be left out; a fiftieth of a second is not missed.
+    if declared < _UNKNOWN and sound.decoded < declared - rate / 50:
+        raise Refusal("DamagedFile", f"is truncated ({sound.decoded:,} of {declared:,} samples are there)")
+    return sound.answer(), sound.parts
 
 
 def _check_declared(request: dict, container, video) -> None:
@@ -292,6 +375,18 @@ class Sound:
         frame.pts = None  # the resampler counts by itself; gaps in damaged time stamps are no reason to fail
         self._store(self.resampler.resample(frame))
 
+    def write_blocks(self, file) -> None:
+        """All of a `soundfile.SoundFile`, in blocks, so that many channels of it are never all in memory."""
+        import av
+
+        while len(block := file.read(2**16, dtype="float32", always_2d=True)):
+            # The resampler takes no infinite samples, and would make them silent.
+            if not np.isfinite(block).all():
+                raise Refusal("DamagedFile", "holds samples that are not numbers")
+            frame = av.AudioFrame.from_ndarray(block.mean(axis=1)[None], format="flt", layout="mono")
+            frame.sample_rate = file.samplerate
+            self.write(frame)
+
     def _store(self, frames) -> None:
         # FFmpeg adds left and right at 0.71 each when it works in floats; at half each nothing gets louder.
         gain = np.float32(1.0 if self.layout[1] == "mono" or self.layout[1].startswith("1 channel") else 0.5**0.5)
@@ -309,12 +404,12 @@ class Sound:
         if self.resampler is None:
             return {}
         self._store(self.resampler.resample(None))
-        declared = float(stream.duration * stream.time_base) if stream.duration else 0.0
+        declared = float(stream.duration * stream.time_base) if stream is not None and stream.duration else 0.0
         if self.request["kind"] in _EXACT_LENGTH and self.decoded < (declared - 0.01) * stream.rate:
             reason = f"is truncated ({self.decoded:,} of {round(declared * stream.rate):,} samples are there)"
             raise Refusal("DamagedFile", reason)
-        if self.request["kind"] == "mp4" and declared:
-            # AAC works in blocks of up to 2,048 samples: what it adds to fill the last one is not part of the sound.
+        if self.request["kind"] in ("mp4", "wav") and declared:
+            # Codecs work in blocks of up to 2,048 samples: what they add to fill the last one is not part of the sound.
             wanted = round(declared * self.rate)
             if 0 < self.count - wanted <= 2048 * self.rate / stream.rate:
                 self.count = max(1, wanted)
@@ -323,6 +418,13 @@ class Sound:
         if -skip > self.request["max_seconds"] * self.rate:
             raise Refusal("DamagedFile", "its sound begins after the longest time a clip may last")
         return {"num_samples": self.count, "sample_rate": self.rate, "skip": skip}
+
+    def answer(self) -> dict:
+        """What to say about a sound alone."""
+        answer = {"shape": [], "times": [], "end": 0.0, "rate": None, "num_samples": 0} | self.finish(0.0, None)
+        if not answer["num_samples"]:
+            raise Refusal("EmptyFile", "holds no sample")
+        return answer
 
 
 class _Tail(io.RawIOBase):

@@ -20,7 +20,7 @@ import numpy as np
 
 from .. import errors
 from ..errors import DamagedFile, DecoderCrash, MediaError, OverLimit, SystemFailure
-from .kinds import FFMPEG_PARSERS
+from .kinds import FFMPEG_PARSERS, SNDFILE_KINDS
 from .limits import Limits
 from .objects import SAMPLE_RATES, Audio
 from .system import refused
@@ -86,6 +86,7 @@ def decode_in_child(
         "start": file.tell(),
         "kind": kind,
         "parser": FFMPEG_PARSERS.get(kind),
+        "libsndfile": kind in SNDFILE_KINDS,
         "frames": frames,
         "sample_rate": sample_rate,
         "sample_rates": [SAMPLE_RATES.start, SAMPLE_RATES.stop],
@@ -183,7 +184,7 @@ def _ended(path: Path, code: int, said: list[str]) -> MediaError:
     if code < 0:
         name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
         if -code in _CRASHES:
-            return DecoderCrash(f"{path}: crashed the decoder ({name}), convert it with another program and try again")
+            return DecoderCrash(f"{path}: crashed the decoder ({name}), make it smaller or convert it with another program")
         return SystemFailure(
             f"{path}: the system stopped the decoder ({name}), often for lack of memory; close other programs and try again"
         )

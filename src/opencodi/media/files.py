@@ -73,8 +73,7 @@ def opened_kind(
         kind, start = find_kind(file)
         if kind not in accepted:
             is_what = KINDS.get(kind, "of a kind that is not read here")
-            known = ", ".join(KINDS[name].split(maxsplit=1)[1].split(" ")[0] for name in accepted[:8])
-            raise WrongKind(f"{path}: is {is_what}, give {wanted} ({known})")
+            raise WrongKind(f"{path}: is {is_what}, give {wanted}")
         lack = missing_end(kind, file, os.fstat(file.fileno()).st_size, start)
         if lack:
             raise DamagedFile(f"{path}: is truncated ({lack}), fetch it again")

@@ -4,7 +4,7 @@ import warnings
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -32,11 +32,11 @@ def read_image(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> Image.Image
         OverLimit: if it has more bytes or pixels than `limits` allow; nothing is decoded then.
         SystemFailure: if the system lacks memory or file handles.
     """
-    with opened_kind(path, limits, _KINDS, "an image") as (file, kind):
+    with opened_kind(path, limits, _KINDS, "an image (PNG, JPEG, WebP, GIF, BMP or AVIF)") as (file, kind):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is checked instead
-                image = Image.open(file, formats=[kind])
+                image = Image.open(_with_riff_length(file) if kind == "webp" else file, formats=[kind])
             with image:
                 _check_size(path, image, limits, EmptyFile)
                 image.draft(None, (limits.max_jpeg_side,) * 2)
@@ -115,6 +115,13 @@ def fit_square(image: Image.Image, size: int) -> Image.Image:
     square = Image.new("RGB", (size, size), "white")
     square.paste(rgb, (round((size - width) * 0.5), round((size - height) * 0.5)))
     return square
+
+
+def _with_riff_length(file: BinaryIO) -> BytesIO:
+    """A WebP file with the right length in its header: its decoder believes a wrong one, though the picture is whole."""
+    content = bytearray(file.read())
+    content[4:8] = (len(content) - 8).to_bytes(4, "little")
+    return BytesIO(content)
 
 
 def _check_size(name: object, image: Image.Image, limits: Limits, if_empty: type[OpenCoDiError]) -> None:

@@ -31,6 +31,13 @@ KINDS: dict[str, str] = {
     "nistsphere": "a NIST Sphere sound",
     "ircam": "an IRCAM sound",
     "svx": "an Amiga 8SVX sound",
+    "avr": "an Audio Visual Research sound",
+    "paf": "an Ensoniq PARIS sound",
+    "pvf": "a Portable Voice sound",
+    "sds": "a MIDI sample dump",
+    "wve": "a Psion sound",
+    "xi": "a FastTracker instrument",
+    "mat": "a MATLAB file",
     "midi": "a MIDI score, which holds notes and no sound",
     "mp4": "an MP4 or QuickTime file",
     "matroska": "a WebM or Matroska file",
@@ -62,10 +69,6 @@ FFMPEG_PARSERS: dict[str, str] = {
     "wv": "wv",
     "ape": "ape",
     "tta": "tta",
-    "voc": "voc",
-    "nistsphere": "nistsphere",
-    "ircam": "ircam",
-    "svx": "iff",
     "mp4": "mov",
     "matroska": "matroska",
     "avi": "avi",
@@ -75,6 +78,14 @@ FFMPEG_PARSERS: dict[str, str] = {
     "mpeg": "mpeg",
 }
 """Kind → the one of FFmpeg's parsers that reads it: no other gets to see a crafted file."""
+
+SNDFILE_KINDS = (
+    *("w64", "aiff", "caf", "au", "flac", "voc", "nistsphere", "ircam"),
+    *("svx", "avr", "paf", "pvf", "sds", "wve", "xi", "mat"),
+)
+"""Kinds that libsndfile reads, which knows to a sample where a sound ends; FFmpeg reads what it refuses."""
+
+SOUND_KINDS = tuple(dict.fromkeys((*SNDFILE_KINDS, *FFMPEG_PARSERS)))
 
 CLIP_KINDS = ("mp4", "matroska", "avi", "asf", "flv", "mpegts", "mpeg", "ogg")
 
@@ -89,7 +100,14 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (rb"RIFF....AVI ", "avi"),
     (rb"riff\x2e\x91\xcf\x11", "w64"),
     (rb"FORM....AIF[FC]", "aiff"),
-    (rb"FORM....8SVX", "svx"),
+    (rb"FORM....(8SVX|16SV)", "svx"),
+    (rb"2BIT", "avr"),
+    (rb" paf|fap ", "paf"),
+    (rb"PVF1", "pvf"),
+    (rb"\xf0\x7e.\x01", "sds"),
+    (rb"ALawSoundFile\*\*", "wve"),
+    (rb"Extended Instrument:", "xi"),
+    (rb"MATLAB 5.0 MAT-file", "mat"),
     (rb"caff\0\x01", "caf"),
     (rb"\.snd\0", "au"),
     (rb"fLaC", "flac"),
