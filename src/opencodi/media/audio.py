@@ -40,7 +40,9 @@ def read_audio(path: str | Path, limits: Limits = DEFAULT_LIMITS, sample_rate: i
         start = file.tell()
         header = wav_header(path, file, size, start) if kind == "wav" else None
         if header is not None and header.missing:
-            raise DamagedFile(f"{path}: is truncated ({header.missing:,} bytes of its samples are missing), fetch it again")
+            raise DamagedFile(
+                f"{path}: is truncated ({header.missing:,} bytes of its samples are missing), fetch it again"
+            )
         if header is not None and header.is_plain:
             audio = read_wav(path, file, header, limits)
         else:

@@ -35,13 +35,16 @@ def _lack(what: str, length: int, there: int) -> str | None:
     return f"{what} of {length:,} bytes has only {max(0, there):,}" if length > there else None
 
 
+_WEBP_CHUNKS = (b"VP8 ", b"VP8L", b"VP8X", b"ANMF", b"ANIM", b"ALPH", b"ICCP", b"EXIF", b"XMP ")
+
+
 def _webp(file: BinaryIO, size: int) -> str | None:
     """Chunks of (name, little-endian length, body padded to even)."""
     position, is_there = file.tell() + 12, False
     while position + 8 <= size:
         file.seek(position)
         name, length = struct.unpack("<4sI", file.read(8))
-        if is_there and not name.isascii():
+        if is_there and name not in _WEBP_CHUNKS:
             break  # bytes after the end
         if lack := _lack("a part", length, size - position - 8):
             return lack
@@ -79,7 +82,7 @@ def _au(file: BinaryIO, size: int) -> str | None:
 def _mp4(file: BinaryIO, size: int) -> str | None:
     """Boxes of (big-endian length, name, body); length 1 means a 64-bit length follows, 0 up to the end.
 
-    Whether the media that the index names are there is seen when it has been parsed (see `decode_worker`), except in
+    Whether the media that the index names are there is seen when it has been parsed (see `worker/streams.py`), except in
     a file of fragments, each with an index of its own.
     """
     position, names = file.tell(), set()

@@ -1,4 +1,4 @@
-"""Runs `decode_worker.py` and brings back what it decoded, or a typed error: the parent never parses such a file itself.
+"""Runs the program in `worker/` and brings back what it decoded, or a typed error: the parent never parses such a file itself.
 
 The child gets the open file as its standard input and answers on its standard output: one line of JSON, then the bytes
 of the frames and of the samples. Nothing is written to a disk.
@@ -25,7 +25,7 @@ from .limits import Limits
 from .objects import SAMPLE_RATES, Audio
 from .system import refused
 
-_WORKER = Path(__file__).with_name("decode_worker.py")
+_WORKER = Path(__file__).with_name("worker")
 _CLASSES = {name: getattr(errors, name) for name in ("EmptyFile", "DamagedFile", "WrongKind", "OverLimit")}
 _REMEDIES = {
     "EmptyFile": ", give a clip or sound that lasts",
@@ -96,8 +96,10 @@ def decode_in_child(
     return Decoded(pictures, np.array(answer["times"]), answer["end"], answer["rate"], audio)
 
 
-def _ask(path: Path, file: BinaryIO, request: dict, limits: Limits) -> tuple[dict, np.ndarray | None, np.ndarray | None]:
-    # -P keeps this folder off the child's import path; one BLAS thread, since each reserves address space.
+def _ask(
+    path: Path, file: BinaryIO, request: dict, limits: Limits
+) -> tuple[dict, np.ndarray | None, np.ndarray | None]:
+    # -P keeps the working folder off the child's import path; one BLAS thread, since each reserves address space.
     command = [sys.executable, "-P", str(_WORKER), json.dumps(request)]
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     expired = False
@@ -184,7 +186,9 @@ def _ended(path: Path, code: int, said: list[str]) -> MediaError:
     if code < 0:
         name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
         if -code in _CRASHES:
-            return DecoderCrash(f"{path}: crashed the decoder ({name}), make it smaller or convert it with another program")
+            return DecoderCrash(
+                f"{path}: crashed the decoder ({name}), make it smaller or convert it with another program"
+            )
         return SystemFailure(
             f"{path}: the system stopped the decoder ({name}), often for lack of memory; close other programs and try again"
         )

@@ -1,13 +1,13 @@
 """Image files ↔ `PIL.Image.Image` in mode RGB, and the one normaliser that every picture passes, file or object."""
 
 import warnings
-from contextlib import suppress
 from io import BytesIO
+from math import ceil, isfinite, sqrt
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 from ..errors import ArgumentError, DamagedFile, EmptyFile, OpenCoDiError, OverLimit
 from .files import opened_kind, replacing
@@ -16,6 +16,16 @@ from .system import is_system_failure, refused
 
 WRITE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 _KINDS = ("png", "jpeg", "webp", "gif", "bmp", "avif")
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation (2.3, tag 0x0112) → what undoes it."""
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     ".jpg": {"quality": 95, "subsampling": 0},
     ".jpeg": {"quality": 95, "subsampling": 0},
@@ -39,9 +49,8 @@ def read_image(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> Image.Image
                 image = Image.open(_with_riff_length(file) if kind == "webp" else file, formats=[kind])
             with image:
                 _check_size(path, image, limits, EmptyFile)
-                image.draft(None, (limits.max_jpeg_side,) * 2)
                 image.load()
-                return normalise(image)
+                return normalise(image, limits=limits)
         except Image.DecompressionBombError as error:
             raise OverLimit(
                 f"{path}: declares far more pixels than the limit of {limits.max_pixels:,}, scale it down"
@@ -71,32 +80,37 @@ def write_image(image: Image.Image, path: str | Path) -> None:
         temporary.write_bytes(content.getbuffer())
 
 
-def normalise(image: Image.Image, alpha: bool = False) -> Image.Image:
+def normalise(image: Image.Image, alpha: bool = False, limits: Limits = DEFAULT_LIMITS) -> Image.Image:
     """Any PIL image in mode RGB: upright, over white where it is transparent, deep greys scaled to 8 bits.
 
-    With `alpha`, in mode RGBA: what is transparent stays so. The picture itself is never changed.
+    One of more than `limits.max_kept_pixels` is scaled down by a whole number. An image that is already as it should be
+    comes back itself; a given image is never changed.
+
+    Args:
+        image: in any mode that Pillow knows.
+        alpha: keep what is transparent so, in mode RGBA.
+        limits: on its size.
 
     Raises:
         ArgumentError: if it has no pixels, or values that are not finite.
-        OverLimit: if it has more pixels than `DEFAULT_LIMITS` allow.
+        OverLimit: if it has more pixels than `limits` allow.
     """
-    _check_size("image", image, DEFAULT_LIMITS, ArgumentError)
-    with suppress(Exception):  # damaged EXIF data: the picture is whole, and stays as it lies
-        image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I") or image.mode == "F":
-        image = _scaled_to_8_bits(image)
-    elif image.mode == "LAB":
-        image = _lab_to_rgb(image)
-    elif image.mode == "La":
-        image = image.convert("LA")
-    if alpha:
-        return image.convert("RGBA")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    rgba = image.convert("RGBA")
-    white = Image.new("RGB", rgba.size, "white")
-    white.paste(rgba, mask=rgba.getchannel("A"))
-    return white
+    _check_size("image", image, limits, ArgumentError)
+    mode = "RGBA" if alpha else "RGB"
+    to_8_bits = _range_of(image)
+    factor = ceil(sqrt(image.width * image.height / limits.max_kept_pixels))
+    if factor == 1:
+        result = _converted(image, mode, to_8_bits)
+    else:  # in strips, so that a large picture never needs a second and a third copy of itself
+        factors = min(factor, image.width), min(factor, image.height)
+        size = tuple(-(-side // step) for side, step in zip(image.size, factors))
+        result = Image.new(mode, size)
+        rows = factors[1] * max(1, 2**20 // (image.width * factors[1]))
+        for top in range(0, image.height, rows):
+            strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+            result.paste(_converted(strip, mode, to_8_bits).reduce(factors), (0, top // factors[1]))
+    turn = _TURNS.get(_orientation(image))
+    return result if turn is None else result.transpose(turn)
 
 
 def fit_square(image: Image.Image, size: int) -> Image.Image:
@@ -139,19 +153,52 @@ def _check_size(name: object, image: Image.Image, limits: Limits, if_empty: type
         )
 
 
-def _scaled_to_8_bits(image: Image.Image) -> Image.Image:
-    """Greys of 16 or 32 bits or floats as L. Their range is the smallest usual one that holds them all.
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 if there is none or the data are damaged: the picture is whole all the same."""
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # Pillow raises what its parser runs into
+        return 1
 
-    Whole numbers: 8 bits (unless the mode is a 16-bit one), 16 or 32. Floats: up to 1, 255, 65,535 or the largest value.
+
+def _converted(image: Image.Image, mode: str, full: float | None) -> Image.Image:
+    """A picture (or a strip of one) in mode RGB over white, or RGBA; `full` is the value that becomes 255 of a deep grey."""
+    if image.mode == mode:
+        if mode == "RGBA" or "transparency" not in image.info:
+            return image
+    elif full is not None:
+        image = _scaled_to_8_bits(image, full)
+    elif image.mode == "LAB":
+        image = _lab_to_rgb(image)
+    elif image.mode == "La":
+        image = image.convert("LA")
+    if mode == "RGBA" or not image.has_transparency_data:
+        return image.convert(mode)
+    rgba = image.convert("RGBA")
+    white = Image.new("RGB", rgba.size, "white")
+    white.paste(rgba, mask=rgba.getchannel("A"))
+    return white
+
+
+def _range_of(image: Image.Image) -> float | None:
+    """The value that becomes 255 in a picture of deep greys: the end of the smallest usual range that holds all values.
+
+    Whole numbers: 8 bits (unless the mode is a 16-bit one), 16 or 32. Floats: 1, 255, 65,535 or the largest value.
     """
-    values = np.asarray(image).astype(np.float32)
-    if not np.isfinite(values).all():
+    if not (image.mode.startswith("I") or image.mode == "F"):
+        return None
+    lowest, largest = image.getextrema()
+    if image.mode == "F" and not (isfinite(lowest) and isfinite(largest) and np.isfinite(np.asarray(image)).all()):
         raise ArgumentError("image: holds values that are not finite, replace them first")
-    largest = float(values.max())
-    ranges = [65535.0] if image.mode.startswith("I;16") else [255.0, 65535.0, 2.0**31 - 1]
-    if image.mode == "F":
-        ranges = [1.0, 255.0, 65535.0, largest]
-    full = next((limit for limit in ranges if largest <= limit), ranges[-1])
+    if image.mode.startswith("I;16"):
+        return 65535.0
+    ranges = (1.0, 255.0, 65535.0, largest) if image.mode == "F" else (255.0, 65535.0, 2.0**31 - 1)
+    return next(limit for limit in ranges if largest <= limit)
+
+
+def _scaled_to_8_bits(image: Image.Image, full: float) -> Image.Image:
+    """Deep greys as L, or LA where one value is transparent."""
+    values = np.asarray(image).astype(np.float32)
     grey = Image.fromarray((values.clip(0, full) * (255 / full)).round().astype(np.uint8))
     transparent = image.info.get("transparency")
     if not isinstance(transparent, int):

@@ -23,8 +23,8 @@ class Limits:
             No model here sees more of a clip than 256.
         max_kept_bytes: of a clip whose frames take more, only every second frame is kept, or every fourth, and so on,
             so that a long clip is seen from its beginning to its end.
-        max_jpeg_side: JPEG pictures are decoded at half, a quarter or an eighth of their size as long as both sides
-            keep this many pixels; that saves most of the time and memory of a photograph.
+        max_kept_pixels: of an image; a larger one is scaled down by a whole number. No model here sees more of an image
+            than 512 x 512.
     """
 
     max_bytes: int = 256 * 2**20
@@ -38,7 +38,7 @@ class Limits:
     timeout_seconds: float = 120.0
     max_frame_side: int = 256
     max_kept_bytes: int = 192 * 2**20
-    max_jpeg_side: int = 1_024
+    max_kept_pixels: int = 4_000_000
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -35,7 +35,9 @@ def read_video(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> Video:
         OverLimit: if it has more bytes, pixels, seconds or frames than `limits` allow, or takes too long.
         SystemFailure, DecoderCrash: if the system refuses memory or a process, or the decoder crashes.
     """
-    with opened_kind(path, limits, CLIP_KINDS + PICTURE_KINDS, "a clip (MP4, MOV, WebM, or an animated GIF, WebP or PNG)") as (file, kind):
+    with opened_kind(
+        path, limits, CLIP_KINDS + PICTURE_KINDS, "a clip (MP4, MOV, WebM, or an animated GIF, WebP or PNG)"
+    ) as (file, kind):
         decoded = decode_in_child(Path(path), file, kind, limits, frames=True, sample_rate=SAMPLE_RATE)
     chosen, fps = even_rate(decoded.times, decoded.end, decoded.rate)
     frame_bytes = decoded.frames[0].nbytes

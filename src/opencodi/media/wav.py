@@ -99,9 +99,7 @@ def read_wav(path: Path, file: BinaryIO, header: WavHeader, limits: Limits) -> A
     frame = header.width * header.channels
     count = header.length // frame
     if header.rate not in SAMPLE_RATES:
-        raise DamagedFile(
-            f"{path}: declares an impossible rate of {header.rate:,} samples per second, export it again"
-        )
+        raise DamagedFile(f"{path}: declares an impossible rate of {header.rate:,} samples per second, export it again")
     if count == 0:
         raise EmptyFile(f"{path}: holds no sample, give a sound that lasts")
     if count > limits.max_seconds * header.rate or count * 4 > limits.max_decoded_bytes:
