@@ -1,9 +1,7 @@
 """What the commands share: options, loading, progress on standard error, and folders that appear complete or not."""
 
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,15 +82,11 @@ def check_output(folder: Path) -> None:
 
 @contextmanager
 def staged(folder: Path) -> Iterator[Path]:
-    """A temporary folder whose files move into ``folder`` when all are written, so that none is ever half there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    stage = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
-    try:
+    """As ``media.files.staged``, which is imported only when there is something to write."""
+    from ..media import files
+
+    with files.staged(folder) as stage:
         yield stage
-        for file in sorted(stage.iterdir()):
-            os.replace(file, folder / file.name)
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
 
 
 def show_files(folder: Path, names: Iterable[str]) -> None:

@@ -10,6 +10,7 @@ from einops import rearrange
 from ..errors import ArgumentError
 from ..media import Video, fit_square_frames, sample_frames
 from .image import ImageAutoencoder, ImageCodec, to_pixel_values, to_uint8, to_unit_range
+from .normalisation import require_finite
 
 FRAMES_AT_ONCE = 32
 """Frames in one call of the autoencoder, so that long clips need no more memory than short ones."""
@@ -66,6 +67,7 @@ class VideoCodec:
     def _pixel_values(self, latents: torch.Tensor, courses: torch.Tensor | None) -> torch.Tensor:
         single = rearrange(latents.to(self.autoencoder.dtype), "b c f h w -> (b f) c h w")
         pixels = torch.cat([self.autoencoder.decode(frames).cpu() for frames in single.split(FRAMES_AT_ONCE)])
+        require_finite("video", pixels)
         if courses is not None:
             pixels = moved(pixels.float(), courses.flatten(0, 1).float().cpu())
         return rearrange(pixels, "(b f) c h w -> b f c h w", b=latents.shape[0])

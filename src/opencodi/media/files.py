@@ -122,7 +122,7 @@ def staged(folder: str | Path) -> Iterator[Path]:
         with partial_folder(folder) as stage:
             yield stage
             for file in sorted(stage.iterdir()):
-                if (folder / file.name).is_dir():
+                if (folder / file.name).is_dir() and not file.is_dir():
                     raise MediaError(f"{folder / file.name}: is a folder, give another folder for the results")
             for file in sorted(stage.iterdir()):
                 file.replace(folder / file.name)

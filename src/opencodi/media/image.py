@@ -7,7 +7,18 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    ExifTags,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    MpoImagePlugin,
+    PngImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
 
 from ..errors import ArgumentError, DamagedFile, EmptyFile, OpenCoDiError, OverLimit
 from .files import opened_kind, replacing
@@ -16,6 +27,11 @@ from .system import is_system_failure, refused
 
 WRITE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 _KINDS = ("png", "jpeg", "webp", "gif", "bmp", "avif")
+# Pillow imports its readers when a file is opened. Imported here, they do not fail later for want of file handles.
+_READERS = (
+    *(PngImagePlugin, JpegImagePlugin, MpoImagePlugin),
+    *(WebPImagePlugin, GifImagePlugin, BmpImagePlugin, AvifImagePlugin),
+)
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -60,7 +76,8 @@ def read_image(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> Image.Image
         except Exception as error:  # Pillow raises what its parsers run into: OSError, SyntaxError, struct.error, …
             if is_system_failure(error):
                 raise refused(f"{path}: cannot be read", error) from error
-            raise DamagedFile(f"{path}: cannot be decoded ({error}), fetch or export it again") from error
+            reason = "its header is damaged" if isinstance(error, UnidentifiedImageError) else error
+            raise DamagedFile(f"{path}: cannot be decoded ({reason}), fetch or export it again") from error
 
 
 def write_image(image: Image.Image, path: str | Path) -> None:
@@ -132,9 +149,11 @@ def fit_square(image: Image.Image, size: int) -> Image.Image:
 
 
 def _with_riff_length(file: BinaryIO) -> BytesIO:
-    """A WebP file with the right length in its header: its decoder believes a wrong one, though the picture is whole."""
+    """A WebP file whose header tells no more bytes than there are: its decoder believes it, though the picture is whole."""
     content = bytearray(file.read())
-    content[4:8] = (len(content) - 8).to_bytes(4, "little")
+    declared, there = int.from_bytes(content[4:8], "little"), len(content) - 8
+    if not 0 < declared <= there:
+        content[4:8] = there.to_bytes(4, "little")
     return BytesIO(content)
 
 
