@@ -11,6 +11,7 @@ import torch
 
 from ..errors import NotFinite
 
+
 def normalise(raw: torch.Tensor, config: Mapping[str, Any]) -> torch.Tensor:
     """Map raw latents [B, C, ...] to about unit variance, as the denoisers see them."""
     mean, std = _statistics(raw, config)

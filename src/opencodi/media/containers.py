@@ -5,6 +5,8 @@ nothing. What counts is media that are missing. A length that is merely wrong, a
 bytes after the end are no fault: recorders that are killed and programs that write to a pipe leave such files.
 """
 
+import math
+import re
 import struct
 from collections.abc import Callable
 from typing import BinaryIO
@@ -27,7 +29,7 @@ def missing_end(kind: str, file: BinaryIO, size: int, start: int = 0) -> str | N
     file.seek(start)
     try:
         return _CHECKS[kind](file, size)
-    except (struct.error, IndexError):
+    except (struct.error, IndexError, ValueError):
         return "it stops inside a header"
 
 
@@ -77,6 +79,29 @@ def _chunks(order: str, data: bytes, also: int) -> Callable[[BinaryIO, int], str
 def _au(file: BinaryIO, size: int) -> str | None:
     offset, length = struct.unpack(">4xII", file.read(12))
     return None if length >= UNKNOWN_LENGTH else _lack("its sound", length, size - offset)
+
+
+def _w64(file: BinaryIO, size: int) -> str | None:
+    """Parts of (16-byte name, little-endian length with this header, body padded to eights)."""
+    position = file.tell() + 40
+    while True:
+        file.seek(position)
+        name, length = struct.unpack("<16sQ", file.read(24))
+        if name[:4] == b"data":
+            return None if length >= 2**60 else _lack("its sound", length - 24, size - position - 24)
+        if length < 24:
+            return "a part has an impossible length"
+        position += -(-length // 8) * 8
+
+
+def _nist(file: BinaryIO, size: int) -> str | None:
+    """Lines of text that count the samples; what follows begins where the second line says."""
+    head = file.read(1_024)
+    fields = dict(re.findall(rb"(\w+) -i (\d+)", head))
+    names = (b"sample_count", b"sample_n_bytes", b"channel_count")
+    if not all(name in fields for name in names):
+        return None
+    return _lack("its sound", math.prod(int(fields[name]) for name in names), size - int(head[8:16]))
 
 
 def _mp4(file: BinaryIO, size: int) -> str | None:
@@ -210,6 +235,8 @@ _CHECKS: dict[str, Callable[[BinaryIO, int], str | None]] = {
     "aiff": _chunks(">4si", b"SSND", also=12),
     "caf": _chunks(">4sq", b"data", also=8),
     "au": _au,
+    "w64": _w64,
+    "nistsphere": _nist,
     "mp4": _mp4,
     "matroska": _matroska,
     "ogg": _ogg,

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -59,19 +60,23 @@ def even_rate(times: np.ndarray, end: float, declared: float | None = None) -> t
         declared: the file's own rate, preferred where it agrees, since containers round their time stamps.
 
     Returns:
-        Indices of frames and frames per second: every frame once if they are even to half a frame, else the frame
-        shown at each instant of a grid as fine as the median frame (60 per second at most).
+        Indices of frames and frames per second. If the frames are even, each of them once: none begins half a frame
+        away from where it should, and none lasts as long as two. Else the frame shown at each instant of a grid as fine
+        as the median frame (60 per second at most).
     """
     count = len(times)
     steps = np.diff(times)
     if end <= (times[-1] if count else 0) or (steps <= 0).any():  # no usable time stamps
         return np.arange(count), declared or 25.0
     mean = end / count
-    if np.abs(times - mean * np.arange(count)).max() <= mean / 2:
+    usual = float(np.median(steps)) if count > 1 else end
+    if np.abs(times - mean * np.arange(count)).max() <= mean / 2 and steps.max(initial=0) < 1.8 * usual:
         fps = 1 / mean
         return np.arange(count), declared if declared and abs(declared / fps - 1) < 0.02 else fps
-    fps = min(_FASTEST, 1 / float(np.median(steps)))
-    instants = (np.arange(max(1, round(end * fps))) + 0.5) / fps
+    fps = min(_FASTEST, 1 / usual)
+    # However short the last frame is, it is shown.
+    num_instants = max(1, round(end * fps), ceil(times[-1] * fps - 0.5) + 1)
+    instants = (np.arange(num_instants) + 0.5) / fps
     return np.searchsorted(times, instants, side="right") - 1, fps
 
 
