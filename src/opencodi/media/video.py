@@ -69,8 +69,9 @@ def even_rate(times: np.ndarray, end: float, declared: float | None = None) -> t
     if end <= (times[-1] if count else 0) or (steps <= 0).any():  # no usable time stamps
         return np.arange(count), declared or 25.0
     mean = end / count
-    usual = float(np.median(steps)) if count > 1 else end
-    if np.abs(times - mean * np.arange(count)).max() <= mean / 2 and steps.max(initial=0) < 1.8 * usual:
+    durations = np.append(steps, end - times[-1])
+    usual = float(np.sort(durations)[(count - 1) // 2])
+    if np.abs(times - mean * np.arange(count)).max() <= mean / 2 and durations.max() < 1.8 * usual:
         fps = 1 / mean
         return np.arange(count), declared if declared and abs(declared / fps - 1) < 0.02 else fps
     fps = min(_FASTEST, 1 / usual)
