@@ -9,6 +9,7 @@ from typing import Any
 
 from .errors import ArgumentError
 from .media import write
+from .media.files import staged
 from .modality import MODALITIES
 
 
@@ -63,6 +64,8 @@ class AnyToAnyOutput:
     def save(self, folder: str | Path) -> list[Path]:
         """Write every result as ``text-0.txt``, ``image-0.png``, ``video-0.mp4``, ``audio-0.wav`` and so on.
 
+        Either all files appear or none does.
+
         Args:
             folder: where to; made if missing. Files of the same names are replaced.
 
@@ -71,7 +74,8 @@ class AnyToAnyOutput:
 
         Raises:
             ArgumentError: if the results are arrays or latents.
-            MediaError: if a file cannot be written.
+            NotFinite: if a sound holds samples that are not numbers.
+            SystemFailure, MediaError: if a file cannot be written.
         """
         made = {modality: self[modality] for modality in MODALITIES if self[modality] is not None}
         for modality, items in made.items():
@@ -79,14 +83,13 @@ class AnyToAnyOutput:
                 raise ArgumentError(
                     f"{modality}: only media can be saved as files, not arrays or latents; call with output_type='pil'"
                 )
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        files = []
-        for modality, items in made.items():
-            for number, item in enumerate(items):
-                files.append(folder / f"{modality}-{number}{MODALITIES[modality].write_suffix}")
-                write(modality, item, files[-1])
-        return files
+        names = []
+        with staged(folder) as stage:
+            for modality, items in made.items():
+                for number, item in enumerate(items):
+                    names.append(f"{modality}-{number}{MODALITIES[modality].write_suffix}")
+                    write(modality, item, stage / names[-1])
+        return [Path(folder) / name for name in names]
 
 
 @contextmanager

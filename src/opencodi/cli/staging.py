@@ -3,7 +3,6 @@
 import errno
 import os
 import shutil
-import signal
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,11 +10,6 @@ from pathlib import Path
 
 from ..errors import ArgumentError
 from .edge import shown
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
 
 PARTIAL = ".partial-"
 LAST = "result.json"
@@ -82,70 +76,8 @@ def _refusal(option: str, place: Path, reason: str) -> str:
 
 @contextmanager
 def staged(folder: Path) -> Iterator[Path]:
-    """A temporary folder whose files move into ``folder`` when all are written, so that none is ever half there.
+    """As ``media.files.staged``, which is imported when there is something to write; ``result.json`` appears last."""
+    from ..media.files import staged as staged_files
 
-    What a run that was killed has left is removed first.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    remove_abandoned(folder)
-    stage, lock = _locked_folder(folder)
-    try:
+    with staged_files(folder, last=LAST) as stage:
         yield stage
-        files = sorted(stage.iterdir(), key=lambda file: (file.name == LAST, file.name))
-        with _uninterrupted():
-            for file in files:
-                os.replace(file, folder / file.name)
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
-        if lock is not None:
-            os.close(lock)
-
-
-def remove_abandoned(folder: Path) -> None:
-    """Remove the temporary folders of runs that were killed; those of runs that still go on are locked and stay."""
-    if fcntl is None:
-        return
-    for stage in folder.glob(f"{PARTIAL}*"):
-        lock = _locked(stage)
-        if lock is not None:
-            shutil.rmtree(stage, ignore_errors=True)
-            os.close(lock)
-
-
-def _locked_folder(folder: Path) -> tuple[Path, int | None]:
-    """A new temporary folder and its lock; None where the system has no locks."""
-    for _ in range(5):
-        stage = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=folder))
-        lock = _locked(stage)
-        if stage.is_dir():  # else another run took it for abandoned before it was locked
-            break
-    return stage, lock
-
-
-def _locked(stage: Path) -> int | None:
-    """A lock on a folder, which ends with this process however it ends; None if another process has it."""
-    if fcntl is None or stage.is_symlink():
-        return None
-    try:
-        lock = os.open(stage, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        return None
-    return lock
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C waits meanwhile."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

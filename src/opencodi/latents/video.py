@@ -9,6 +9,7 @@ from einops import rearrange
 from ..errors import ArgumentError
 from ..media import Video, fit_square_frames, sample_frames
 from .image import ImageAutoencoder, ImageCodec, to_pixel_values, to_uint8, to_unit_range
+from .normalisation import require_finite
 
 FRAMES_AT_ONCE = 32
 """Frames in one call of the autoencoder, so that long clips need no more memory than short ones."""
@@ -62,4 +63,5 @@ class VideoCodec:
         """Latents [B, C, F, h, w] → frames [B, F, 3, H, W] in [-1, 1], on the CPU."""
         single = rearrange(latents.to(self.autoencoder.dtype), "b c f h w -> (b f) c h w")
         pixels = torch.cat([self.autoencoder.decode(frames).cpu() for frames in single.split(FRAMES_AT_ONCE)])
+        require_finite("video", pixels)
         return rearrange(pixels, "(b f) c h w -> b f c h w", b=latents.shape[0])

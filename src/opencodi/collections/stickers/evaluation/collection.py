@@ -13,7 +13,7 @@ from PIL import Image
 
 from ....data.shards import SAMPLE_RATE, Items, find_data, load_audio, load_concepts, load_images, load_videos
 from ....errors import ArgumentError
-from ....media import Audio, Media, Video, over_white
+from ....media import Audio, Media, Video, normalise
 from ....modality import Modality
 from ..splits import recording_of, split
 
@@ -23,7 +23,7 @@ CLIP_FPS = 8.0
 
 def picture(rgba: np.ndarray) -> Image.Image:
     """uint8 RGBA [H, W, 4] → a picture over white."""
-    return over_white(Image.fromarray(rgba))
+    return normalise(Image.fromarray(rgba))
 
 
 def clip(rgba: np.ndarray, audio: Audio | None = None) -> Video:
