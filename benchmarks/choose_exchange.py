@@ -18,9 +18,10 @@ from typing import Any
 from opencodi import AnyToAnyPipeline
 from opencodi.collections.stickers.evaluation.bench import Bench
 from opencodi.collections.stickers.evaluation.budget import FULL
-from opencodi.collections.stickers.evaluation.coherence import LEVELS, VAGUE, agreement, concepts_shown, levels_of
+from opencodi.collections.stickers.evaluation.coherence import LEVELS, VAGUE, concepts_shown, levels_of
 from opencodi.collections.stickers.evaluation.collection import Collection
 from opencodi.collections.stickers.judges.networks import load_judges
+from opencodi.evaluation.agreement import agreement
 from opencodi.modality import Modality
 
 INITIALS = {modality.value[0]: modality for modality in Modality}
