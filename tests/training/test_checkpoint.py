@@ -83,7 +83,9 @@ def test_weights_that_lead_to_no_finite_loss_are_set_aside_and_an_older_checkpoi
 
 def test_weights_that_blow_up_in_the_last_step_are_neither_saved_nor_exported(run):
     before = (run / "model" / "image_autoencoder" / "diffusion_pytorch_model.safetensors").read_bytes()
-    with pytest.raises(TrainingError, match=r"not finite at step 4, so it is not saved; .*checkpoint of step 3 is whole"):
+    with pytest.raises(
+        TrainingError, match=r"not finite at step 4, so it is not saved; .*checkpoint of step 3 is whole"
+    ):
         train(run, steps=4, resume=True, learning_rate=1e39, max_gradient_norm=1e30)
     assert (run / "model" / "image_autoencoder" / "diffusion_pytorch_model.safetensors").read_bytes() == before
 

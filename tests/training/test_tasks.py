@@ -101,15 +101,25 @@ def test_the_trained_video_network_treats_a_picture_as_the_image_network_does(tr
     torch.testing.assert_close(video(picture, *arguments), image(picture, *arguments))
 
 
-def test_a_diffuser_can_start_from_a_finished_model_with_its_later_parts(trained, tmp_path):
-    shutil.copytree(trained / "model", tmp_path / "model", ignore=shutil.ignore_patterns("training"))
-    before = weights(tmp_path / "model", "image_denoiser")
-    start = str(tmp_path / "model")
-    run_recipe(shrink("image_diffuser", tmp_path, learning_rate=1e-12, initial_weights=start), data=DATA, device="cpu")
+def test_a_diffuser_can_start_from_a_finished_model_and_removes_nothing_that_it_does_not_make(trained, tmp_path):
+    finished = tmp_path / "finished"
+    shutil.copytree(trained / "model", finished, ignore=shutil.ignore_patterns("training"))
+    recipe = shrink("image_diffuser", tmp_path, learning_rate=1e-12, initial_weights=str(finished))
+    with pytest.raises(
+        TrainingError, match=r"image_denoiser has parts .* would remove .*environment_encoder.*--output"
+    ):
+        run_recipe(recipe, data=DATA, device="cpu", output=finished)
+    before = weights(finished, "image_denoiser")
+    assert all(torch.equal(value, before[key]) for key, value in weights(trained / "model", "image_denoiser").items())
+    shutil.copytree(finished, tmp_path / "model")
+    shutil.rmtree(tmp_path / "model" / "image_denoiser")
+    run_recipe(recipe, data=DATA, device="cpu")
     after = weights(tmp_path / "model", "image_denoiser")
     assert set(after) < set(before)
     fitted = "prompt_map.linear_"  # learns before the first step, from where it was
     assert all(torch.equal(value, before[key]) for key, value in after.items() if not key.startswith(fitted))
+    others = {path.name for path in finished.iterdir()}
+    assert others == {path.name for path in (tmp_path / "model").iterdir()} - {"training"}
 
 
 @pytest.mark.parametrize(

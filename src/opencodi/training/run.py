@@ -14,7 +14,7 @@ from ..data.shards import find_data
 from ..device import pick_device, working_on
 from ..errors import ConfigurationError, TrainingError
 from .checkpoint import KEEP, find_checkpoints
-from .components import ModelFolder, load_component
+from .components import ModelFolder, check_nothing_is_lost, load_component
 from .loop import train
 from .recipe import Recipe, checked, load_recipe
 from .task import Task
@@ -109,6 +109,8 @@ def _run(
     if recipe.initial_weights and not resume:
         start_from(task, Path(recipe.initial_weights), recipe.fresh_weights)
     _check_writes(task, recipe, where)
+    for name, network in task.components().items():
+        check_nothing_is_lost(network, Path(recipe.model_folder) / name)
     if accelerator.is_main_process:
         count = sum(parameter.numel() for parameter in task.trained_parameters().values())
         print(f"{recipe.task}: {count / 1e6:.2f} M parameters to train on {accelerator.device}, precision {precision}")
