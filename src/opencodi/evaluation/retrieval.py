@@ -13,7 +13,7 @@ def hit_rate(similarity: torch.Tensor, relevant: torch.Tensor, top: int) -> floa
     similarity: [Q, G]; relevant: bool [Q, G].
     """
     hits = [retrieval_hit_rate(*row, top_k=top) for row in zip(similarity, relevant)]
-    return float(torch.stack(hits).mean())
+    return float(torch.stack(hits).double().mean())
 
 
 def retrieval(texts: torch.Tensor, items: torch.Tensor, groups: torch.Tensor, top: Sequence[int] = (1, 5)) -> dict:

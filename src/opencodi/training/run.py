@@ -88,7 +88,7 @@ def _run(
     except ConfigurationError as error:
         raise ConfigurationError(f"{where}: {error}") from error
     source = collection.DATA[recipe.task]
-    for key in recipe.settings.keys() & source.model_fields.keys() - kind.Settings.model_fields.keys():
+    for key in sorted(recipe.settings.keys() & source.model_fields.keys() - kind.Settings.model_fields.keys()):
         raise ConfigurationError(f"{where}: settings: {key} says what data there is; move it under data")
     settings = checked(kind.Settings, recipe.settings, f"{where}: settings")
     wanted = checked(source, recipe.data, f"{where}: data")
