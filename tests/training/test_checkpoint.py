@@ -51,8 +51,7 @@ def run(three_steps, tmp_path):
 
 
 def test_the_last_healthy_checkpoints_are_kept_as_many_as_asked_for(three_steps, tmp_path):
-    # One more is written at the end of the run, for the same step as the last.
-    assert steps_of(three_steps) == {"checkpoint": 3, "checkpoint-000003": 3, "checkpoint-000002": 2}
+    assert steps_of(three_steps) == {"checkpoint": 3, "checkpoint-000002": 2, "checkpoint-000001": 1}
     train(tmp_path / "one", steps=3, keep=1)
     assert steps_of(tmp_path / "one") == {"checkpoint": 3}
 
@@ -64,16 +63,14 @@ def blow_up(checkpoint: Path, value: float) -> None:
 
 
 def test_a_checkpoint_that_is_not_finite_is_passed_over_and_the_one_before_named(run, capsys):
-    for name in ("checkpoint", "checkpoint-000003"):
-        blow_up(run_of(run) / name, torch.nan)
+    blow_up(run_of(run) / "checkpoint", torch.nan)
     train(run, steps=4, resume=True)
     assert "resuming from checkpoint-000002, step 2" in capsys.readouterr().out
     assert json.loads((run_of(run) / "summary.json").read_text())["step"] == 4
 
 
 def test_weights_that_lead_to_no_finite_loss_are_set_aside_and_an_older_checkpoint_is_taken(run):
-    for name in ("checkpoint", "checkpoint-000003"):
-        blow_up(run_of(run) / name, 1e38)
+    blow_up(run_of(run) / "checkpoint", 1e38)
     with pytest.raises(TrainingError, match=r"the loss is (nan|inf) at step 3; .*checkpoint-000002 of step 2 is whole"):
         train(run, steps=4, resume=True)
     assert (run_of(run) / "unhealthy-000003").is_dir()
@@ -110,7 +107,7 @@ def test_a_damaged_file_of_a_checkpoint_is_named(run, file, missing):
 
 
 def test_a_checkpoint_left_by_a_run_that_died_while_it_was_replaced_is_found(run):
-    for name in ("checkpoint-000003", "checkpoint-000002"):
+    for name in ("checkpoint-000002", "checkpoint-000001"):
         shutil.rmtree(run_of(run) / name)
     (run_of(run) / "checkpoint").rename(run_of(run) / "checkpoint.old")
     with pytest.raises(TrainingError, match=r"checkpoint\.old is a run's already: --resume continues it"):
