@@ -16,9 +16,11 @@ from .in_turn import OutputsInTurn
 from .manner import MannerReader, ReadManner
 from .manner_decision import MannerDecision
 from .motion_renderer import MotionRenderer
+from .name_evidence import NameEvidence, SummedEvidence
 from .prompt_anchors import AnchoredPrompts, PromptAnchors
 from .proofreading import Proofreading
 from .rereading import Rereading
+from .swapped_partners import SwappedPartners
 from .text_bridge import TextBridge
 from .understood_wording import UnderstoodWording
 from .unnamed_style import UnnamedStyle
@@ -32,11 +34,13 @@ EXTRAS: dict[str, type[Extra]] = {
     "in_turn": OutputsInTurn,
     "rereading": Rereading,
     "text_bridge": TextBridge,
+    "summed_evidence": SummedEvidence,
     "audible_names": AudibleNames,
     "candidates": Candidates,
     "proofreading": Proofreading,
     "anchored_exchange": AnchoredExchange,
     "motion_renderer": MotionRenderer,
+    "swapped_partners": SwappedPartners,
 }
 """Name → class, in the order in which they apply."""
 
@@ -75,4 +79,14 @@ def call_arguments() -> dict[str, str]:
     return {argument: name for name, kind in EXTRAS.items() for argument in kind.arguments}
 
 
-__all__ = ["EXTRAS", "Extra", "MannerReader", "PromptAnchors", "PromptInput", "build", "call_arguments", "check_names"]
+__all__ = [
+    "EXTRAS",
+    "Extra",
+    "MannerReader",
+    "NameEvidence",
+    "PromptAnchors",
+    "PromptInput",
+    "build",
+    "call_arguments",
+    "check_names",
+]

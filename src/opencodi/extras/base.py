@@ -29,7 +29,7 @@ class PromptInput:
 
 
 class Extra:
-    """Base of all extras. Each overrides one method; the others change nothing.
+    """Base of all extras. Each overrides the one or two methods that it needs; the others change nothing.
 
     Attributes:
         needs: components of the model; without one of them the extra is left out.

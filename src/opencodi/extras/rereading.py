@@ -62,7 +62,7 @@ class RereadInTurn(InTurn):
         if "prompt_anchors" in call.extras:
             anchors = call.part("prompt_anchors")
             read = anchors(read.to(anchors.device), only_text=modality == Modality.TEXT)
-        return read.tokens
+        return read.tokens.roll(1, 0) if "swapped_partners" in call.extras else read.tokens
 
 
 def joined_by(
