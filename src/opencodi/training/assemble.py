@@ -43,7 +43,7 @@ def assemble(model_folder: Path, destination: Path, sampling: Mapping[str, Any] 
     Raises:
         TrainingError: if a component has not been trained yet; the message names all that are missing.
     """
-    optional = ("audio_vocoder", "prompt_anchors", "manner_reader")
+    optional = ("audio_vocoder", "prompt_anchors", "manner_reader", "name_evidence")
     names = [name for name in AnyToAnyPipeline._optional_components if name not in optional]
     missing = [name for name in names if not (model_folder / name).is_dir()]
     if missing:
