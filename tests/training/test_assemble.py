@@ -74,3 +74,19 @@ def test_a_wrong_sampling_file_is_refused_by_name(tmp_path, text, message):
         read_sampling(tmp_path / "sampling.yaml")
     with pytest.raises(ConfigurationError, match="nowhere"):
         read_sampling(tmp_path / "nowhere.yaml")
+
+
+def test_nothing_that_ships_says_where_it_was_made(trained, tmp_path):
+    folder = tmp_path / "stages"
+    shutil.copytree(trained / "model", folder)
+    summary = folder / "training" / "image_diffuser" / "summary.json"
+    values = json.loads(summary.read_text())
+    values["recipe"]["initial_weights"] = str(tmp_path / "finished")
+    summary.write_text(json.dumps(values))
+    assemble(folder, tmp_path / "model")
+    for path in (tmp_path / "model").rglob("*.json"):
+        assert str(tmp_path) not in path.read_text() and str(trained) not in path.read_text(), path
+    assert (
+        json.loads((tmp_path / "model" / "training.json").read_text())["image_diffuser"]["recipe"]["initial_weights"]
+        == "finished"
+    )

@@ -17,7 +17,9 @@ def train(
     minutes: Annotated[
         float | None, typer.Option(help="Stop after this many minutes and write a checkpoint.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint of the same run.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue from the last healthy checkpoint of the same run.")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option(help="Model folder to train into; by default the recipe's own.")
     ] = None,
@@ -26,6 +28,7 @@ def train(
     workers: Annotated[
         int, typer.Option(help="Processes that prepare batches: a few for a GPU, none for a CPU.", min=0, max=256)
     ] = 0,
+    keep: Annotated[int, typer.Option(metavar="N", help="Keep the last N healthy checkpoints.", min=1)] = 3,
 ) -> None:
     """Train one stage as its recipe says. Writes losses, checkpoints and sample pictures while it runs."""
     if minutes is not None:
@@ -41,7 +44,7 @@ def train(
         from ..training.run import run_recipe
 
     options = {"minutes": minutes, "resume": resume, "output": output, "data": data, "device": device}
-    measures = run_recipe(recipe, **options, workers=workers)
+    measures = run_recipe(recipe, **options, workers=workers, keep=keep)
     with printing():
         show_measures(measures)
 

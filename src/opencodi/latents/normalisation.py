@@ -35,6 +35,13 @@ def require_finite(what: str, decoded: torch.Tensor) -> torch.Tensor:
     return decoded
 
 
+@torch.no_grad()
+def channel_statistics(raw: torch.Tensor) -> tuple[list[float], list[float]]:
+    """Per-channel mean and standard deviation of raw latents [B, C, ...]."""
+    flat = raw.float().transpose(0, 1).flatten(1)
+    return [round(x, 5) for x in flat.mean(1).tolist()], [round(max(x, 1e-4), 5) for x in flat.std(1).tolist()]
+
+
 def _statistics(like: torch.Tensor, config: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
     shape = (1, -1) + (1,) * (like.ndim - 2)
     mean = like.new_tensor([0.0] if config["latents_mean"] is None else config["latents_mean"])

@@ -5,15 +5,15 @@ import pytest
 import torch
 
 from opencodi.collections.stickers.captions import styled_captions
-from opencodi.collections.stickers.paired_sets import PairedSet, image_set, of_styles, of_voices, styled_set
-from opencodi.collections.stickers.prompt_sets import THING, Prompts, draw_kinds
+from opencodi.collections.stickers.paired_sets import image_set, of_styles, of_voices, styled_set
 from opencodi.collections.stickers.splits import split
+from opencodi.data.paired import THING, PairedSet, Prompts, draw_kinds
 from opencodi.data.shards import Items, load_images
 from opencodi.errors import ConfigurationError
-from opencodi.training.components import save_component
-from opencodi.training.tasks.diffusers import ImageDiffuserTask
+from opencodi.training.components import ModelFolder, save_component
 
 from ... import tiny
+from ...training.making import make_task
 from ...training.tiny_recipes import DATA
 
 DRAWN = [("cat", "noto"), ("cat", "flat"), ("ghost", "noto"), ("ghost", "pencil"), ("dog", "flat")]
@@ -87,14 +87,16 @@ def test_what_has_no_kind_is_prompted_by_text():
 def test_pictures_of_every_style_are_prompted_by_what_names_it_and_never_openly(tmp_path):
     for name in ("text_prompt_encoder", "image_autoencoder"):
         save_component(getattr(tiny, name)(), tmp_path / name)
-    arguments = DATA, {"images": 1.0}, tmp_path, 0.5, ("text", THING)
+    arguments = DATA, {"images": 1.0}, ModelFolder(tmp_path), 0.5, ("text", THING)
     plain, _ = image_set(*arguments, ("noto",), False)
     styled = styled_set(*arguments)
     everything, _ = split(load_images(DATA, ["images"]))
     assert len(styled) == len(everything) > len(plain)
     expected = {text for record in everything.records for text in styled_captions(record)}
     assert len(styled.prompts["text"].tokens) == len(expected)
-    settings = ImageDiffuserTask.Settings(
+    both = make_task(
+        "image_diffuser",
+        tmp_path,
         network={"model_channels": 16, "num_attention_heads": 1, "norm_num_groups": 4},
         scheduler={"class": "DDIMScheduler"},
         shards={"images": 1.0},
@@ -103,8 +105,7 @@ def test_pictures_of_every_style_are_prompted_by_what_names_it_and_never_openly(
         condition_noise=0.0,
         styles=("noto",),
         styled_share=0.25,
-    )
-    both = ImageDiffuserTask(settings, DATA, tmp_path).items
+    ).items
     assert both.weights[len(plain) :].sum() == pytest.approx(0.25)
     both.favour({"nothing"}, 5.0)
     assert both.open_weights[: len(plain)].sum() == pytest.approx(1)

@@ -8,22 +8,21 @@ from opencodi.collections.stickers.motion import FRAMES_PER_SECOND
 from opencodi.collections.stickers.paired_sets import audio_set, of_styles, video_set
 from opencodi.collections.stickers.procedural import (
     animated,
-    joined,
     on_the_beat,
-    other_beat,
     procedural_clips,
     procedural_sounds,
     synchronous_pairs,
     two_beats,
 )
 from opencodi.collections.stickers.splits import split
+from opencodi.data.paired import joined, other_beat
 from opencodi.data.shards import Items, concepts_in, load_audio, load_images
 from opencodi.errors import ConfigurationError
 from opencodi.modality import Modality
-from opencodi.training.components import save_component
-from opencodi.training.tasks.alignment import AlignmentTask
+from opencodi.training.components import ModelFolder, save_component
 
 from ... import tiny
+from ...training.making import make_task
 from ...training.tiny_recipes import DATA, STYLES
 
 PARTS = (
@@ -41,7 +40,7 @@ def model(tmp_path_factory):
 
 
 def test_procedural_clips_are_stills_of_the_chosen_styles_on_their_side_of_the_split(model):
-    training, validation = procedural_clips(DATA, 10, ["noto"], 0, model, 0.0, ())
+    training, validation = procedural_clips(DATA, 10, ["noto"], 0, ModelFolder(model), 0.0, ())
     assert len(training) >= 8 and len(validation) >= 1
     assert training.latents.shape[1:3] == (4, 16)
     held = {r["concept"] for r in split(of_styles(load_images(DATA, ["images"]), ["noto"]))[1].records}
@@ -50,13 +49,13 @@ def test_procedural_clips_are_stills_of_the_chosen_styles_on_their_side_of_the_s
     counts = {len(rows) for rows, code in zip(training.prompts["text"].rows, training.concepts) if code in real}
     others = {len(rows) for rows, code in zip(training.prompts["text"].rows, training.concepts) if code not in real}
     assert counts == {3} and others == {4}  # the plain name means the real clip
-    again, _ = procedural_clips(DATA, 10, ["noto"], 0, model, 0.0, ())
+    again, _ = procedural_clips(DATA, 10, ["noto"], 0, ModelFolder(model), 0.0, ())
     assert torch.equal(again.latents, training.latents)
 
 
 def test_an_unknown_style_is_named(model):
     with pytest.raises(ConfigurationError, match="no picture is in style 'crayon'"):
-        procedural_clips(DATA, 4, ["crayon"], 0, model, 0.0, ())
+        procedural_clips(DATA, 4, ["crayon"], 0, ModelFolder(model), 0.0, ())
 
 
 @pytest.mark.parametrize(
@@ -70,7 +69,7 @@ def test_an_unknown_style_is_named(model):
     ],
 )
 def test_items_read_and_made_are_drawn_by_share_with_their_own_prompts(model, read, make):
-    real, made = read(model), make(model)
+    real, made = read(ModelFolder(model)), make(ModelFolder(model))
     both, _ = joined(real, made, 0.25)
     first = len(real[0])
     assert len(both) == first + len(made[0])
@@ -104,7 +103,7 @@ def test_sounds_on_the_beat_use_every_recording_before_one_comes_again():
 
 
 def test_synchronous_pairs_come_as_the_same_thing_on_two_beats(model):
-    training, validation = synchronous_pairs(DATA, 12, STYLES, model)
+    training, validation = synchronous_pairs(DATA, 12, STYLES, ModelFolder(model))
     for side in (training, validation):
         clips, sounds = side[Modality.VIDEO], side[Modality.AUDIO]
         assert len(clips) == len(sounds) >= 2 and clips.concepts == sounds.concepts
@@ -115,14 +114,13 @@ def test_synchronous_pairs_come_as_the_same_thing_on_two_beats(model):
             assert ((each.latents - each.latents[other]).flatten(1).abs().amax(1) > 0).all()
 
 
-def settings(**changes):
-    return AlignmentTask.Settings(
-        **{
-            **{"pair": ("video", "audio"), "train": ("video",), "network": {}, "scheduler": {"class": "DDIMScheduler"}},
-            **{"shards": {"video": ["videos"], "audio": ["sounds"]}, "prompt_share": 0.5, "contrastive_weight": 0.1},
-            **{"temperature": 0.1, "styles": tuple(STYLES), **changes},
-        }
-    )
+def alignment(model, **changes):
+    values = {
+        **{"pair": ["video", "audio"], "train": ["video"], "network": {}, "scheduler": {"class": "DDIMScheduler"}},
+        **{"shards": {"video": ["videos"], "audio": ["sounds"]}, "prompt_share": 0.5, "contrastive_weight": 0.1},
+        **{"temperature": 0.1, "styles": STYLES, **changes},
+    }
+    return make_task("alignment", model, **values)
 
 
 def test_alignment_draws_synchronous_pairs_by_share_and_measures_another_beat(model):
@@ -130,7 +128,7 @@ def test_alignment_draws_synchronous_pairs_by_share_and_measures_another_beat(mo
         "image_denoiser": {"environment_tokens": 4, "seconds_per_frame": 0.125},
         "audio_denoiser": {"environment_tokens": 4, "seconds_per_row": 0.128},
     }
-    task = AlignmentTask(settings(synchronous_share=1.0, synchronous_clips=4, network=changes), DATA, model).eval()
+    task = alignment(model, synchronous_share=1.0, synchronous_clips=4, network=changes).eval()
     assert task.networks["image_denoiser"].config.environment_tokens == 4
     batch = task.sample_batch(np.random.default_rng(0), 3)
     clips, sounds = (task.synchronous[0][m].latents.float() for m in task.pair)
@@ -147,14 +145,14 @@ def test_alignment_draws_synchronous_pairs_by_share_and_measures_another_beat(mo
 
 
 def test_without_a_share_alignment_has_no_synchronous_pairs(model):
-    task = AlignmentTask(settings(), DATA, model)
+    task = alignment(model)
     assert not task.synchronous
     assert task.sample_batch(np.random.default_rng(0), 3)["concept"].shape == (3,)
 
 
 def test_synchronous_pairs_are_for_video_and_audio(model):
     with pytest.raises(ConfigurationError, match="synchronous_share"):
-        AlignmentTask(settings(pair=("text", "image"), train=("text",), synchronous_share=0.5), DATA, model)
+        alignment(model, pair=["text", "image"], train=["text"], synchronous_share=0.5)
 
 
 def test_a_motion_that_goes_one_way_moves_every_still_alike():

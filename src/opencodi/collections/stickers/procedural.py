@@ -6,15 +6,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ...data.paired import PairedSet, Prompts
 from ...data.shards import Items, concepts_in, load_audio, load_images
 from ...errors import ConfigurationError
 from ...latents import AudioAutoencoder, ImageAutoencoder
 from ...modality import Modality
-from ...training.components import load_component
+from ...training.components import ModelFolder
 from .captions import PROCEDURAL_CLIPS, PROCEDURAL_SOUNDS, moving_captions
 from .motion import MOTIONS, NUM_FRAMES, animate, draw_beat
-from .paired_sets import PairedSet, clip_set, of_styles, recording_set
-from .prompt_sets import Prompts, text_prompts
+from .paired_sets import clip_set, of_styles, recording_set
+from .prompt_sets import text_prompts
 from .soundtrack import soundtrack
 from .splits import split
 
@@ -27,7 +28,7 @@ def procedural_clips(
     count: int,
     styles: Sequence[str],
     ways: int,
-    model_folder: Path,
+    parts: ModelFolder,
     name_share: float,
     kinds: Collection[str],
 ) -> tuple[PairedSet, PairedSet]:
@@ -36,14 +37,14 @@ def procedural_clips(
     A still and its clips fall on the same side of the split. Prompts are those of ``pairs.clip_set``, but the plain name of a
     thing that has a real clip means that clip.
     """
-    autoencoder = load_component(ImageAutoencoder, model_folder, "image_autoencoder")
+    autoencoder = parts.load(ImageAutoencoder, "image_autoencoder")
     stills = of_styles(load_images(data, STILLS), styles)
     training, validation = (
         clip_set(
             animated(part, share, np.random.default_rng(side), ways),
             data,
             {PROCEDURAL_CLIPS: 1.0},
-            model_folder,
+            parts,
             name_share,
             kinds,
             autoencoder,
@@ -58,16 +59,16 @@ def procedural_clips(
 
 
 def still_clips(
-    data: Path, count: int, styles: Sequence[str], model_folder: Path, name_share: float, kinds: Collection[str]
+    data: Path, count: int, styles: Sequence[str], parts: ModelFolder, name_share: float, kinds: Collection[str]
 ) -> tuple[PairedSet, PairedSet]:
     """(training, validation) ``count`` clips in all that show a still at rest, of things that have no real clip.
 
     Captions name a motion or none: it is no matter of the frames, but of where they are seen (``prompts.manner``).
     """
-    autoencoder = load_component(ImageAutoencoder, model_folder, "image_autoencoder")
+    autoencoder = parts.load(ImageAutoencoder, "image_autoencoder")
     stills, animated_anyway = of_styles(load_images(data, STILLS), styles), concepts_in(data, "videos")
     stills = stills.subset([i for i, each in enumerate(stills.records) if each["concept"] not in animated_anyway])
-    rest = data, {PROCEDURAL_CLIPS: 1.0}, model_folder, name_share, kinds, autoencoder
+    rest = data, {PROCEDURAL_CLIPS: 1.0}, parts, name_share, kinds, autoencoder
     training, validation = (
         clip_set(at_rest(part, share, np.random.default_rng(side)), *rest)
         for side, (part, share) in enumerate(_shares(split(stills), count))
@@ -75,10 +76,10 @@ def still_clips(
     return training, validation
 
 
-def told_to_move(clips: PairedSet, model_folder: Path) -> PairedSet:
+def told_to_move(clips: PairedSet, parts: ModelFolder) -> PairedSet:
     """The same clips, whose captions may also name a motion: they show what they show, and move besides."""
     captions = [[text for motion in MOTIONS.values() for text in moving_captions(name, motion)] for name in clips.names]
-    known, more = clips.prompts["text"], text_prompts((), captions, [], model_folder)["text"]
+    known, more = clips.prompts["text"], text_prompts((), captions, [], parts)["text"]
     rows = [
         np.concatenate([mine, len(known.tokens) + np.asarray(theirs)]) for mine, theirs in zip(known.rows, more.rows)
     ]
@@ -87,16 +88,16 @@ def told_to_move(clips: PairedSet, model_folder: Path) -> PairedSet:
 
 
 def procedural_sounds(
-    data: Path, count: int, ways: int, model_folder: Path, name_share: float, kinds: Collection[str]
+    data: Path, count: int, ways: int, parts: ModelFolder, name_share: float, kinds: Collection[str]
 ) -> tuple[PairedSet, PairedSet]:
     """(training, validation) ``count`` sounds in all: recordings played on the beat of a motion (``on_the_beat``)."""
-    autoencoder = load_component(AudioAutoencoder, model_folder, "audio_autoencoder")
+    autoencoder = parts.load(AudioAutoencoder, "audio_autoencoder")
     training, validation = (
         recording_set(
             on_the_beat(part, share, np.random.default_rng(side), ways),
             data,
             {PROCEDURAL_SOUNDS: 1.0},
-            model_folder,
+            parts,
             name_share,
             kinds,
             autoencoder,
@@ -107,18 +108,18 @@ def procedural_sounds(
 
 
 def synchronous_pairs(
-    data: Path, count: int, styles: Sequence[str], model_folder: Path, kinds: Collection[str] = ()
+    data: Path, count: int, styles: Sequence[str], parts: ModelFolder, kinds: Collection[str] = ()
 ) -> tuple[dict[Modality, PairedSet], dict[Modality, PairedSet]]:
     """(training, validation) clips and, at the same position, the sound that hits when the picture does.
 
     ``count`` in all. Positions 2k and 2k + 1 are the same still, recording and motion on two different beats
-    (``other_beat``). Validation has stills of its own, not recordings of its own: it measures the beat.
+    (``data.paired.other_beat``). Validation has stills of its own, not recordings of its own: it measures the beat.
 
     Raises:
         ConfigurationError: if no picture of these styles has a sound.
     """
-    images = load_component(ImageAutoencoder, model_folder, "image_autoencoder")
-    sounds = load_component(AudioAutoencoder, model_folder, "audio_autoencoder")
+    images = parts.load(ImageAutoencoder, "image_autoencoder")
+    sounds = parts.load(AudioAutoencoder, "audio_autoencoder")
     stills, recordings = of_styles(load_images(data, STILLS), styles), load_audio(data, SOUNDS)
     heard = {record["concept"] for record in recordings.records}
     stills = stills.subset([i for i, record in enumerate(stills.records) if record["concept"] in heard])
@@ -127,7 +128,7 @@ def synchronous_pairs(
     sides = []
     for side, (part, share) in enumerate(_shares(split(stills), count)):
         clips, tracks = two_beats(part, recordings, -(-share // 2), np.random.default_rng(side))
-        rest = (model_folder, 0.0, kinds)
+        rest = (parts, 0.0, kinds)
         sides.append(
             {
                 Modality.VIDEO: clip_set(clips, data, {PROCEDURAL_CLIPS: 1.0}, *rest, images),
@@ -135,11 +136,6 @@ def synchronous_pairs(
             }
         )
     return sides[0], sides[1]
-
-
-def other_beat(positions: np.ndarray) -> np.ndarray:
-    """For positions in a set of ``synchronous_pairs``: those of the same things on the other beat."""
-    return positions ^ 1
 
 
 def animated(stills: Items, count: int, rng: np.random.Generator, ways: int = 0) -> Items:
@@ -190,41 +186,6 @@ def two_beats(stills: Items, recordings: Items, count: int, rng: np.random.Gener
     return (
         Items(np.stack(clips), _records(stills, chosen, motions, PROCEDURAL_CLIPS)),
         Items(np.stack(tracks), _records(stills, chosen, motions, PROCEDURAL_SOUNDS)),
-    )
-
-
-def joined(
-    read: tuple[PairedSet, PairedSet], made: tuple[PairedSet, PairedSet], share: float
-) -> tuple[PairedSet, PairedSet]:
-    """(training, validation) of items read and items made, of which ``share`` of the draws are of those made.
-
-    Kinds of prompts are those of the items read.
-    """
-    training, validation = (joined_set(first, second, share) for first, second in zip(read, made))
-    return training, validation
-
-
-def joined_set(first: PairedSet, second: PairedSet, share: float) -> PairedSet:
-    """One set of both, of which ``share`` of the draws are of ``second``; kinds of prompts are those of ``first``."""
-    prompts = {}
-    for kind, known in first.prompts.items():
-        more = second.prompts[kind]
-        moved = [np.asarray(rows) + len(known.tokens) for rows in more.rows]
-        prompts[kind] = Prompts(torch.cat([known.tokens, more.tokens]), [*known.rows, *moved])
-    manners = [each.manners for each in (first, second)]
-    known = next((each for each in manners if each is not None), None)
-    if known is not None:
-        none = [known.new_zeros(len(each), known.shape[1]) for each in (first, second)]
-        known = torch.cat([zeros if told is None else told for told, zeros in zip(manners, none)])
-    return PairedSet(
-        manners=known,
-        latents=torch.cat([first.latents, second.latents]),
-        names=first.names + second.names,
-        concepts=first.concepts + second.concepts,
-        prompts=prompts,
-        name_share=first.name_share,
-        weights=np.concatenate([(1 - share) * first.weights, share * second.weights]),
-        autoencoder=first.autoencoder,
     )
 
 
