@@ -17,7 +17,6 @@ from torch import nn
 from .errors import ArgumentError, ConfigurationError
 from .modality import Modality
 from .models import check_files, read_index, resolve
-from .sharing import share_weights
 
 LIBRARIES = ("opencodi", "diffusers", "transformers")
 """Where the classes of parts may come from; a model folder must not make us import anything else."""
@@ -264,22 +263,10 @@ class LazyPipeline(DiffusionPipeline):
             self._reduced[name] = part
         else:
             self.__dict__[name] = part
-        if self._offload is not None:
-            with self._only_in_memory():
-                super().remove_all_hooks()  # weights that are offloaded cannot be compared
-        elif isinstance(part, nn.Module):
+        if self._offload is None and isinstance(part, nn.Module):
             part.to(self._device)
-        self._share_weights()
         self._apply_offload()
         return part
-
-    def _share_weights(self) -> None:
-        """What parts in memory say they have in common (``PromptEncoder.shared_weights``) is there once, if it is equal."""
-        with self._only_in_memory():
-            for part in self.components.values():
-                for ours, (name, theirs) in getattr(part, "shared_weights", {}).items():
-                    if (other := getattr(self, name)) is not None:
-                        share_weights(part.get_submodule(ours), other.get_submodule(theirs))
 
     def _release(self, *names: str) -> None:
         held = [name for name in names if name in self.__dict__ or name in self._reduced]

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import torch
 
 from . import arguments
+from .denoisers import ComposedDenoiser
 from .errors import ArgumentError
 from .loading import PartsByModality
 from .modality import MODALITIES, Modality, parse_modalities
@@ -21,6 +22,16 @@ DEFAULT_GUIDANCE = 2.0
 
 AUTOENCODERS = ["text_autoencoder", "image_autoencoder", "audio_autoencoder", "audio_vocoder"]
 DENOISERS = list(dict.fromkeys(MODALITIES[modality].denoiser for modality in MODALITIES))
+ADAPTERS = list(dict.fromkeys(name for each in MODALITIES.values() for name in (each.temporal, each.alignment) if name))
+EXTRAS = {
+    Modality.TEXT: ["text_prompt_map", "text_environment_map"],
+    Modality.IMAGE: ["image_manner_embedding", "image_prompt_map", "image_environment_map"],
+    Modality.VIDEO: ["image_manner_embedding", "image_prompt_map", "video_motion_map", "image_environment_map"],
+    Modality.AUDIO: ["audio_manner_embedding", "audio_prompt_map", "audio_environment_map"],
+}
+"""Adapters beyond the paper, by output."""
+
+EXTRA_PARTS = list(dict.fromkeys(name for names in EXTRAS.values() for name in names))
 
 
 class AnyToAnyPipeline(ReadingPipeline):
@@ -38,6 +49,10 @@ class AnyToAnyPipeline(ReadingPipeline):
         text_autoencoder, text_tokenizer, image_autoencoder, audio_autoencoder, audio_vocoder: turn latents into media.
             Video uses the image autoencoder, frame by frame.
         text_denoiser, image_denoiser, audio_denoiser: turn noise into latents. Video uses the image denoiser.
+        video_temporal: what a video has beyond an image (``TemporalAdapter``).
+        text_alignment, image_alignment, audio_alignment: let outputs that are made together see one another
+            (``AlignmentAdapter``). Video uses that of the image.
+        text_prompt_map, …, audio_environment_map: adapters beyond the paper (``opencodi.extras``).
         scheduler: any diffusers scheduler; each output modality works with its own copy.
         exchange: ``"others"``: while they are denoised together, each modality attends to the others; ``"self"``: to
             itself, as the published code does (SPEC §0.1).
@@ -63,13 +78,13 @@ class AnyToAnyPipeline(ReadingPipeline):
 
     model_cpu_offload_seq = "->".join([*PROMPT_ENCODERS, ANCHORS, MANNER, *AUTOENCODERS])
     # The denoisers take turns at every step, so they stay on the device together.
-    _exclude_from_cpu_offload = DENOISERS
+    _exclude_from_cpu_offload: ClassVar = [*DENOISERS, *ADAPTERS, *EXTRA_PARTS]
     # Small beside what they compute, and some read weights without calling the layers that hold them.
     _whole_with_sequential_offload = "->".join([*AUTOENCODERS, ANCHORS, MANNER])
     _optional_components: ClassVar = [
         *(*PROMPT_ENCODERS, ANCHORS, MANNER),
         *(*AUTOENCODERS, "text_tokenizer"),
-        *(*DENOISERS, "scheduler"),
+        *(*DENOISERS, *ADAPTERS, *EXTRA_PARTS, "scheduler"),
     ]
     _callback_tensor_inputs: ClassVar = ["latents"]
 
@@ -89,6 +104,19 @@ class AnyToAnyPipeline(ReadingPipeline):
         text_denoiser: Any = None,
         image_denoiser: Any = None,
         audio_denoiser: Any = None,
+        video_temporal: Any = None,
+        text_alignment: Any = None,
+        image_alignment: Any = None,
+        audio_alignment: Any = None,
+        text_prompt_map: Any = None,
+        text_environment_map: Any = None,
+        image_manner_embedding: Any = None,
+        image_prompt_map: Any = None,
+        image_environment_map: Any = None,
+        video_motion_map: Any = None,
+        audio_manner_embedding: Any = None,
+        audio_prompt_map: Any = None,
+        audio_environment_map: Any = None,
         scheduler: Any = None,
         exchange: str = "others",
         exchange_order: Sequence[str] = (),
@@ -120,6 +148,19 @@ class AnyToAnyPipeline(ReadingPipeline):
             text_denoiser=text_denoiser,
             image_denoiser=image_denoiser,
             audio_denoiser=audio_denoiser,
+            video_temporal=video_temporal,
+            text_alignment=text_alignment,
+            image_alignment=image_alignment,
+            audio_alignment=audio_alignment,
+            text_prompt_map=text_prompt_map,
+            text_environment_map=text_environment_map,
+            image_manner_embedding=image_manner_embedding,
+            image_prompt_map=image_prompt_map,
+            image_environment_map=image_environment_map,
+            video_motion_map=video_motion_map,
+            audio_manner_embedding=audio_manner_embedding,
+            audio_prompt_map=audio_prompt_map,
+            audio_environment_map=audio_environment_map,
             scheduler=scheduler,
         )
         self.register_to_config(
@@ -258,7 +299,7 @@ class AnyToAnyPipeline(ReadingPipeline):
             modality: initial_noise(
                 shapes[modality],
                 streams(seeds, modality),
-                self.part_config(MODALITIES[modality].denoiser).get("shared_frame_noise", 0.0),
+                self._shared_frame_noise(modality),
                 candidates[modality],
             )
             for modality in wanted
@@ -283,7 +324,7 @@ class AnyToAnyPipeline(ReadingPipeline):
 
         # Denoise all outputs together, each seeing the others (paper §3.4)
         with timed(clock, "denoise"), self.progress_bar(total=self.num_ticks(steps)) as bar:
-            denoisers = {modality: self._denoiser(modality, wanted) for modality in wanted}
+            denoisers = {modality: self._denoiser(modality, len(wanted) > 1) for modality in wanted}
             # Where and in which precision they run; asked once, since diffusers looks through every module for it
             place = {"device": self._execution_device, "dtype": denoisers[wanted[0]].dtype}
 
@@ -326,7 +367,7 @@ class AnyToAnyPipeline(ReadingPipeline):
             )
             del denoisers
             denoised = {modality: denoised[modality] for modality in asked}
-        self._done_with(*DENOISERS, *PROMPT_ENCODERS, ANCHORS, MANNER)
+        self._done_with(*DENOISERS, *ADAPTERS, *EXTRA_PARTS, *PROMPT_ENCODERS, ANCHORS, MANNER)
 
         # Decode into what people see, hear and read
         if output_type == "latent":
@@ -388,16 +429,26 @@ class AnyToAnyPipeline(ReadingPipeline):
         """Shapes of the latents to make, from the configs alone, so that nothing is loaded for a bad size."""
         shapes = {m: self._codec(m, self.skeleton).latent_shape(num_samples, **size) for m in outputs}
         if Modality.VIDEO in outputs:
-            config, frames = self.part_config(MODALITIES[Modality.VIDEO].denoiser), shapes[Modality.VIDEO][2]
-            if config.get("temporal") and frames > config["max_frames"]:
-                raise ArgumentError(
-                    f"num_frames: {frames} frames asked, this model knows positions for {config['max_frames']}"
-                )
+            most, frames = self.part_config(MODALITIES[Modality.VIDEO].temporal)["max_frames"], shapes[Modality.VIDEO][2]
+            if frames > most:
+                raise ArgumentError(f"num_frames: {frames} frames asked, this model knows positions for {most}")
         return shapes
 
-    def _denoiser(self, modality: Modality, outputs: list[Modality]) -> Any:
-        """The network of an output, at least with the sub-layers that these outputs need of it."""
-        return self.held(MODALITIES[modality].denoiser, alignment=len(outputs) > 1, temporal=Modality.VIDEO in outputs)
+    def _denoiser(self, modality: Modality, together: bool = False) -> ComposedDenoiser:
+        """The network of an output with the adapters that this call needs."""
+        record = MODALITIES[modality]
+        alignment = record.alignment if together else None
+        extras = [name for name in EXTRAS.get(modality, ()) if together or not name.endswith("environment_map")]
+        return ComposedDenoiser(
+            getattr(self, record.denoiser),
+            None if record.temporal is None else getattr(self, record.temporal),
+            None if alignment is None else getattr(self, alignment),
+            [getattr(self, name) for name in extras if self.has(name)],
+        )
+
+    def _shared_frame_noise(self, modality: Modality) -> float:
+        temporal = MODALITIES[modality].temporal
+        return 0.0 if temporal is None else self.part_config(temporal).get("shared_frame_noise", 0.0)
 
     def _check_parts(
         self, inputs: arguments.Inputs, outputs: list[Modality], negative: bool, chosen: list[Modality]

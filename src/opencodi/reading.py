@@ -32,7 +32,7 @@ class ReadingPipeline(LazyPipeline):
         ``outputs``: what is made of them; where it is a sound, names that have one count more (``PromptAnchors``).
         """
         if not inputs:
-            return next(iter(self.prompt_encoders.values())).unconditional(batch_size)
+            return self._unconditional(next(iter(self.prompt_encoders)), batch_size)
         modalities = [modality for modality, listed in inputs.items() for _ in listed]
         encoded = [self._encode(m, items).spread(batch_size) for m, listed in inputs.items() for items in listed]
         if self.has(MANNER):
@@ -45,9 +45,10 @@ class ReadingPipeline(LazyPipeline):
     def _encode(self, modality: Modality, items: Sequence[Any]) -> Condition:
         """What items of one modality say, and in which manner; texts as the anchors understand them, if they do."""
         encoder = self.prompt_encoders[modality]
-        condition = encoder.encode(items)
+        beside = self._beside(modality)
+        condition = encoder.encode(items, **beside)
         understands = modality == Modality.TEXT and self.has(ANCHORS) and self.prompt_anchors.sentences is not None
-        embeddings = encoder.embed(items) if understands or self.has(MANNER) else None
+        embeddings = encoder.embed(items, **beside) if understands or self.has(MANNER) else None
         if understands:
             device = self.prompt_anchors.device
             condition = self.prompt_anchors.understood(condition.to(device), embeddings.to(device))
@@ -55,6 +56,14 @@ class ReadingPipeline(LazyPipeline):
             device = self.manner_reader.device
             condition = self.manner_reader(condition.to(device), modality, embeddings.to(device))
         return condition
+
+    def _unconditional(self, modality: Modality, batch_size: int) -> Condition:
+        """The condition of no input of that modality."""
+        return self.prompt_encoders[modality].unconditional(batch_size, **self._beside(modality))
+
+    def _beside(self, modality: Modality) -> dict[str, Any]:
+        """What the prompt encoder of a modality is given beside the inputs."""
+        return {argument: getattr(self, name) for argument, name in MODALITIES[modality].prompt_encoder_parts.items()}
 
     def _anchored(self, condition: Condition, only_text: bool, outputs: Sequence[Modality] = ()) -> Condition:
         """Drawn towards known texts, if this model has any."""
@@ -74,9 +83,7 @@ class ReadingPipeline(LazyPipeline):
         if negatives:
             steered = self._encode(Modality.TEXT, negatives).spread(batch_size).to(self._execution_device)
             return self.manner_reader.decided(steered) if self.has(MANNER) else steered
-        empty = [
-            self.prompt_encoders[modality].unconditional(batch_size) for modality in inputs for _ in inputs[modality]
-        ]
+        empty = [self._unconditional(modality, batch_size) for modality in inputs for _ in inputs[modality]]
         return self._mix(empty, weights)
 
     def _embed_latents(self, modality: Modality, latents: torch.Tensor) -> torch.Tensor:
@@ -85,7 +92,8 @@ class ReadingPipeline(LazyPipeline):
 
     def _read_latents(self, modality: Modality, latents: torch.Tensor) -> torch.Tensor | None:
         """An output as an input, tokens [B, N, D]; None if this model cannot read it."""
-        if not self.has(MODALITIES[modality].prompt_encoder):
+        record = MODALITIES[modality]
+        if not all(self.has(name) for name in (record.prompt_encoder, *record.prompt_encoder_parts.values())):
             return None
         read = self._encode(modality, self._codec(modality).decode(latents))
         return self._anchored(read, only_text=modality == Modality.TEXT).tokens
@@ -115,7 +123,7 @@ class ReadingPipeline(LazyPipeline):
             said = replace(said, tokens=torch.cat([meant[:, None], rest.to(meant)], dim=1))
         nothing = self.text_prompt_encoder.unconditional(len(latents))
         made = sample(
-            {Modality.TEXT: self._denoiser(Modality.TEXT, [Modality.TEXT])},
+            {Modality.TEXT: self._denoiser(Modality.TEXT)},
             {Modality.TEXT: self.scheduler},
             {Modality.TEXT: noise},
             said.to(noise.device, noise.dtype),

@@ -1,19 +1,17 @@
 """What all prompt encoders have in common."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
+from torch import nn
 
 from .condition import Condition
 
 
 class PromptEncoder(ModelMixin, ConfigMixin):
     """Media objects → condition: a subclass's ``preprocess`` makes tensors of them, its ``forward`` a condition of these."""
-
-    shared_weights: ClassVar[Mapping[str, tuple[str, str]]] = {}
-    """Sub-module → (part of a model, its sub-module) that usually has the same weights, see ``loading.LazyPipeline``."""
 
     @property
     def device(self) -> torch.device:
@@ -30,3 +28,10 @@ class PromptEncoder(ModelMixin, ConfigMixin):
     def embed(self, items: Sequence[Any]) -> torch.Tensor | None:
         """What the encoder sees in media objects before it projects it, [B, F]; None where that is never read by itself."""
         return None
+
+
+def bring(network: nn.Module) -> None:
+    """Let an offloaded network come to its device, as calling it would: for parts of it that are called by themselves."""
+    hook = getattr(network, "_hf_hook", None)
+    if hook is not None:
+        hook.pre_forward(network)

@@ -63,9 +63,16 @@ class ImagePromptEncoder(PromptEncoder):
         """
         return {"pixel_values": to_pixel_values(images, self.config.sample_size)}
 
-    def forward(self, pixel_values: torch.Tensor) -> Condition:
-        """``pixel_values`` [B, 3, size, size] in [-1, 1], over white → Condition [B, 1, D]."""
-        return Condition.from_embedding(self.projection(self.tower(pixel_values.to(self.dtype))))
+    def forward(
+        self, pixel_values: torch.Tensor, with_features: bool = False
+    ) -> Condition | tuple[Condition, torch.Tensor]:
+        """``pixel_values`` [B, 3, size, size] in [-1, 1], over white → Condition [B, 1, D].
+
+        ``with_features``: also what the tower sees before the projection, [B, width].
+        """
+        features = self.tower(pixel_values.to(self.dtype))
+        condition = Condition.from_embedding(self.projection(features))
+        return (condition, features) if with_features else condition
 
     @torch.no_grad()
     def embed(self, items: Sequence[Image.Image]) -> torch.Tensor:

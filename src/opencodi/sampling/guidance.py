@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..denoisers import Context
-from ..denoisers.topology import Denoiser
+from ..denoisers import ComposedDenoiser, Context
 from ..prompts import Condition
 
 
@@ -17,7 +16,7 @@ def guide(unconditional: Tensor, conditional: Tensor, scale: float) -> Tensor:
 
 
 def guidance_context(
-    denoiser: Denoiser, condition: Condition, unconditional: Condition | None, scale: float, dtype: torch.dtype
+    denoiser: ComposedDenoiser, condition: Condition, unconditional: Condition | None, scale: float, dtype: torch.dtype
 ) -> Context:
     """The prompt of a whole trajectory, as ``guided_prediction`` takes it.
 
@@ -32,25 +31,25 @@ def guidance_context(
         The unconditional half, then the conditional one; at scale 1 the latter alone.
     """
     if scale == 1:
-        return denoiser.context(condition.tokens.to(dtype), condition.mask, _manners([condition], dtype))
+        return denoiser.context(condition.tokens.to(dtype), condition.mask, _attributes([condition], dtype))
     halves, length = (unconditional, condition), max(unconditional.tokens.shape[1], condition.tokens.shape[1])
     missing = [length - half.tokens.shape[1] for half in halves]
     tokens = torch.cat([F.pad(half.tokens.to(dtype), (0, 0, 0, pad)) for half, pad in zip(halves, missing)])
     mask = torch.cat([F.pad(half.mask, (0, pad)) for half, pad in zip(halves, missing)])
-    return denoiser.context(tokens, mask, _manners(halves, dtype))
+    return denoiser.context(tokens, mask, _attributes(halves, dtype))
 
 
-def _manners(conditions: Sequence[Condition], dtype: torch.dtype) -> Tensor | None:
-    """The manners of these one below the other, zeros where one has none; None if none of them has."""
+def _attributes(conditions: Sequence[Condition], dtype: torch.dtype) -> dict[str, Tensor]:
+    """The manners of these one below the other, zeros where one has none; nothing if none of them has."""
     known = next((each.manner for each in conditions if each.manner is not None), None)
     if known is None:
-        return None
+        return {}
     none = known.new_zeros(len(known), known.shape[1])
-    return torch.cat([none if each.manner is None else each.manner for each in conditions]).to(dtype)
+    return {"manner": torch.cat([none if each.manner is None else each.manner for each in conditions]).to(dtype)}
 
 
 def guided_prediction(
-    denoiser: Denoiser,
+    denoiser: ComposedDenoiser,
     sample: Tensor,
     timesteps: Tensor,
     prompt: Context,
@@ -75,6 +74,13 @@ def guided_prediction(
     """
     if scale == 1:
         return denoiser(sample, timesteps, prompt, environment)
-    doubled = None if environment is None else environment.repeated(halves=2, only_last=guide_environment)
+    doubled = None if environment is None else _doubled(environment, guide_environment)
     prediction = denoiser(torch.cat([sample, sample]), torch.cat([timesteps, timesteps]), prompt, doubled)
     return guide(*prediction.chunk(2), scale)
+
+
+def _doubled(environment: Context, only_last: bool) -> Context:
+    """The environment of both halves, or of the conditional one alone."""
+    tokens = torch.cat([environment.tokens, environment.tokens])
+    rows = torch.arange(len(tokens), device=tokens.device) >= len(tokens) // 2 if only_last else None
+    return Context(tokens, seconds=environment.seconds, bias=environment.bias, rows=rows)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..denoisers import Context
-from ..denoisers.alignment import Exchange, environment_seconds, exchanged
+from ..denoisers.exchange import Exchange, environment_seconds, exchanged
 from ..errors import ArgumentError
 from ..modality import Modality
 from ..prompts import Condition
