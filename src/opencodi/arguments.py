@@ -212,6 +212,15 @@ def finite_number(argument: str, value: Any) -> float:
     return float(value)
 
 
+def optional_number(argument: str, value: Any) -> float | None:
+    """A finite number, or None.
+
+    Raises:
+        ArgumentError: if it is anything else.
+    """
+    return None if value is None else finite_number(argument, value)
+
+
 def interval(argument: str, value: Any) -> tuple[float, float]:
     """A stretch ``(start, end)`` of a whole that is 1, 0 <= start < end <= 1.
 

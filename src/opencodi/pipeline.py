@@ -1,6 +1,7 @@
 """Any inputs → encode → mix → denoise together → decode → any outputs (paper Figure 2)."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 from typing import Any, ClassVar
 
 import torch
@@ -8,67 +9,55 @@ import torch
 from . import arguments
 from .denoisers import ComposedDenoiser
 from .errors import ArgumentError
-from .loading import PartsByModality
+from .extras import EXTRAS, Extra, PromptInput, build, call_arguments, check_names
+from .loading import LazyPipeline, PartsByModality
 from .modality import MODALITIES, Modality, parse_modalities
 from .output import AnyToAnyOutput, timed
-from .prompts import Condition
-from .reading import ANCHORS, MANNER, PROMPT_ENCODERS, ReadingPipeline
-from .sampling import sample
-from .sampling.joint_sampler import due_steps
-from .sampling.noise import Generators, initial_noise, sample_seeds, streams
+from .prompts import Condition, mix
+from .sampling import ExchangePlan, Guidance, Noise, Request, Sampler, Together
+from .sampling.noise import sample_seeds, streams
+from .sampling.request import Call
+from .sampling.trajectory import Generators
 
 DEFAULT_STEPS = 20
 DEFAULT_GUIDANCE = 2.0
+WHOLE = (0.0, 1.0)
 
-AUTOENCODERS = ["text_autoencoder", "image_autoencoder", "audio_autoencoder", "audio_vocoder"]
-DENOISERS = list(dict.fromkeys(MODALITIES[modality].denoiser for modality in MODALITIES))
-ADAPTERS = list(dict.fromkeys(name for each in MODALITIES.values() for name in (each.temporal, each.alignment) if name))
-EXTRAS = {
-    Modality.TEXT: ["text_prompt_map", "text_environment_map"],
-    Modality.IMAGE: ["image_manner_embedding", "image_prompt_map", "image_environment_map"],
-    Modality.VIDEO: ["image_manner_embedding", "image_prompt_map", "video_motion_map", "image_environment_map"],
-    Modality.AUDIO: ["audio_manner_embedding", "audio_prompt_map", "audio_environment_map"],
+PROMPT_ENCODERS = [record.prompt_encoder for record in MODALITIES.values()]
+AUTOENCODERS = list(dict.fromkeys(part for record in MODALITIES.values() for part in record.codec_parts.values()))
+DENOISERS = list(dict.fromkeys(record.denoiser for record in MODALITIES.values()))
+ADAPTERS = list(dict.fromkeys(part for each in MODALITIES.values() for part in (each.temporal, each.alignment) if part))
+EXTRA_COMPONENTS = list(
+    dict.fromkeys(part for extra in EXTRAS.values() for part in extra.needs if part not in PROMPT_ENCODERS)
+)
+EXTRA_ADAPTERS = list(dict.fromkeys(part for extra in EXTRAS.values() for part in extra.adapters))
+SETTINGS = {
+    "num_inference_steps": DEFAULT_STEPS,
+    "guidance_scale": DEFAULT_GUIDANCE,
+    "guidance_interval": WHOLE,
+    "modality_scale": None,
+    "modality_interval": WHOLE,
 }
-"""Adapters beyond the paper, by output."""
-
-EXTRA_PARTS = list(dict.fromkeys(name for names in EXTRAS.values() for name in names))
+"""What a call takes for each output unless the call or the model says otherwise."""
 
 
-class AnyToAnyPipeline(ReadingPipeline):
+class AnyToAnyPipeline(LazyPipeline):
     """Generates any combination of text, image, video and audio from any combination of them.
 
-    Every component may be ``None``; what is missing only narrows what the pipeline can read or make. From a model folder
+    Every component may be missing; that only narrows what the pipeline can read or make. From a model folder
     (``from_pretrained``) components are read when they are first needed.
 
     Args:
-        text_prompt_encoder, image_prompt_encoder, video_prompt_encoder, audio_prompt_encoder: turn inputs into
-            conditions in one shared space.
-        prompt_anchors: draws prompts towards texts that are known, most of all those that are not only text
-            (``PromptAnchors``); None leaves them where they are.
-        manner_reader: reads which style and which motion inputs ask for (``MannerReader``); None: prompts say only what.
-        text_autoencoder, text_tokenizer, image_autoencoder, audio_autoencoder, audio_vocoder: turn latents into media.
-            Video uses the image autoencoder, frame by frame.
-        text_denoiser, image_denoiser, audio_denoiser: turn noise into latents. Video uses the image denoiser.
-        video_temporal: what a video has beyond an image (``TemporalAdapter``).
-        text_alignment, image_alignment, audio_alignment: let outputs that are made together see one another
-            (``AlignmentAdapter``). Video uses that of the image.
-        text_prompt_map, …, audio_environment_map: adapters beyond the paper (``opencodi.extras``).
         scheduler: any diffusers scheduler; each output modality works with its own copy.
         exchange: ``"others"``: while they are denoised together, each modality attends to the others; ``"self"``: to
             itself, as the published code does (SPEC §0.1).
-        exchange_order, exchange_lag: of the outputs made together, each begins ``exchange_lag`` of a schedule after the one
-            before it in this order: the first decide what is shown, the later see it already clear.
-        guide_exchange: guidance leads an output towards the others it is made with, not towards the prompt alone.
-        exchange_weight: a finished output counts as one more input of the others, with this weight beside the 1 of the prompt.
-        reread_outputs: it is decoded and read by its prompt encoder then, as any input is; else (or without that encoder) by
-            the environment encoder of its denoiser.
-        anchor_exchange: ``prompt_anchors`` also move what the outputs see of one another, which lies in the space of prompts.
-        bridge_text: where no text is asked for, one is made all the same, and the outputs see it: several agree on what they
-            show through it, and inputs that are not text alone are named first. A single output of a text needs none.
-        proofread_text: a text is drawn once more, prompted by what it says alone: a broken word becomes the nearest known one;
-            where a sound is made and the prompt leaves it open, or nothing else is made, the nearest that has one.
-        num_inference_steps, guidance_scale, guidance_interval, num_candidates: what a call takes unless it says otherwise; one
-            value for all outputs, or one for each as a dictionary.
+        extras: what the paper does not have, ``{name: settings}``, see ``opencodi.extras``; none by default.
+        num_inference_steps: what a call takes unless it says otherwise; one value for all outputs, or one for each as a
+            dictionary. So are the following.
+        guidance_scale, guidance_interval: towards the prompt, see ``opencodi.sampling.Guidance``.
+        modality_scale, modality_interval: towards the other outputs of a joint run.
+        **components: by the names that ``opencodi.modality.MODALITIES`` gives them (``text_prompt_encoder``,
+            ``image_autoencoder``, ``audio_denoiser``, …), and those that extras need.
 
     Example:
         >>> pipe = AnyToAnyPipeline.from_pretrained("stickers")
@@ -76,119 +65,87 @@ class AnyToAnyPipeline(ReadingPipeline):
         >>> out.save("rooster")
     """
 
-    model_cpu_offload_seq = "->".join([*PROMPT_ENCODERS, ANCHORS, MANNER, *AUTOENCODERS])
+    model_cpu_offload_seq = "->".join([*PROMPT_ENCODERS, *EXTRA_COMPONENTS, *AUTOENCODERS])
     # The denoisers take turns at every step, so they stay on the device together.
-    _exclude_from_cpu_offload: ClassVar = [*DENOISERS, *ADAPTERS, *EXTRA_PARTS]
+    _exclude_from_cpu_offload: ClassVar = [*DENOISERS, *ADAPTERS, *EXTRA_ADAPTERS]
     # Small beside what they compute, and some read weights without calling the layers that hold them.
-    _whole_with_sequential_offload = "->".join([*AUTOENCODERS, ANCHORS, MANNER])
+    _whole_with_sequential_offload = "->".join([*AUTOENCODERS, *EXTRA_COMPONENTS])
     _optional_components: ClassVar = [
-        *(*PROMPT_ENCODERS, ANCHORS, MANNER),
-        *(*AUTOENCODERS, "text_tokenizer"),
-        *(*DENOISERS, *ADAPTERS, *EXTRA_PARTS, "scheduler"),
+        *(*PROMPT_ENCODERS, *EXTRA_COMPONENTS, *AUTOENCODERS),
+        *(*DENOISERS, *ADAPTERS, *EXTRA_ADAPTERS, "scheduler"),
     ]
     _callback_tensor_inputs: ClassVar = ["latents"]
 
     def __init__(
         self,
-        text_prompt_encoder: Any = None,
-        image_prompt_encoder: Any = None,
-        video_prompt_encoder: Any = None,
-        audio_prompt_encoder: Any = None,
-        prompt_anchors: Any = None,
-        manner_reader: Any = None,
-        text_autoencoder: Any = None,
-        text_tokenizer: Any = None,
-        image_autoencoder: Any = None,
-        audio_autoencoder: Any = None,
-        audio_vocoder: Any = None,
-        text_denoiser: Any = None,
-        image_denoiser: Any = None,
-        audio_denoiser: Any = None,
-        video_temporal: Any = None,
-        text_alignment: Any = None,
-        image_alignment: Any = None,
-        audio_alignment: Any = None,
-        text_prompt_map: Any = None,
-        text_environment_map: Any = None,
-        image_manner_embedding: Any = None,
-        image_prompt_map: Any = None,
-        image_environment_map: Any = None,
-        video_motion_map: Any = None,
-        audio_manner_embedding: Any = None,
-        audio_prompt_map: Any = None,
-        audio_environment_map: Any = None,
         scheduler: Any = None,
         exchange: str = "others",
-        exchange_order: Sequence[str] = (),
-        exchange_lag: float = 0.0,
-        guide_exchange: bool = False,
-        exchange_weight: float = 0.0,
-        anchor_exchange: bool = False,
-        reread_outputs: bool = False,
-        proofread_text: bool = False,
-        bridge_text: bool = False,
+        extras: Mapping[str, Mapping[str, Any]] | None = None,
         num_inference_steps: int | Mapping[str, int] = DEFAULT_STEPS,
         guidance_scale: float | Mapping[str, float] = DEFAULT_GUIDANCE,
-        guidance_interval: Sequence[float] | Mapping[str, Sequence[float]] = (0.0, 1.0),
-        num_candidates: int | Mapping[str, int] = 1,
+        guidance_interval: Sequence[float] | Mapping[str, Sequence[float]] = WHOLE,
+        modality_scale: float | Mapping[str, float] | None = None,
+        modality_interval: Sequence[float] | Mapping[str, Sequence[float]] = WHOLE,
+        **components: Any,
     ) -> None:
         super().__init__()
-        self.register_modules(
-            text_prompt_encoder=text_prompt_encoder,
-            image_prompt_encoder=image_prompt_encoder,
-            video_prompt_encoder=video_prompt_encoder,
-            audio_prompt_encoder=audio_prompt_encoder,
-            prompt_anchors=prompt_anchors,
-            manner_reader=manner_reader,
-            text_autoencoder=text_autoencoder,
-            text_tokenizer=text_tokenizer,
-            image_autoencoder=image_autoencoder,
-            audio_autoencoder=audio_autoencoder,
-            audio_vocoder=audio_vocoder,
-            text_denoiser=text_denoiser,
-            image_denoiser=image_denoiser,
-            audio_denoiser=audio_denoiser,
-            video_temporal=video_temporal,
-            text_alignment=text_alignment,
-            image_alignment=image_alignment,
-            audio_alignment=audio_alignment,
-            text_prompt_map=text_prompt_map,
-            text_environment_map=text_environment_map,
-            image_manner_embedding=image_manner_embedding,
-            image_prompt_map=image_prompt_map,
-            image_environment_map=image_environment_map,
-            video_motion_map=video_motion_map,
-            audio_manner_embedding=audio_manner_embedding,
-            audio_prompt_map=audio_prompt_map,
-            audio_environment_map=audio_environment_map,
-            scheduler=scheduler,
-        )
+        names = self.component_names()
+        for name in components:
+            if name not in names:
+                raise ArgumentError(f"{name}: is no component of this pipeline; known are {', '.join(sorted(names))}")
+        self.register_modules(**dict.fromkeys(names) | components | {"scheduler": scheduler})
+        settings = {name: dict(each) for name, each in dict(extras or {}).items()}
         self.register_to_config(
-            exchange=exchange,
-            exchange_order=list(exchange_order),
-            exchange_lag=exchange_lag,
-            guide_exchange=guide_exchange,
-            exchange_weight=exchange_weight,
-            anchor_exchange=anchor_exchange,
-            reread_outputs=reread_outputs,
-            proofread_text=proofread_text,
-            bridge_text=bridge_text,
+            exchange=arguments.one_of("exchange", exchange, ("others", "self")),
+            extras=settings,
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
             guidance_interval=guidance_interval,
-            num_candidates=num_candidates,
+            modality_scale=modality_scale,
+            modality_interval=modality_interval,
         )
+        self._interrupt = False
+
+    # ------------------------------------------------------------------ what the model is made of
+
+    @staticmethod
+    def component_names() -> set[str]:
+        """Every component that the modalities and the extras know of."""
+        records = MODALITIES.values()
+        named = {
+            part
+            for record in records
+            for part in (record.prompt_encoder, record.denoiser, *record.codec_parts.values())
+        }
+        adapters = {part for record in records for part in (record.temporal, record.alignment) if part is not None}
+        return {*named, *adapters, *EXTRA_COMPONENTS, *EXTRA_ADAPTERS, "scheduler"}
+
+    @classmethod
+    def _get_signature_keys(cls, obj: Any) -> tuple[set[str], set[str]]:
+        """Names of components and of settings, which diffusers reads off the signature."""
+        return cls.component_names(), {"exchange", "extras", *SETTINGS}
+
+    @property
+    def extras(self) -> dict[str, Extra]:
+        """The extras that this model is used with, by name."""
+        return build(self.config.extras)
+
+    @property
+    def prompt_encoders(self) -> Mapping[str, Any]:
+        """What this model can read: input modality → prompt encoder."""
+        return PartsByModality(self, {name: record.prompt_encoder for name, record in MODALITIES.items()})
+
+    @property
+    def denoisers(self) -> Mapping[str, Any]:
+        """What this model can make: output modality → denoiser. Image and video share one."""
+        return PartsByModality(self, {name: record.denoiser for name, record in MODALITIES.items()})
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """What a call takes for steps, guidance and candidates unless it says otherwise."""
-        names = ("num_inference_steps", "guidance_scale", "guidance_interval", "num_candidates")
-        return {name: self.config[name] for name in names}
+        """What a call takes unless it says otherwise."""
+        return {name: self.config[name] for name in SETTINGS}
 
-    @property
-    def denoisers(self) -> Mapping[Modality, Any]:
-        """What this model can make: output modality → denoiser. Image and video share one."""
-        return PartsByModality(self, {modality: info.denoiser for modality, info in MODALITIES.items()})
+    # ------------------------------------------------------------------ generating
 
     @torch.no_grad()
     def __call__(
@@ -204,7 +161,8 @@ class AnyToAnyPipeline(ReadingPipeline):
         num_inference_steps: int | Mapping[str, int] | None = None,
         guidance_scale: float | Mapping[str, float] | None = None,
         guidance_interval: Sequence[float] | Mapping[str, Sequence[float]] | None = None,
-        num_candidates: int | Mapping[str, int] | None = None,
+        modality_scale: float | Mapping[str, float] | None = None,
+        modality_interval: Sequence[float] | Mapping[str, Sequence[float]] | None = None,
         num_outputs_per_prompt: int = 1,
         generator: Generators = None,
         latents: Mapping[str, torch.Tensor] | None = None,
@@ -217,6 +175,9 @@ class AnyToAnyPipeline(ReadingPipeline):
         return_dict: bool = True,
         callback_on_step_end: Callable[..., dict[str, Any] | None] | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+        plan: ExchangePlan | None = None,
+        extras: Sequence[str] | None = None,
+        **others: Any,
     ) -> AnyToAnyOutput | tuple[Any, ...]:
         """Generate.
 
@@ -228,21 +189,21 @@ class AnyToAnyPipeline(ReadingPipeline):
             weights: how much each input counts, such as ``{"text": 1, "image": 0.5}``; 1 where not named. They are
                 normalised to add up to one. A number is shared equally by the conditions of its modality, a sequence
                 weighs each of them.
-            negative_prompt: text to steer away from, one for all prompts or one for each; it takes the place of the
-                unconditional half. Without effect where the guidance scale is 1.
+            negative_prompt: text to steer away from, one for all prompts or one for each. It replaces the unconditional
+                prompt, and has no effect where the guidance scale is 1.
             num_inference_steps: denoising steps, for all outputs or such as ``{"image": 30, "text": 10}``; the model's own
                 number (``defaults``) where not given.
-            guidance_scale: classifier-free guidance scale (w of w * conditional + (1 - w) * unconditional), for all
-                outputs or for each; 1 turns it off and halves the work. The model's own (``defaults``) where not given.
-            guidance_interval: which part of an output's steps is guided, ``(start, end)`` of 1 from noise to result, for all
-                or for each; the others have scale 1, at half the work.
-            num_candidates: how many of each output are made, for all or for each, of which the one is kept that its prompt
-                encoder reads nearest to what it was made from (as Ramesh et al. 2021 do with CLIP, Liu et al. 2023 with CLAP).
+            guidance_scale: classifier-free guidance scale, for all outputs or for each; 1 turns it off and halves the work.
+            guidance_interval: which part of an output's steps is guided, ``(start, end)`` of 1 from noise to result, for
+                all or for each; the others have scale 1.
+            modality_scale: how far guidance leads towards the other outputs of a joint run, for all or for each.
+                None: every pass sees them, as in the published code.
+            modality_interval: which part of the steps that is.
             num_outputs_per_prompt: results of every prompt, each from noise of its own.
             generator: where all randomness comes from. From a list, each result (ordered by prompt) takes its own
                 generator; a single one gives each result in turn a seed of its own. Noise does not depend on the place
                 in the batch, on the device, or on which other outputs are made.
-            latents: initial noise instead of drawn noise, ``{output: [batch, ...]}`` of unit variance: one candidate of each.
+            latents: initial noise instead of drawn noise, ``{output: [batch, ...]}`` of unit variance.
             height, width: of images and clips, in pixels; the model's own size by default.
             num_frames: of clips; the model's own number by default.
             seconds: of sounds; the model's own length by default, and the nearest it can make to any other.
@@ -251,10 +212,16 @@ class AnyToAnyPipeline(ReadingPipeline):
                 [B, H, W, 3] and video [B, F, H, W, 3] in [0, 1], audio [B, T]; ``"latent"`` for latents.
             return_dict: ``False`` returns the tuple ``(text, image, video, audio)``.
             callback_on_step_end: called after each step as ``callback(pipeline, step, timesteps, tensors)``, where
-                ``tensors["latents"]`` is ``{output: latents}`` (of all candidates, those of a result in a row, until one is
-                kept) and ``timesteps`` is ``{output: timestep}`` of those that stepped; a dictionary it returns, such as
-                ``{"latents": {output: latents}}``, replaces them.
+                ``tensors["latents"]`` is ``{output: latents}`` of the outputs that are made or being made, and
+                ``timesteps`` is ``{output: timestep}`` of those that stepped. A dictionary it returns, such as
+                ``{"latents": {output: latents}}``, replaces them. Setting ``pipeline._interrupt = True`` in it leaves out
+                the remaining steps.
             callback_on_step_end_tensor_inputs: which tensors the callback gets; only ``"latents"`` is offered.
+            plan: in which order outputs are denoised, ``Together()`` unless an extra of the model says otherwise.
+            extras: names of the extras to use of those of the model, or of any others with their usual settings; ``()``:
+                none, the paper alone. All of the model by default.
+            **others: inputs of modalities that were added to ``MODALITIES``, and arguments of extras: ``num_candidates``
+                (how many of each output are made, of which the one is kept that is read nearest to the prompt).
 
         Returns:
             The results per modality, ``None`` where not asked for.
@@ -265,197 +232,325 @@ class AnyToAnyPipeline(ReadingPipeline):
         """
         # Errors at the door
         wanted = parse_modalities(outputs)
-        given = {Modality.TEXT: text, Modality.IMAGE: image, Modality.VIDEO: video, Modality.AUDIO: audio}
+        given, options = self._sort({"text": text, "image": image, "video": video, "audio": audio, **others})
         inputs, batch_size = arguments.collect_inputs(given)
         shares = arguments.collect_weights(weights, inputs)
         negatives = arguments.collect_negatives(negative_prompt, batch_size)
-        steps, guidance = self.steps_and_guidance(wanted, num_inference_steps, guidance_scale)
+        steps, guidance = self._settings(
+            wanted,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            guidance_interval=guidance_interval,
+            modality_scale=modality_scale,
+            modality_interval=modality_interval,
+        )
         arguments.positive_integer("num_outputs_per_prompt", num_outputs_per_prompt)
         arguments.one_of("text_decoding", text_decoding, ("greedy", "sample"))
         arguments.one_of("output_type", output_type, ("pil", "np", "latent"))
         for name in callback_on_step_end_tensor_inputs:
             arguments.one_of("callback_on_step_end_tensor_inputs", name, self._callback_tensor_inputs)
-        if self._needs_bridge(inputs, wanted):
-            bridge = self.steps_and_guidance([Modality.TEXT])
-            steps, guidance = bridge[0] | steps, bridge[1] | guidance
-        spread, own = arguments.per_output, self.config
-        intervals = spread("guidance_interval", guidance_interval, steps, own, arguments.interval)
-        candidates = spread("num_candidates", num_candidates, steps, own, arguments.positive_integer)
-        candidates |= {modality: 1 for modality in candidates if modality in (latents or {})}
-        chosen = [modality for modality, number in candidates.items() if number > 1]
-        self._check_parts(inputs, wanted, bool(negatives), chosen)
-        asked, wanted = wanted, list(steps)
-        together = len(wanted) > 1
-        led = bool(inputs or negatives) or (together and self.config.guide_exchange)
-        guided = led and any(scale != 1 for scale in guidance.values())
-        clock: dict[str, float] = {}
-
-        # Draw noise of its own for every result and modality
+        self._check_parts(inputs, wanted, bool(negatives))
         size = {"height": height, "width": width, "num_frames": num_frames, "seconds": seconds}
         num_samples = batch_size * num_outputs_per_prompt
-        shapes = self._latent_shapes(wanted, num_samples, size)
+        shapes = {modality: self._latent_shape(modality, num_samples, size) for modality in wanted}
+        noise = arguments.collect_latents(latents, shapes)
         seeds = sample_seeds(generator, num_samples)
-        noise = {
-            modality: initial_noise(
-                shapes[modality],
-                streams(seeds, modality),
-                self._shared_frame_noise(modality),
-                candidates[modality],
-            )
-            for modality in wanted
-        }
-        noise |= arguments.collect_latents(latents, {modality: shapes[modality] for modality in asked})
+        used = self._extras_in_use(extras, options)
+        call = self._call(wanted, inputs, seeds, used, options)
+        for extra in used.values():
+            extra.check(call)
+        clock: dict[str, float] = {}
+        self._interrupt = False
 
         # Encode every input into the shared space, and mix (paper §3.2)
         with timed(clock, "encode"):
-            condition = self.encode_prompts(inputs, shares, batch_size, asked)
-            unconditional = self.encode_unconditional(inputs, shares, batch_size, negatives) if guided else condition
-        condition = condition.repeated(num_outputs_per_prompt)
-        if self.has(MANNER) and Modality.VIDEO not in wanted:  # clips are of the style that is drawn if none is named
-            condition = self.manner_reader.in_some_style(condition, streams(seeds, "style"))
-        courses = self._courses(condition, shapes)
-        reread = together and bool(self.config.exchange_weight) and self.config.reread_outputs
-        proofread = Modality.TEXT in wanted and self.config.proofread_text and self.has("text_prompt_encoder")
-        # A sound that is made of words, or of nothing, must be of something that has one
-        heard = condition.tokens[:, 0] if Modality.AUDIO in wanted and not set(inputs) - {Modality.TEXT} else None
-        only_heard = asked == [Modality.AUDIO]
-        if not (reread or proofread or chosen):
-            self._done_with(*PROMPT_ENCODERS, ANCHORS, MANNER)
+            condition = self.encode_prompts(call, used, inputs, shares, batch_size, num_outputs_per_prompt)
+            unconditional = self.encode_unconditional(call, used, inputs, shares, batch_size, negatives)
+            unconditional = unconditional.repeated(num_outputs_per_prompt)
 
         # Denoise all outputs together, each seeing the others (paper §3.4)
-        with timed(clock, "denoise"), self.progress_bar(total=self.num_ticks(steps)) as bar:
-            denoisers = {modality: self._denoiser(modality, len(wanted) > 1) for modality in wanted}
-            # Where and in which precision they run; asked once, since diffusers looks through every module for it
-            place = {"device": self._execution_device, "dtype": denoisers[wanted[0]].dtype}
-
-            steps_of_text = 0
-
-            def after_step(tick: int, timesteps: dict, current: dict) -> dict | None:
-                nonlocal steps_of_text
-                bar.update()
-                changed = {}
-                steps_of_text += Modality.TEXT in timesteps
-                if proofread and Modality.TEXT in timesteps and steps_of_text == steps[Modality.TEXT]:
-                    start = noise[Modality.TEXT][:: candidates[Modality.TEXT]]
-                    text = current[Modality.TEXT], start.to(**place), steps[Modality.TEXT]
-                    changed[Modality.TEXT] = self._proofread(*text, guidance[Modality.TEXT], heard, only_heard)
-                if callback_on_step_end is None:
-                    return changed
-                offered = {"latents": {**current, **changed}}
-                tensors = {name: offered[name] for name in callback_on_step_end_tensor_inputs}
-                return changed | ((callback_on_step_end(self, tick, timesteps, tensors) or {}).get("latents") or {})
-
-            denoised = sample(
-                denoisers,
-                dict.fromkeys(wanted, self.scheduler),
-                {modality: x.to(**place) for modality, x in noise.items()},
-                condition.to(**place),
-                unconditional.repeated(num_outputs_per_prompt).to(**place),
-                num_inference_steps=steps,
-                guidance_scale=guidance if guided else dict.fromkeys(wanted, 1.0),
-                guidance_interval=intervals,
-                exchange=self.config.exchange,
-                exchange_order=self.config.exchange_order,
-                exchange_lag=self.config.exchange_lag,
-                guide_exchange=self.config.guide_exchange,
-                exchange_weight=self.config.exchange_weight,
-                anchors=self.prompt_anchors.move if self.config.anchor_exchange and self.has(ANCHORS) else None,
-                read=self._read_latents if reread else None,
-                embed=self._embed_latents,
-                generator=streams(seeds, "steps"),
-                callback=after_step,
-            )
-            del denoisers
-            denoised = {modality: denoised[modality] for modality in asked}
-        self._done_with(*DENOISERS, *ADAPTERS, *EXTRA_PARTS, *PROMPT_ENCODERS, ANCHORS, MANNER)
+        plan = reduce(lambda inner, extra: extra.plan(inner, call), used.values(), plan or Together())
+        report = _StepReport(self, callback_on_step_end, tuple(callback_on_step_end_tensor_inputs))
+        request = Request(
+            call=call,
+            outputs=tuple(wanted),
+            condition=condition,
+            unconditional=unconditional,
+            noise=Noise(seeds, lambda m: self._latent_shape(m, num_samples, size), self._frame_share, noise),
+            num_inference_steps=steps,
+            guidance=guidance,
+            generator=streams(seeds, "steps"),
+            callback=report,
+            interrupted=lambda: self._interrupt,
+        )
+        with timed(clock, "denoise"):
+            sampler = self._sampler(plan.made(request), call, used)
+            with self.progress_bar(total=plan.num_ticks(sampler, request)) as report.bar:
+                denoised = plan.run(sampler, request)
+        self._done_with(
+            *DENOISERS,
+            *ADAPTERS,
+            *EXTRA_ADAPTERS,
+            *PROMPT_ENCODERS,
+            *(part for extra in used.values() for part in extra.needs),
+        )
 
         # Decode into what people see, hear and read
         if output_type == "latent":
-            result = AnyToAnyOutput(**denoised)
+            result = AnyToAnyOutput(denoised)
         else:
             decode = "decode_arrays" if output_type == "np" else "decode"
-            options: dict[Modality, dict[str, Any]] = {Modality.VIDEO: {"courses": courses}}
-            if text_decoding == "sample":
-                options[Modality.TEXT] = {"generator": streams(seeds, "words")}
+            words = {"generator": streams(seeds, "words")} if text_decoding == "sample" else {}
             with timed(clock, "decode"):
-                made = {m: getattr(self._codec(m), decode)(x, **options.get(m, {})) for m, x in denoised.items()}
-            result = AnyToAnyOutput(**made) if output_type == "np" else AnyToAnyOutput.from_media(made)
+                made = {
+                    m: getattr(self._codec(m, call, used, condition), decode)(
+                        x, **(words if m == Modality.TEXT else {})
+                    )
+                    for m, x in denoised.items()
+                }
+            result = AnyToAnyOutput(made) if output_type == "np" else AnyToAnyOutput.from_media(made)
             self._done_with(*AUTOENCODERS)
         result.seconds = clock
+        result.num_inference_steps = {modality: steps[modality] for modality in plan.made(request)}
         self.maybe_free_model_hooks()
         return result if return_dict else result.to_tuple()
 
-    def steps_and_guidance(
+    # ------------------------------------------------------------------ encode and mix
+
+    def encode_prompts(
         self,
-        outputs: Sequence[Modality],
+        call: Call,
+        used: Mapping[str, Extra],
+        inputs: arguments.Inputs,
+        weights: Sequence[float],
+        batch_size: int,
+        num_outputs_per_prompt: int = 1,
+    ) -> Condition:
+        """Encode every input once and mix them, tokens [samples, N, D]; without any, the unconditional prompt."""
+        listed = [(modality, items) for modality, conditions in inputs.items() for items in conditions]
+        if listed:
+            encoded = [self._encode(m, items, w, batch_size) for (m, items), w in zip(listed, weights)]
+            for extra in used.values():
+                encoded = extra.inputs(encoded, call)
+            mixed = self._mix([each.condition for each in encoded], weights)
+        else:
+            mixed = self._nothing(next(iter(self.prompt_encoders)), batch_size).to(self._execution_device)
+        mixed = mixed.repeated(num_outputs_per_prompt)
+        return reduce(lambda prompt, extra: extra.prompt(prompt, call), used.values(), mixed)
+
+    def encode_unconditional(
+        self,
+        call: Call,
+        used: Mapping[str, Extra],
+        inputs: arguments.Inputs,
+        weights: Sequence[float],
+        batch_size: int,
+        negatives: list[str] | None,
+    ) -> Condition:
+        """What guidance leads away from, tokens [batch_size, N, D]: the negative texts, or nothing in every modality.
+
+        Nothing is mixed with the weights of the inputs, as in the reference (SPEC §1.2).
+        """
+        if negatives:
+            steered = call.read(Modality.TEXT, negatives).spread(batch_size).to(self._execution_device)
+            return reduce(lambda prompt, extra: extra.prompt(prompt, call, negative=True), used.values(), steered)
+        modalities = [modality for modality in inputs for _ in inputs[modality]]
+        if not modalities:
+            return self._nothing(next(iter(self.prompt_encoders)), batch_size).to(self._execution_device)
+        return self._mix([self._nothing(modality, batch_size) for modality in modalities], weights)
+
+    def _nothing(self, modality: str, batch_size: int) -> Condition:
+        """The condition of no input of a modality."""
+        return self.prompt_encoders[modality].unconditional(batch_size, **self._beside(modality))
+
+    def _beside(self, modality: str) -> dict[str, Any]:
+        """The components that a prompt encoder is given: clips are read with the image prompt encoder."""
+        return {argument: getattr(self, name) for argument, name in MODALITIES[modality].prompt_encoder_parts.items()}
+
+    def _encode(self, modality: str, items: Sequence[Any], weight: float, batch_size: int) -> PromptInput:
+        condition, features = self.prompt_encoders[modality].read(items, **self._beside(modality))
+        if features is not None and len(features) != batch_size:
+            features = features.expand(batch_size, -1)
+        return PromptInput(modality, condition.spread(batch_size), features, weight)
+
+    def _mix(self, conditions: Sequence[Condition], weights: Sequence[float]) -> Condition:
+        """Mix on the device that denoises; with offloading, each encoder may have answered from another."""
+        return mix([condition.to(self._execution_device) for condition in conditions], weights)
+
+    # ------------------------------------------------------------------ denoise and decode
+
+    def _sampler(self, made: Sequence[str], call: Call, used: Mapping[str, Extra]) -> Any:
+        """What denoises ``made``: the core, and the extras around it."""
+        composed = {m: self._composed(m, joint=len(made) > 1) for m in made}
+        denoisers = {
+            m: reduce(lambda inner, extra, m=m: extra.denoiser(inner, m, call), used.values(), denoiser)
+            for m, denoiser in composed.items()
+        }
+        place = {"device": self._execution_device, "dtype": composed[made[0]].dtype}
+        sampler = Sampler(denoisers.__getitem__, self.scheduler, self.config.exchange, place)
+        return reduce(lambda inner, extra: extra.sampler(inner, call), used.values(), sampler)
+
+    def _composed(self, modality: str, joint: bool) -> ComposedDenoiser:
+        """The denoiser of a modality with its adapters: time, and in joint runs alignment."""
+        record = MODALITIES[modality]
+        wanted = (record.temporal, record.alignment if joint else None)
+        adapters = (getattr(self, name) if name is not None and self.has(name) else None for name in wanted)
+        return ComposedDenoiser(getattr(self, record.denoiser), *adapters)
+
+    def _codec(
+        self, modality: str, call: Call | None = None, used: Mapping[str, Extra] | None = None, condition: Any = None
+    ) -> Any:
+        """Latents ↔ media of one modality."""
+        codec = MODALITIES[modality].build_codec(lambda name: getattr(self, name))
+        return reduce(lambda inner, extra: extra.codec(inner, modality, condition, call), (used or {}).values(), codec)
+
+    def num_ticks(
+        self,
+        outputs: str | Sequence[str],
+        inputs: Sequence[str] = (),
         num_inference_steps: int | Mapping[str, int] | None = None,
-        guidance_scale: float | Mapping[str, float] | None = None,
-    ) -> tuple[dict[Modality, int], dict[Modality, float]]:
-        """What a call that is given these works with, for each output.
+        extras: Sequence[str] | None = None,
+    ) -> int:
+        """How often ``callback_on_step_end`` is called when ``outputs`` are made from inputs of these modalities."""
+        wanted = parse_modalities(outputs)
+        steps, guidance = self._settings(wanted, num_inference_steps=num_inference_steps)
+        used = self._extras_in_use(extras, {})
+        call = self._call(wanted, inputs, (), used, {})
+        sampler = reduce(
+            lambda inner, extra: extra.sampler(inner, call),
+            used.values(),
+            Sampler(lambda _: None, self.scheduler, self.config.exchange, {}),
+        )
+        plan = reduce(lambda inner, extra: extra.plan(inner, call), used.values(), Together())
+        nothing = Condition.zeros(1, 1, like=torch.zeros(1))
+        noise = Noise([], lambda _: (), lambda _: 0.0)
+        return plan.num_ticks(sampler, Request(call, tuple(wanted), nothing, nothing, noise, steps, guidance))
+
+    # ------------------------------------------------------------------ settings of a call
+
+    def _sort(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Inputs by modality, and arguments of extras.
+
+        Raises:
+            ArgumentError: if a name is neither.
+        """
+        inputs = {name: value for name, value in given.items() if name in MODALITIES}
+        options = {name: value for name, value in given.items() if name not in MODALITIES}
+        known = call_arguments()
+        for name in options:
+            if name not in known:
+                raise ArgumentError(
+                    f"{name}: is no argument of this call; known are its own, the modalities "
+                    f"{', '.join(MODALITIES)}, and of extras {', '.join(known)}"
+                )
+        return inputs, {name: value for name, value in options.items() if value is not None}
+
+    def _extras_in_use(self, names: Sequence[str] | None, options: Mapping[str, Any]) -> dict[str, Extra]:
+        """The extras of a call: those of the model, or those named; an argument of an extra puts it to use.
+
+        Raises:
+            ArgumentError: if a name is unknown, or an argument belongs to an extra that is left out.
+        """
+        settings, known = dict(self.config.extras), call_arguments()
+        if names is not None:
+            check_names(names)
+            settings = {name: settings.get(name, {}) for name in names}
+        for option in options:
+            if names is not None and known[option] not in settings:
+                raise ArgumentError(f"{option}: belongs to the extra {known[option]!r}; name it in extras as well")
+            settings.setdefault(known[option], {})
+        return {name: extra for name, extra in build(settings).items() if all(map(self.has, extra.needs))}
+
+    def _call(
+        self,
+        outputs: Sequence[str],
+        inputs: Sequence[str],
+        seeds: Sequence[int],
+        used: Mapping[str, Extra],
+        options: Mapping[str, Any],
+    ) -> Call:
+        def read(modality: str, items: Sequence[Any]) -> Condition:
+            encoded = [self._encode(modality, items, 1.0, len(items))]
+            return reduce(lambda each, extra: extra.inputs(each, call), used.values(), encoded)[0].condition
+
+        call = Call(
+            outputs=tuple(outputs),
+            inputs=frozenset(inputs),
+            seeds=seeds,
+            extras=frozenset(used),
+            options=options,
+            read=read,
+            decode=lambda modality, latents: self._codec(modality).decode(latents),
+            part=lambda name: getattr(self, name),
+            has=self.has,
+        )
+        return call
+
+    def _settings(self, outputs: Sequence[str], **given: Any) -> tuple[dict[str, int], dict[str, Guidance]]:
+        """Steps and guidance for every modality that the model can make, as the call or the model says.
 
         Raises:
             ArgumentError: if a value is not a number that makes sense, or names what is not among the outputs.
         """
-        spread, known = arguments.per_output, self.config
-        return (
-            spread("num_inference_steps", num_inference_steps, outputs, known, arguments.positive_integer),
-            spread("guidance_scale", guidance_scale, outputs, known, arguments.finite_number),
-        )
+        checks = {
+            "num_inference_steps": arguments.positive_integer,
+            "guidance_scale": arguments.finite_number,
+            "guidance_interval": arguments.interval,
+            "modality_scale": arguments.optional_number,
+            "modality_interval": arguments.interval,
+        }
+        values: dict[str, dict[str, Any]] = {}
+        for name, check in checks.items():
+            usual = self.config[name]
+            values[name] = {
+                modality: usual.get(modality, SETTINGS[name]) if isinstance(usual, Mapping) else usual
+                for modality in self.denoisers
+            }
+            values[name] |= arguments.per_output(name, given.get(name), outputs, self.config, check)
+        guided = [name for name in checks if name != "num_inference_steps"]
+        guidance = {m: Guidance(**{name: values[name][m] for name in guided}) for m in values["guidance_scale"]}
+        return values["num_inference_steps"], guidance
 
-    def _needs_bridge(self, inputs: arguments.Inputs, outputs: Sequence[Modality]) -> bool:
-        """Whether a text is made that nobody asked for.
-
-        Not where a text alone is given and one output asked for: that text is the name already. A text mixed with other
-        inputs is none, since the mixture of a picture's and a text's embedding lies near neither, and is named first as well.
-        """
-        named = len(outputs) == 1 and set(inputs) == {Modality.TEXT}
-        if not self.config.bridge_text or Modality.TEXT in outputs or named:
-            return False
-        return all(self.has(name) for name in arguments.needed_parts([Modality.TEXT], [Modality.TEXT]))
-
-    def num_ticks(self, num_inference_steps: Mapping[Modality, int]) -> int:
-        """How often ``callback_on_step_end`` is called when the outputs take so many steps each."""
-        return len(due_steps(num_inference_steps, self.config.exchange_order, self.config.exchange_lag))
-
-    def _courses(self, condition: Condition, shapes: Mapping[Modality, tuple[int, ...]]) -> torch.Tensor | None:
-        """Where clips move what they show, [B, F, 2, 3]; None without clips, or where no motion is read."""
-        if Modality.VIDEO not in shapes or not self.has(MANNER) or condition.manner is None:
-            return None
-        return self.manner_reader.courses(condition, shapes[Modality.VIDEO][2])
-
-    def _latent_shapes(
-        self, outputs: list[Modality], num_samples: int, size: Mapping[str, Any]
-    ) -> dict[Modality, tuple[int, ...]]:
-        """Shapes of the latents to make, from the configs alone, so that nothing is loaded for a bad size."""
-        shapes = {m: self._codec(m, self.skeleton).latent_shape(num_samples, **size) for m in outputs}
-        if Modality.VIDEO in outputs:
-            most, frames = self.part_config(MODALITIES[Modality.VIDEO].temporal)["max_frames"], shapes[Modality.VIDEO][2]
-            if frames > most:
-                raise ArgumentError(f"num_frames: {frames} frames asked, this model knows positions for {most}")
-        return shapes
-
-    def _denoiser(self, modality: Modality, together: bool = False) -> ComposedDenoiser:
-        """The network of an output with the adapters that this call needs."""
-        record = MODALITIES[modality]
-        alignment = record.alignment if together else None
-        extras = [name for name in EXTRAS.get(modality, ()) if together or not name.endswith("environment_map")]
-        return ComposedDenoiser(
-            getattr(self, record.denoiser),
-            None if record.temporal is None else getattr(self, record.temporal),
-            None if alignment is None else getattr(self, alignment),
-            [getattr(self, name) for name in extras if self.has(name)],
-        )
-
-    def _shared_frame_noise(self, modality: Modality) -> float:
+    def _latent_shape(self, modality: str, num_samples: int, size: Mapping[str, Any]) -> tuple[int, ...]:
+        """Shape of the latents to make, from the configs alone, so that nothing is loaded for a bad size."""
+        shape = MODALITIES[modality].build_codec(self.skeleton).latent_shape(num_samples, **size)
         temporal = MODALITIES[modality].temporal
-        return 0.0 if temporal is None else self.part_config(temporal).get("shared_frame_noise", 0.0)
+        if temporal is not None and shape[2] > (most := self.part_config(temporal)["max_frames"]):
+            raise ArgumentError(f"num_frames: {shape[2]} frames asked, this model knows positions for {most}")
+        return shape
 
-    def _check_parts(
-        self, inputs: arguments.Inputs, outputs: list[Modality], negative: bool, chosen: list[Modality]
-    ) -> None:
+    def _frame_share(self, modality: str) -> float:
+        """The share of the noise that all frames of a clip have in common."""
+        temporal = MODALITIES[modality].temporal
+        return 0.0 if temporal is None else self.part_config(temporal)["shared_frame_noise"]
+
+    def _check_parts(self, inputs: arguments.Inputs, outputs: Sequence[str], negative: bool) -> None:
         """Refuse what this model lacks a part for."""
-        for name, purpose in arguments.needed_parts(inputs, outputs, negative, chosen).items():
+        for name, purpose in arguments.needed_parts(inputs, outputs, negative).items():
             if not self.has(name):
                 raise ArgumentError(f"this model has no {name}, which it needs {purpose}")
         if not self.prompt_encoders:
             raise ArgumentError("this model has no prompt encoder; it needs one even without any input")
+
+
+class _StepReport:
+    """What happens after each tick: the progress bar moves, and the caller's callback sees and may replace latents."""
+
+    def __init__(self, pipeline: AnyToAnyPipeline, callback: Callable[..., Any] | None, tensor_inputs: Sequence[str]):
+        self.pipeline, self.callback, self.tensor_inputs = pipeline, callback, tensor_inputs
+        self.bar: Any = None
+        self.tick = 0
+        self.latents: dict[str, torch.Tensor] = {}
+
+    def __call__(
+        self, timesteps: dict[str, torch.Tensor], latents: dict[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor] | None:
+        self.bar.update()
+        self.latents |= latents
+        self.tick += 1
+        if self.callback is None:
+            return None
+        offered = {"latents": dict(self.latents)}
+        tensors = {name: offered[name] for name in self.tensor_inputs}
+        changed = (self.callback(self.pipeline, self.tick - 1, timesteps, tensors) or {}).get("latents") or {}
+        return {modality: replacement for modality, replacement in changed.items() if modality in latents}

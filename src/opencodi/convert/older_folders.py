@@ -69,7 +69,12 @@ def convert_folder(old: Path, new: Path, progress: Callable[[str], None] = lambd
     partial = new.with_name(f".{new.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        shutil.copytree(old, partial, ignore=lambda folder, found: made.keys() & set(found) if folder == str(old) else ())
+        shutil.copytree(
+            old, partial, ignore=lambda folder, found: made.keys() & set(found) if folder == str(old) else ()
+        )
+        maps = {module.rpartition(".")[2]: {} for module, *_ in made.values() if ".extras." in module}
+        if maps:
+            index["extras"] = {**maps, **index.get("extras", {})}
         for name, (module, kind, config, state) in made.items():
             progress(name)
             _write(partial / name, kind, config, state)
@@ -167,8 +172,6 @@ def _without_image(entry: list[str], config: Config, state: State) -> tuple[str,
         values = {name: value for name, value in values.items() if name not in gone}
     kept = {key: value for key, value in state.items() if not key.startswith(INSIDE_VIDEO[kind])}
     return entry[0], kind, values, kept
-
-
 
 
 def _read_config(part: Path) -> Config:

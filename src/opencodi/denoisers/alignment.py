@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Self
 
-import torch
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 

@@ -1,7 +1,7 @@
 """A denoiser together with its adapters: what the sampler and training call."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -78,7 +78,9 @@ class ComposedDenoiser(nn.Module):
         if isinstance(environment, Tensor):
             environment = Context(environment)
         if environment is not None and self.alignment is None:
-            raise ConfigurationError("alignment: this denoiser has no alignment adapter, so it cannot see other outputs")
+            raise ConfigurationError(
+                "alignment: this denoiser has no alignment adapter, so it cannot see other outputs"
+            )
         duration, num_frames = self.duration(sample), None
         if sample.ndim == 5:
             sample, timesteps, num_frames = self._folded(sample, timesteps)
@@ -95,9 +97,15 @@ class ComposedDenoiser(nn.Module):
     def _folded(self, sample: Tensor, timesteps: Tensor) -> tuple[Tensor, Tensor, int]:
         """(frames in the batch, a timestep for each, frames of each clip)."""
         if self.temporal is None:
-            raise ConfigurationError("temporal: this denoiser has no temporal adapter, so it makes images and no videos")
+            raise ConfigurationError(
+                "temporal: this denoiser has no temporal adapter, so it makes images and no videos"
+            )
         num_frames = sample.shape[2]
         return self.temporal.fold(sample), timesteps.repeat_interleave(num_frames), num_frames
+
+    def with_extra(self, adapter: Adapter) -> Self:
+        """The same with one more adapter; the networks are shared."""
+        return type(self)(self.denoiser, self.temporal, self.alignment, [*self.extras, adapter], self._forward)
 
     # ------------------------------------------------------------------ what the others see
 
@@ -120,7 +128,9 @@ class ComposedDenoiser(nn.Module):
 
     def _aligned(self) -> AlignmentAdapter:
         if self.alignment is None:
-            raise ConfigurationError("alignment: this denoiser has no alignment adapter and cannot take part in joint runs")
+            raise ConfigurationError(
+                "alignment: this denoiser has no alignment adapter and cannot take part in joint runs"
+            )
         return self.alignment
 
     # ------------------------------------------------------------------ what it is made of

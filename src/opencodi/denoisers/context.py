@@ -1,6 +1,6 @@
 """What cross-attention attends to: the tokens of a prompt, or those of the other modalities' environments."""
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Self
 
 import torch
@@ -51,6 +51,16 @@ class Context:
         larger.frames = frames * self.frames
         larger._constants = self._constants
         return larger
+
+    def stacked(self, listens: Sequence[bool]) -> Self:
+        """The same for passes one below the other [len(listens) * B, N, D], of which some see it."""
+        count, size = len(listens), len(self.tokens)
+        rows = torch.tensor(listens, device=self.tokens.device).repeat_interleave(size)
+        if self.rows is not None:
+            rows = rows & self.rows.repeat(count)
+        mask = None if self.mask is None else torch.cat([self.mask] * count)
+        attributes = {name: torch.cat([value] * count) for name, value in self.attributes.items()}
+        return type(self)(torch.cat([self.tokens] * count), mask, self.seconds, self.bias, attributes, rows)
 
     def selected(self) -> tuple[Self, Tensor | None]:
         """The part of the batch that sees it: (a context of these samples alone, their places [M]); None: all of it.

@@ -267,9 +267,7 @@ def temporal_block(
     return TemporalBlock(channels, *sizes)
 
 
-def temporal_config(
-    config: Mapping[str, Any], levels: tuple[bool, ...] | None = None, **values: Any
-) -> dict[str, Any]:
+def temporal_config(config: Mapping[str, Any], levels: tuple[bool, ...] | None = None, **values: Any) -> dict[str, Any]:
     """The config of a ``TemporalAdapter`` for a ``UNet`` of this config; see ``TemporalAdapter.for_denoiser``."""
     levels = (True,) * len(config["channel_mult"]) if levels is None else levels
     places = residual_widths(config, levels, middle=levels[-1])

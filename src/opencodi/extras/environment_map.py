@@ -1,14 +1,20 @@
 """The environment map: what the other modalities say about places."""
 
+from typing import ClassVar
+
 import torch.nn.functional as F
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
+from ..denoisers import ComposedDenoiser
 from ..denoisers.adapter import Adapter, Call, Hook, add_where_seen
 from ..denoisers.blocks import zero_init
 from ..denoisers.context import Context
 from ..errors import ConfigurationError
-from .manner_embedding import ATTRIBUTE
+from ..modality import Modality
+from ..sampling.request import Call as ModelCall
+from .base import AdapterExtra
+from .manner import MANNER
 from .prompt_map import PromptMap, entry_layer
 
 TIME_EMBEDDING = "time embedding"
@@ -65,7 +71,7 @@ class EnvironmentMap(Adapter):
             raise ConfigurationError("EnvironmentMap: draws with the prompt map, which this denoiser lacks; add it")
         environment, places = call.environment.selected()
         size, time_embedding = tuple(x.shape[2:]), call.memo[TIME_EMBEDDING]
-        manner = call.prompt.attributes.get(ATTRIBUTE)
+        manner = call.prompt.attributes.get(MANNER)
         if places is not None:
             time_embedding = time_embedding[places]
             manner = None if manner is None else manner[call.environment.rows]
@@ -82,3 +88,20 @@ class EnvironmentMap(Adapter):
         """``features`` [B, features, *size], what ``draw`` made, weighed for ``time_embedding`` [B, dim]."""
         gate = 1 + self.gate(F.silu(time_embedding))
         return features * gate.unflatten(1, (-1, *[1] * (features.ndim - 2)))
+
+
+class EnvironmentMaps(AdapterExtra):
+    """Attaches the environment map of each denoiser that sees others and has a prompt map."""
+
+    adapter_of: ClassVar = {
+        Modality.TEXT: "text_environment_map",
+        Modality.IMAGE: "image_environment_map",
+        Modality.VIDEO: "image_environment_map",
+        Modality.AUDIO: "audio_environment_map",
+    }
+    adapters = tuple(dict.fromkeys(adapter_of.values()))
+
+    def denoiser(self, denoiser: ComposedDenoiser, modality: str, call: ModelCall) -> ComposedDenoiser:
+        """The denoiser with its environment map, if it can use one."""
+        drawn = any(isinstance(each, PromptMap) for each in denoiser.extras)
+        return super().denoiser(denoiser, modality, call) if drawn and denoiser.alignment is not None else denoiser

@@ -1,13 +1,15 @@
 """Style and motion attributes of a prompt, added to a denoiser's time embedding as class embeddings are."""
 
+from typing import ClassVar
+
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from ..denoisers.adapter import Adapter, Call, Hook
 from ..denoisers.blocks import zero_init
-
-ATTRIBUTE = "manner"
-"""Name of the attribute of a prompt [B, M]: how much each style and motion of a ``MannerReader`` is meant."""
+from ..modality import Modality
+from .base import AdapterExtra
+from .manner import MANNER
 
 
 class MannerEmbedding(Adapter):
@@ -32,7 +34,7 @@ class MannerEmbedding(Adapter):
         return {self.config.block_name: self._after}
 
     def _after(self, time_embedding: Tensor, call: Call) -> Tensor:
-        manner = call.prompt.attributes.get(ATTRIBUTE)
+        manner = call.prompt.attributes.get(MANNER)
         if manner is None:
             return time_embedding
         return time_embedding + call.prompt.constant(self, lambda _: self(manner))
@@ -40,3 +42,14 @@ class MannerEmbedding(Adapter):
     def forward(self, manner: Tensor) -> Tensor:
         """``manner`` [B, M] -> [B, time_embedding_dim]."""
         return self.linear(manner)
+
+
+class MannerEmbeddings(AdapterExtra):
+    """Attaches the manner embedding of each denoiser."""
+
+    adapter_of: ClassVar = {
+        Modality.IMAGE: "image_manner_embedding",
+        Modality.VIDEO: "image_manner_embedding",
+        Modality.AUDIO: "audio_manner_embedding",
+    }
+    adapters = tuple(dict.fromkeys(adapter_of.values()))

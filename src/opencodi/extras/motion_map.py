@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,9 @@ from torch import Tensor, nn
 
 from ..denoisers.adapter import Adapter, Call, Hook
 from ..denoisers.blocks import zero_init
+from ..modality import Modality
 from ..quantized import quantize_layers
+from .base import AdapterExtra
 from .prompt_map import entry_layer
 
 
@@ -78,3 +81,10 @@ class MotionMap(Adapter):
     def forward(self, embedding: Tensor, num_frames: int, size: Sequence[int]) -> Tensor:
         """``embedding`` [B, D] -> features [B, num_frames, features, *size]."""
         return self.entry(self.draw(embedding, num_frames, size).flatten(0, 1)).unflatten(0, (-1, num_frames))
+
+
+class MotionMaps(AdapterExtra):
+    """Attaches the motion map of videos."""
+
+    adapter_of: ClassVar = {Modality.VIDEO: "video_motion_map"}
+    adapters = tuple(dict.fromkeys(adapter_of.values()))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch.nn.functional as F
 from diffusers.configuration_utils import register_to_config
@@ -9,8 +10,10 @@ from torch import Tensor, nn
 
 from ..denoisers.adapter import Adapter, Call, Hook
 from ..denoisers.blocks import zero_init
+from ..modality import Modality
 from ..quantized import quantize_layers
-from .manner_embedding import ATTRIBUTE
+from .base import AdapterExtra
+from .manner import MANNER
 
 
 class PromptMap(Adapter):
@@ -57,7 +60,7 @@ class PromptMap(Adapter):
         return {self.config.block_name: self._after}
 
     def _after(self, x: Tensor, call: Call) -> Tensor:
-        size, manner = tuple(x.shape[2:]), call.prompt.attributes.get(ATTRIBUTE)
+        size, manner = tuple(x.shape[2:]), call.prompt.attributes.get(MANNER)
         return x + call.prompt.constant((self, size), lambda tokens: self(tokens[:, 0], size, manner))
 
     def draw(self, embedding: Tensor, size: Sequence[int], manner: Tensor | None = None) -> Tensor:
@@ -81,3 +84,15 @@ class PromptMap(Adapter):
 def entry_layer(in_channels: int, features: int, size: Sequence[int]) -> nn.Module:
     """From a map of ``size`` positions, or a vector, to the features of a denoiser."""
     return nn.Conv2d(in_channels, features, 3, padding=1) if size else nn.Linear(in_channels, features)
+
+
+class PromptMaps(AdapterExtra):
+    """Attaches the prompt map of each denoiser."""
+
+    adapter_of: ClassVar = {
+        Modality.TEXT: "text_prompt_map",
+        Modality.IMAGE: "image_prompt_map",
+        Modality.VIDEO: "image_prompt_map",
+        Modality.AUDIO: "audio_prompt_map",
+    }
+    adapters = tuple(dict.fromkeys(adapter_of.values()))

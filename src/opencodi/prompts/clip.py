@@ -224,6 +224,10 @@ class ClipVideoPromptEncoder(PromptEncoder):
         image = _given(image)
         return self(self.preprocess(items, image)["pixel_values"].to(self.device), image)
 
+    def read(self, items: Sequence[Video], image: ClipImagePromptEncoder) -> tuple[Condition, None]:
+        """Clips → Condition [B, 1, D], and nothing that was seen before."""
+        return self.encode(items, image), None
+
     def hidden_states(self, pixel_values: torch.Tensor, image: ClipImagePromptEncoder) -> torch.Tensor:
         """``pixel_values`` [B, 3, F, size, size] → the tower's last tokens, mean over the frames, [B, N, width]."""
         num_frames = pixel_values.shape[2]

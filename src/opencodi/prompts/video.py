@@ -100,12 +100,15 @@ class VideoPromptEncoder(PromptEncoder):
         return self(**self.frames(self.preprocess(items, image)["pixel_values"].to(image.device), image))
 
     @torch.no_grad()
-    def embed(self, items: Sequence[Video], image: ImagePromptEncoder) -> torch.Tensor:
-        """Clips → the mean over their frames of what the tower sees in each, as ``ImagePromptEncoder.embed``."""
+    def read(self, items: Sequence[Video], image: ImagePromptEncoder) -> tuple[Condition, torch.Tensor]:
+        """Clips → Condition [B, 1, D] and the mean over their frames of what the tower sees in each, as for pictures."""
         bring(image)
         pixel_values = self.preprocess(items, image)["pixel_values"].to(image.device, image.dtype)
         described = image.tower.described(rearrange(pixel_values, "b c f h w -> (b f) c h w"))
-        return rearrange(described, "(b f) d -> b f d", b=len(items)).mean(1)
+        described = rearrange(described, "(b f) d -> b f d", b=len(items))
+        features = described[..., : image.projection.in_features]
+        embeddings = torch.nn.functional.normalize(image.projection(features), dim=-1)
+        return self(features, embeddings), described.mean(1)
 
     def forward(self, features: torch.Tensor, embeddings: torch.Tensor) -> Condition:
         """``features`` [B, F, feature_dim] and unit ``embeddings`` [B, F, D] of the frames → Condition [B, 1, D]."""

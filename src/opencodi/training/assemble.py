@@ -12,7 +12,6 @@ import shutil
 import sys
 from collections.abc import Mapping
 from importlib import import_module
-from inspect import signature
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -94,7 +93,7 @@ def read_sampling(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigurationError(f"{path}: must hold names and values, such as num_inference_steps: 20")
     components = set(AnyToAnyPipeline._optional_components) - {SOLVER}
-    known = [name for name in signature(AnyToAnyPipeline).parameters if name not in components]
+    known = [SOLVER, *(name for name in AnyToAnyPipeline._get_signature_keys(AnyToAnyPipeline)[1] if name not in components)]
     for name in values:
         if name not in known:
             raise ConfigurationError(f"{path}: {name} is nothing the pipeline takes; choose from {', '.join(known)}")
@@ -152,7 +151,7 @@ def _load(folder: Path):
     if (folder / "tokenizer_config.json").is_file():
         return import_module("transformers").PreTrainedTokenizerFast.from_pretrained(folder)
     kind = json.loads((folder / "config.json").read_text())["_class_name"]
-    rooms = ("opencodi.prompts", "opencodi.latents", "opencodi.denoisers")
+    rooms = ("opencodi.prompts", "opencodi.latents", "opencodi.denoisers", "opencodi.extras")
     found = next(getattr(import_module(room), kind) for room in rooms if hasattr(import_module(room), kind))
     return found.from_pretrained(folder, torch_dtype=torch.float16)
 
