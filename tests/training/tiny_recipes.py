@@ -55,10 +55,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "course_styles": STYLES,
     },
     "image_diffuser": {
-        "network": {**UNET, "in_channels": 4, "out_channels": 4, "temporal_num_heads": 1},
+        "network": {**UNET, "in_channels": 4, "out_channels": 4},
         "styles": STYLES,
     },
-    "video_diffuser": {"network": {"temporal_num_heads": 1}, "procedural_clips": 4, "procedural_styles": STYLES},
+    "video_diffuser": {"network": {"num_heads": 1}, "procedural_clips": 4, "procedural_styles": STYLES},
     "audio_diffuser": {
         "network": {**UNET, "in_channels": 4, "out_channels": 4},
         "voices": ["joe"],
@@ -69,15 +69,15 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "alignment_text_image": {
         "network": {
-            "text_denoiser": ALIGNMENT,
-            "image_denoiser": {**ALIGNMENT, "environment_tokens": 4, "seconds_per_frame": 0.125},
+            "text_alignment": ALIGNMENT,
+            "image_alignment": {**ALIGNMENT, "environment_tokens": 4},
         },
         "styles": STYLES,
         "environment_steps": 1,
     },
     "alignment_text_audio": {
         "environment_steps": 1,
-        "network": {"audio_denoiser": {**ALIGNMENT, "environment_tokens": 4, "seconds_per_row": 0.128}},
+        "network": {"audio_alignment": {**ALIGNMENT, "environment_tokens": 4, "seconds_per_row": 0.128}},
     },
     "alignment_video_audio": {"synchronous_clips": 4, "styles": STYLES},
 }

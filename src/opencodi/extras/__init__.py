@@ -12,15 +12,15 @@ from .anchored_exchange import AnchoredExchange
 from .audible_names import AudibleNames
 from .base import Extra, PromptInput
 from .candidates import Candidates
-from .environment_map import EnvironmentMaps
+from .environment_map import EnvironmentMap, EnvironmentMaps
 from .in_turn import OutputsInTurn
 from .manner import MannerReader, ReadManner
 from .manner_decision import MannerDecision
-from .manner_embedding import MannerEmbeddings
-from .motion_map import MotionMaps
+from .manner_embedding import MannerEmbedding, MannerEmbeddings
+from .motion_map import MotionMap, MotionMaps
 from .motion_renderer import MotionRenderer
 from .prompt_anchors import AnchoredPrompts, PromptAnchors
-from .prompt_map import PromptMaps
+from .prompt_map import PromptMap, PromptMaps
 from .proofreading import Proofreading
 from .rereading import Rereading
 from .text_bridge import TextBridge
@@ -83,4 +83,17 @@ def call_arguments() -> dict[str, str]:
     return {argument: name for name, kind in EXTRAS.items() for argument in kind.arguments}
 
 
-__all__ = ["EXTRAS", "Extra", "MannerReader", "PromptAnchors", "PromptInput", "build", "call_arguments", "check_names"]
+__all__ = [
+    "EXTRAS",
+    "EnvironmentMap",
+    "Extra",
+    "MannerEmbedding",
+    "MannerReader",
+    "MotionMap",
+    "PromptAnchors",
+    "PromptInput",
+    "PromptMap",
+    "build",
+    "call_arguments",
+    "check_names",
+]

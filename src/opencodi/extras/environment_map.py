@@ -1,6 +1,7 @@
 """The environment map: what the other modalities say about places."""
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 import torch.nn.functional as F
 from diffusers.configuration_utils import register_to_config
@@ -15,7 +16,7 @@ from ..modality import Modality
 from ..sampling.request import Call as ModelCall
 from .base import AdapterExtra
 from .manner import MANNER
-from .prompt_map import PromptMap, entry_layer
+from .prompt_map import PromptMap, entry_layer, first_features
 
 TIME_EMBEDDING = "time embedding"
 """Where the call under way notes the denoiser's time embedding."""
@@ -54,6 +55,13 @@ class EnvironmentMap(Adapter):
         super().__init__()
         self.entry = zero_init(entry_layer(in_channels, features, size))
         self.gate = zero_init(nn.Linear(time_embedding_dim, features))
+
+    @classmethod
+    def for_denoiser(cls, config: Mapping[str, Any], **values: Any) -> Self:
+        """A new map, which changes nothing yet, for a ``UNet`` or ``FlatUNet`` of this config."""
+        width = config["time_embedding_dim"] or 4 * config["model_channels"]
+        own = {"time_embedding_dim": width, "context_scale": config["context_scale"]}
+        return cls(**{**first_features(config), **own, **values})
 
     def hooks(self) -> dict[str, Hook]:
         """Added to the denoiser's first features, weighed by its time embedding."""

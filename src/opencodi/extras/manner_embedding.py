@@ -1,6 +1,7 @@
 """Style and motion attributes of a prompt, added to a denoiser's time embedding as class embeddings are."""
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
@@ -28,6 +29,12 @@ class MannerEmbedding(Adapter):
         super().__init__()
         # Without bias: of no attributes, and of zeros, nothing is added.
         self.linear = zero_init(nn.Linear(manner_dim, time_embedding_dim, bias=False))
+
+    @classmethod
+    def for_denoiser(cls, config: Mapping[str, Any], **values: Any) -> Self:
+        """A new embedding, which adds nothing yet, for a ``UNet`` or ``FlatUNet`` of this config."""
+        width = config["time_embedding_dim"] or 4 * config["model_channels"]
+        return cls(**{"time_embedding_dim": width, **values})
 
     def hooks(self) -> dict[str, Hook]:
         """Added to the time embedding."""

@@ -1,8 +1,8 @@
 """The motion map: the prompt map of videos, which draws a loop for each prompt."""
 
 import math
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,7 @@ from ..denoisers.blocks import zero_init
 from ..modality import Modality
 from ..quantized import quantize_layers
 from .base import AdapterExtra
-from .prompt_map import entry_layer
+from .prompt_map import entry_layer, first_features
 
 
 class MotionMap(Adapter):
@@ -54,6 +54,11 @@ class MotionMap(Adapter):
         self.entry = zero_init(entry_layer(in_channels, features, size))
         if quantized:
             quantize_layers(self, ("linear_1", "linear_2"))
+
+    @classmethod
+    def for_denoiser(cls, config: Mapping[str, Any], **values: Any) -> Self:
+        """A new map, which changes nothing yet, for a ``UNet`` of this config."""
+        return cls(**{"embedding_dim": config["cross_attention_dim"], **first_features(config), **values})
 
     def hooks(self) -> dict[str, Hook]:
         """Added to the denoiser's first features of a video."""

@@ -1,8 +1,8 @@
 """The prompt map: a small network that draws a prompt as a map, which a denoiser adds to its first features."""
 
 import math
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 import torch.nn.functional as F
 from diffusers.configuration_utils import register_to_config
@@ -55,6 +55,11 @@ class PromptMap(Adapter):
         if quantized:
             quantize_layers(self, ("linear_1", "linear_2"))
 
+    @classmethod
+    def for_denoiser(cls, config: Mapping[str, Any], **values: Any) -> Self:
+        """A new map, which changes nothing yet, for a ``UNet`` or ``FlatUNet`` of this config."""
+        return cls(**{"embedding_dim": config["cross_attention_dim"], **first_features(config), **values})
+
     def hooks(self) -> dict[str, Hook]:
         """Added to the denoiser's first features."""
         return {self.config.block_name: self._after}
@@ -79,6 +84,13 @@ class PromptMap(Adapter):
     def forward(self, embedding: Tensor, size: Sequence[int], manner: Tensor | None = None) -> Tensor:
         """``embedding`` [B, D] and ``manner`` [B, M] -> features [B, C, *size]."""
         return self.entry(self.draw(embedding, size, manner))
+
+
+def first_features(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Config values of a map that is added to the first features of a denoiser of ours."""
+    tokens = config.get("feature_tokens")
+    shape = {} if tokens is None else {"size": ()}
+    return {"in_channels": config["in_channels"], "features": config["model_channels"] * (tokens or 1), **shape}
 
 
 def entry_layer(in_channels: int, features: int, size: Sequence[int]) -> nn.Module:

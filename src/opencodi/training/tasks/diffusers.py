@@ -4,7 +4,7 @@ Every item of a set has latents and, for each kind of prompt it is paired with, 
 one kind for each item. Pairs are text–x and x–x only (and x–text for text): image–audio never occurs.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,13 @@ from ...collections.stickers.procedural import (
 )
 from ...collections.stickers.prompt_sets import THING
 from ...data.shards import concepts_in
-from ...denoisers import FlatUNet, UNet
+from ...denoisers import ComposedDenoiser, TemporalAdapter, UNet
 from ...errors import ConfigurationError
-from ...modality import Modality
+from ...extras.manner import MANNER
+from ...modality import MODALITIES, Modality
 from ...prompts import Condition
 from ...sampling import Guidance, sample
-from ..components import load_component
+from ..components import DENOISERS, MAPS, load_component, map_names, new_map
 from ..objective import blurred, draw_noise, draw_timesteps, noised
 from ..pictures import save_grid
 from ..task import Task
@@ -78,6 +79,8 @@ class DiffuserTask(Task):
 
         Attributes:
             network: config values of the denoiser (``UNet`` or ``FlatUNet``).
+            adapters: {component: config values} of adapters beyond the paper that are trained with it, such as
+                ``image_prompt_map``.
             scheduler: class and config of the diffusers scheduler that defines noise and prediction.
             shards: {shard of the collection: its share of the items drawn} (for text, whose items are the names: only which
                 shards prompt them).
@@ -100,6 +103,7 @@ class DiffuserTask(Task):
         prompt_shares: dict[str, float]
         name_share: float
         condition_noise: float
+        adapters: dict[str, Any] = field(default_factory=dict)
         prompt_map_steps: int = 0
         prompt_map_weight: float = 0.0
         open_sound_weight: float = 1.0
@@ -115,6 +119,7 @@ class DiffuserTask(Task):
         self.items, self.held = self.load_sets(data)
         if settings.open_sound_weight != 1:
             self.items.favour(concepts_in(data, "sounds"), settings.open_sound_weight)
+        self.trained: dict[str, torch.nn.Module] = {}
         self.denoiser = self.build_network()
 
     def load_sets(self, data: Path) -> tuple[PairedSet, PairedSet]:
@@ -127,9 +132,17 @@ class DiffuserTask(Task):
     def _prompt_arguments(self) -> tuple[Any, ...]:
         return self.model_folder, self.settings.name_share, tuple(self.settings.prompt_shares)
 
-    def build_network(self) -> torch.nn.Module:
-        """The denoiser to train, from scratch or from an earlier stage's weights."""
-        raise TypeError(f"{type(self).__name__} has no network")
+    def build_network(self) -> ComposedDenoiser:
+        """The denoiser with its adapters; notes in ``trained`` which of these components learn."""
+        denoiser = DENOISERS[self.component](**self.settings.network)
+        self.trained = {self.component: denoiser, **self._new_maps(denoiser)}
+        return ComposedDenoiser(denoiser, extras=self._in_order())
+
+    def _new_maps(self, denoiser: torch.nn.Module) -> dict[str, torch.nn.Module]:
+        return {name: new_map(name, denoiser, values or {}) for name, values in self.settings.adapters.items()}
+
+    def _in_order(self) -> list[torch.nn.Module]:
+        return [self.trained[name] for name in MAPS if name in self.trained]
 
     def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
         """latents [B, ...], condition [B, D] and, if the set tells it, manner [B, M] (zeros: no prompt)."""
@@ -160,7 +173,8 @@ class DiffuserTask(Task):
         timesteps = draw_timesteps(self.scheduler, len(latents), generator, latents.device)
         noise = draw_noise(latents.shape, self.denoiser, generator, latents.device)
         noisy, target = noised(self.scheduler, latents, noise, timesteps)
-        prompt = self.denoiser.context(condition[:, None].to(noisy.dtype), manner=manner)
+        attributes = {} if manner is None else {MANNER: manner}
+        prompt = self.denoiser.context(condition[:, None].to(noisy.dtype), attributes=attributes)
         denoising = F.mse_loss(self.denoiser(noisy, timesteps, prompt).float(), target)
         if not (self.training and self.settings.prompt_map_weight):
             return {"loss": denoising}
@@ -198,8 +212,8 @@ class DiffuserTask(Task):
         )[self.modality]
 
     def components(self) -> dict[str, Any]:
-        """The denoiser and the scheduler it was trained with."""
-        return {self.component: self.denoiser, "scheduler": self.scheduler}
+        """What learned, and the scheduler it was trained with."""
+        return {**self.trained, "scheduler": self.scheduler}
 
     def shown(self, count: int) -> np.ndarray:
         """Items whose prompts the sample pictures show, the same every time: spread over the training set."""
@@ -232,15 +246,11 @@ class ImageDiffuserTask(DiffuserTask):
         plain, held = image_set(*arguments, settings.styles, settings.every_concept)
         if not settings.styled_share:
             return plain, held
-        styled = styled_set(*arguments, by_manner=bool(settings.network.get("manner_dim")))
+        styled = styled_set(*arguments, by_manner="image_manner_embedding" in settings.adapters)
         both = joined_set(plain, styled, settings.styled_share)
         # What leaves open which thing leaves open no style.
         both.open_weights = np.where(np.arange(len(both)) < len(plain), both.weights, 0) / (1 - settings.styled_share)
         return both, held
-
-    def build_network(self) -> torch.nn.Module:
-        """An image network, without temporal and alignment parts."""
-        return UNet(**self.settings.network)
 
     def sample(self, path: Path, generator: torch.Generator) -> None:
         """32 pictures made from names, above the pictures they name."""
@@ -258,10 +268,10 @@ class VideoDiffuserTask(DiffuserTask):
 
     @dataclass(frozen=True)
     class Settings(DiffuserTask.Settings):
-        """As for every diffuser; ``network`` holds what changes from the image network (``temporal: true`` and widths).
+        """As for every diffuser; ``network`` holds config values of the ``TemporalAdapter``.
 
         Attributes:
-            freeze_image: train the temporal blocks alone, so that pictures stay exactly as they were.
+            freeze_image: train the temporal adapter alone, so that pictures stay exactly as they were.
             procedural_clips: how many clips of stills in procedural motion (``stickers.motion``) to learn from as well.
             procedural_styles: art styles of those stills, all if none is named.
             procedural_share: share of the draws that are procedural clips or stills at rest, if there are any.
@@ -291,13 +301,18 @@ class VideoDiffuserTask(DiffuserTask):
         made = procedural_clips(data, *stills, *self._prompt_arguments())
         return joined(real, made, settings.procedural_share)
 
-    def build_network(self) -> torch.nn.Module:
-        """The trained image network, extended by temporal blocks that start as identities."""
-        image_denoiser = load_component(UNet, self.model_folder, self.component)
-        denoiser = image_denoiser.extended(**self.settings.network).requires_grad_(not self.settings.freeze_image)
-        for _, parameter in denoiser.temporal_parameters():
-            parameter.requires_grad_(True)
-        return denoiser
+    def build_network(self) -> ComposedDenoiser:
+        """The trained image network with a temporal adapter that changes nothing yet."""
+        denoiser = load_component(UNet, self.model_folder, self.component)
+        frozen = map_names(self.model_folder, Modality.IMAGE)
+        maps = {name: load_component(MAPS[name], self.model_folder, name) for name in frozen}
+        temporal = TemporalAdapter.for_denoiser(denoiser.config, **self.settings.network)
+        self.trained = {MODALITIES[self.modality].temporal: temporal.to(denoiser.device), **self._new_maps(denoiser)}
+        if not self.settings.freeze_image:
+            self.trained |= {self.component: denoiser.requires_grad_(True)}
+            self.trained |= {name: each.requires_grad_(True) for name, each in maps.items()}
+        every = maps | self.trained
+        return ComposedDenoiser(denoiser, temporal, extras=[every[name] for name in MAPS if name in every])
 
     def sample(self, path: Path, generator: torch.Generator) -> None:
         """Four clips made from names, frame by frame, each above the clip it names."""
@@ -338,10 +353,6 @@ class AudioDiffuserTask(DiffuserTask):
         made = procedural_sounds(data, *made_of, *self._prompt_arguments())
         return joined(real, made, settings.procedural_share)
 
-    def build_network(self) -> torch.nn.Module:
-        """An audio network."""
-        return UNet(**self.settings.network)
-
     def sample(self, path: Path, generator: torch.Generator) -> None:
         """Spectrograms made from captions, above those they describe."""
         shown = self.shown(16)
@@ -358,10 +369,6 @@ class TextDiffuserTask(DiffuserTask):
     def load_sets(self, data: Path) -> tuple[PairedSet, PairedSet]:
         """Names, each with every prompt it is paired with."""
         return text_set(*self._set_arguments(data))
-
-    def build_network(self) -> torch.nn.Module:
-        """A text network."""
-        return FlatUNet(**self.settings.network)
 
     def validate(self, generator: torch.Generator) -> dict[str, float]:
         """Also the share of exact names made from validation prompts of each kind."""

@@ -18,7 +18,7 @@ from ...collections.stickers.prompt_sets import in_chunks
 from ...collections.stickers.splits import split
 from ...data.augment import over_white
 from ...data.shards import Items, load_concepts, load_images
-from ...extras.manner import MannerReader
+from ...extras.manner import MANNER, MannerReader
 from ...prompts import Condition, ImagePromptEncoder, TextPromptEncoder
 from ..components import load_component
 from ..sentences import embed_captions
@@ -108,7 +108,7 @@ class MannerTask(Task):
             told = torch.zeros(len(embeddings), len(MANNERS), device=embeddings.device)
             told[:, len(STYLES) + motion] = 1
             mask = torch.ones(len(told), 1, dtype=torch.bool, device=told.device)
-            prompt = Condition(embeddings[:, None], mask, told)
+            prompt = Condition(embeddings[:, None], mask, {MANNER: told})
             errors.append(F.mse_loss(self.reader.courses(prompt, wanted.shape[2]), wanted[:, motion]))
         return torch.stack(errors).mean()
 
