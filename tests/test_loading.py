@@ -8,10 +8,10 @@ import weakref
 import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler
+from opencodi.denoisers.part_names import is_alignment, is_temporal
 from safetensors.torch import load_file, save_file
 
 from opencodi import AnyToAnyPipeline
-from opencodi.denoisers.part_names import is_alignment, is_temporal
 from opencodi.errors import ArgumentError, ConfigurationError
 
 from . import tiny

@@ -12,7 +12,7 @@ from tests.published import assert_close
 
 @pytest.fixture
 def block() -> TemporalBlock:
-    return network("image").encoder[0].temporal
+    return network("image").temporal.blocks[0]
 
 
 @pytest.fixture

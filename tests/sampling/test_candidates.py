@@ -4,9 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from diffusers import DDPMScheduler
+from opencodi.sampling.joint_sampler import nearest
 
 from opencodi.errors import ArgumentError
-from opencodi.sampling.joint_sampler import nearest
 from tests.denoisers.tiny_nets import noise
 
 from .test_joint_sampler import AUDIO, IMAGE, PAIR, condition, run

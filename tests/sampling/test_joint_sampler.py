@@ -11,13 +11,13 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     UniPCMultistepScheduler,
 )
+from opencodi.sampling.joint_sampler import due_steps, joined_by
 
 from opencodi.denoisers import joint_forward
 from opencodi.errors import ArgumentError
 from opencodi.modality import Modality
 from opencodi.prompts import Condition
 from opencodi.sampling import sample
-from opencodi.sampling.joint_sampler import due_steps, joined_by
 from tests.denoisers.tiny_nets import audio_net, image_net, joint_nets, noise, prompt, randomise
 
 COSINE = {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction", "timestep_spacing": "trailing"}

@@ -40,7 +40,9 @@ def test_all_stages_together_make_every_component(trained):
     denoisers = {"text_denoiser", "image_denoiser", "audio_denoiser"}
     autoencoders = {"image_autoencoder", "audio_autoencoder", "text_autoencoder", "text_tokenizer", "audio_vocoder"}
     adapters = {"video_temporal", *(f"{modality}_alignment" for modality in ("text", "image", "audio"))}
-    maps = {f"{modality}_{kind}" for modality in ("text", "image", "audio") for kind in ("prompt_map", "environment_map")}
+    maps = {
+        f"{modality}_{kind}" for modality in ("text", "image", "audio") for kind in ("prompt_map", "environment_map")
+    }
     assert towers | denoisers | adapters | maps | autoencoders | {"scheduler", "manner_reader"} <= names
 
 
@@ -79,11 +81,14 @@ def test_a_stage_exports_what_it_trained_and_leaves_every_other_component_bit_id
     assert differing(trained / name) == TRAINED_BY[name]
 
 
-@pytest.mark.parametrize(("name", "component", "last"), [
-    ("alignment_text_image", "image_alignment", "blocks.0.proj_out.weight"),
-    ("alignment_text_audio", "audio_alignment", "blocks.0.proj_out.weight"),
-    ("video_diffuser", "video_temporal", "blocks.0.attention.to_out.weight"),
-])
+@pytest.mark.parametrize(
+    ("name", "component", "last"),
+    [
+        ("alignment_text_image", "image_alignment", "blocks.0.proj_out.weight"),
+        ("alignment_text_audio", "audio_alignment", "blocks.0.proj_out.weight"),
+        ("video_diffuser", "video_temporal", "blocks.0.attention.to_out.weight"),
+    ],
+)
 def test_what_starts_as_an_identity_has_learned(trained, name, component, last):
     assert weights(trained / name / "after", component)[last].any()
 
@@ -156,7 +161,8 @@ def test_a_longer_recipe_goes_on_from_the_model_folder_with_the_same_network(nam
     longer, first = (yaml.safe_load((RECIPES / f"{each}.yaml").read_text()) for each in (name, base(name)))
     assert longer["initial_weights"] == longer["model_folder"] and longer["seed"] != first["seed"]
     networks = [
-        {**recipe["settings"].get("network", {}), **recipe["settings"].get("adapters", {})} for recipe in (longer, first)
+        {**recipe["settings"].get("network", {}), **recipe["settings"].get("adapters", {})}
+        for recipe in (longer, first)
     ]
     # What has another size begins anew, and the recipe says so.
     other = {key for key in networks[1] if networks[0].get(key) != networks[1][key]}

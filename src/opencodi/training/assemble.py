@@ -93,7 +93,10 @@ def read_sampling(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigurationError(f"{path}: must hold names and values, such as num_inference_steps: 20")
     components = set(AnyToAnyPipeline._optional_components) - {SOLVER}
-    known = [SOLVER, *(name for name in AnyToAnyPipeline._get_signature_keys(AnyToAnyPipeline)[1] if name not in components)]
+    known = [
+        SOLVER,
+        *(name for name in AnyToAnyPipeline._get_signature_keys(AnyToAnyPipeline)[1] if name not in components),
+    ]
     for name in values:
         if name not in known:
             raise ConfigurationError(f"{path}: {name} is nothing the pipeline takes; choose from {', '.join(known)}")

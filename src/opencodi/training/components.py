@@ -66,7 +66,9 @@ def save_component(network: Any, folder: Path) -> None:
     temporary.rename(folder)
 
 
-def load_composed(model_folder: Path, modality: Modality, alignment: AlignmentAdapter | None = None) -> ComposedDenoiser:
+def load_composed(
+    model_folder: Path, modality: Modality, alignment: AlignmentAdapter | None = None
+) -> ComposedDenoiser:
     """The denoiser of a modality with its temporal adapter and the maps that the folder has for it, frozen.
 
     Args:
@@ -79,7 +81,10 @@ def load_composed(model_folder: Path, modality: Modality, alignment: AlignmentAd
     """
     record = MODALITIES[modality]
     temporal = None if record.temporal is None else load_component(TemporalAdapter, model_folder, record.temporal)
-    maps = [load_component(MAPS[name], model_folder, name) for name in map_names(model_folder, modality, alignment is not None)]
+    maps = [
+        load_component(MAPS[name], model_folder, name)
+        for name in map_names(model_folder, modality, alignment is not None)
+    ]
     denoiser = load_component(DENOISERS[record.denoiser], model_folder, record.denoiser)
     return ComposedDenoiser(denoiser, temporal, alignment, maps)
 

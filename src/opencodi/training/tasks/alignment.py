@@ -64,7 +64,8 @@ class AlignmentTask(Task):
             condition_noise: on prompts. What they leave open must come from the other modality.
             styles: art styles of the pictures, all if none is named.
             synchronous_share: share of the pairs that are a picture in procedural motion and the sound that hits when it
-                does (``stickers.procedural.synchronous_pairs``). For video and audio only, where it teaches when rather than what.
+                does (``stickers.procedural.synchronous_pairs``). For video and audio only: it teaches when rather than
+                what.
             synchronous_clips: how many such pairs there are.
         """
 
@@ -160,8 +161,8 @@ class AlignmentTask(Task):
             composed = composed.with_extra(made.to(alignment.device))
         if modality in self.learning:
             kind = MAPS[environment_map]
-            drawn = {environment_map: each for each in composed.extras if isinstance(each, kind)}
-            self.trained |= {name: alignment, **drawn}
+            drawn = [each for each in composed.extras if isinstance(each, kind)]
+            self.trained |= {name: alignment, **dict(zip([environment_map], drawn))}
         composed.requires_grad_(False)
         for learning in self.trained.values():
             learning.requires_grad_(True)

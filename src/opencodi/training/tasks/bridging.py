@@ -92,7 +92,9 @@ class BridgingTask(Task):
             source = find_minilm() if settings.sentence_encoder == "minilm" else Path(settings.sentence_encoder)
             self.text_encoder = build(TextPromptEncoder.from_sentence_transformer, settings.text_network, source)
         else:
-            self.text_encoder = load_component(TextPromptEncoder, model_folder, MODALITIES[Modality.TEXT].prompt_encoder)
+            self.text_encoder = load_component(
+                TextPromptEncoder, model_folder, MODALITIES[Modality.TEXT].prompt_encoder
+            )
         self.temperature = Temperature(settings.temperature, settings.least_temperature)
 
         items, held = split(self.pair.load(data, tuple(settings.shards)))

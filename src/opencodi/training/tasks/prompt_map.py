@@ -35,7 +35,9 @@ def prompt_map_loss(
 
 
 def fit_prompt_map(
-    denoiser: ComposedDenoiser, draw: Callable[[int], tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]], steps: int
+    denoiser: ComposedDenoiser,
+    draw: Callable[[int], tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]],
+    steps: int,
 ) -> list[float]:
     """Fit the map of ``denoiser`` alone (for clips the motion map), with AdamW and a cosine schedule.
 
@@ -82,5 +84,7 @@ def attached(denoiser: ComposedDenoiser, kind: type[Adapter]) -> Adapter:
     """
     found = next((each for each in denoiser.extras if isinstance(each, kind)), None)
     if found is None:
-        raise ConfigurationError(f"prompt_map_steps: the denoiser has no {kind.__name__}; name one in adapters or leave it 0")
+        raise ConfigurationError(
+            f"prompt_map_steps: the denoiser has no {kind.__name__}; name one in adapters or leave it 0"
+        )
     return found
