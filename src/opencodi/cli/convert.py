@@ -7,10 +7,12 @@ from typing import Annotated, Any
 import typer
 
 from .common import check_output
+from .convert_folder import folder
 from .convert_stable_diffusion import stable_diffusion
 
 app = typer.Typer(help="Turn models published elsewhere into model folders.", no_args_is_help=True)
 app.command(name="stable-diffusion")(stable_diffusion)
+app.command(name="folder")(folder)
 
 
 class Dtype(StrEnum):

@@ -12,7 +12,7 @@ from accelerate.utils import set_seed
 from ..data.shards import find_data
 from ..device import pick_device, working_on
 from ..errors import TrainingError
-from .components import load_component
+from .components import MAPS, load_component
 from .loop import train
 from .recipe import from_mapping, load_recipe
 from .task import Task
@@ -81,7 +81,8 @@ def start_from(task: Task, folder: Path, fresh_weights: Sequence[str] = ()) -> N
     """Give every network that ``task`` trains the weights it has in the model folder ``folder``.
 
     Parts of the network (its direct children) that the stored one lacks altogether stay fresh, and so do weights whose names
-    (``image_prompt_map.linear_1.weight``) begin with one of ``fresh_weights``. A component that the folder lacks is fresh.
+    (``image_prompt_map.linear_1.weight``) begin with one of ``fresh_weights``. An adapter beyond the paper that
+    the folder lacks is fresh.
 
     Raises:
         TrainingError: if one is missing there or has other shapes (the first such weight is named), or if no weight's name
@@ -89,7 +90,8 @@ def start_from(task: Task, folder: Path, fresh_weights: Sequence[str] = ()) -> N
     """
     unused = set(fresh_weights)
     for name, network in task.components().items():
-        if not isinstance(network, torch.nn.Module):
+        is_new = name in MAPS and not (folder / name).is_dir()
+        if is_new or not isinstance(network, torch.nn.Module):
             continue
         stored, own = load_component(type(network), folder, name).state_dict(), network.state_dict()
         # A finished model has parts that later stages added, and may lack a whole part that this recipe adds.
