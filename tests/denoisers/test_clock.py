@@ -6,15 +6,34 @@ from functools import cache
 import pytest
 import torch
 
-from opencodi.denoisers import ComposedDenoiser, Context, environment_seconds, environment_tokens, exchanged, joint_forward
+from opencodi.denoisers import (
+    ComposedDenoiser,
+    Context,
+    environment_seconds,
+    environment_tokens,
+    exchanged,
+    joint_forward,
+)
 from opencodi.denoisers.clock import TimeQuery, centres, position_seconds, time_sinusoids
 from opencodi.errors import ConfigurationError
 from opencodi.modality import Modality
 from opencodi.training.components import changed
-from tests.denoisers.tiny_nets import alignment_for, audio_net, image_net, noise, prompt, randomise, temporal_for, text_net
+from tests.denoisers.tiny_nets import (
+    alignment_for,
+    audio_net,
+    image_net,
+    noise,
+    prompt,
+    randomise,
+    temporal_for,
+    text_net,
+)
 
 T = torch.tensor([100.0, 700.0])
-IN_TIME = {Modality.VIDEO: {"environment_tokens": 4}, Modality.AUDIO: {"environment_tokens": 4, "seconds_per_row": 0.128}}
+IN_TIME = {
+    Modality.VIDEO: {"environment_tokens": 4},
+    Modality.AUDIO: {"environment_tokens": 4, "seconds_per_row": 0.128},
+}
 
 
 @cache

@@ -56,7 +56,9 @@ def test_only_the_rows_that_see_an_environment_are_changed_by_it(modality, num_t
 def test_passes_below_one_another_see_what_they_are_told_to():
     net, x = joint_nets()[Modality.IMAGE], noise(Modality.IMAGE)[Modality.IMAGE]
     tokens = net.environment(x, TIMESTEPS)
-    passes = net(torch.cat([x, x]), torch.cat([TIMESTEPS] * 2), prompt().repeat(2, 1, 1), Context(tokens).stacked([False, True]))
+    passes = net(
+        torch.cat([x, x]), torch.cat([TIMESTEPS] * 2), prompt().repeat(2, 1, 1), Context(tokens).stacked([False, True])
+    )
     torch.testing.assert_close(passes[:2], net(x, TIMESTEPS, prompt()), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(passes[2:], net(x, TIMESTEPS, prompt(), tokens), atol=1e-5, rtol=1e-5)
 

@@ -18,7 +18,9 @@ def samples(*shape: int) -> torch.Tensor:
 
 
 def prompt_map(net, size=(4, 4), **config) -> PromptMap:
-    return PromptMap.for_denoiser(net.config, dim=8, **({} if "feature_tokens" in net.config else {"size": size}), **config)
+    return PromptMap.for_denoiser(
+        net.config, dim=8, **({} if "feature_tokens" in net.config else {"size": size}), **config
+    )
 
 
 def motion_map(net, **config) -> MotionMap:

@@ -68,4 +68,6 @@ def test_stored_weights_and_hash_weights_agree():
         0,
     )
     assert_close(net.denoiser.conv_in.weight.flatten()[:16], cases()["check.unet_image.input_blocks.0.0.weight"], 0)
-    assert_close(network("audio").denoiser.conv_out.proj.weight.flatten()[:16], cases()["check.unet_audio.out.2.weight"], 0)
+    assert_close(
+        network("audio").denoiser.conv_out.proj.weight.flatten()[:16], cases()["check.unet_audio.out.2.weight"], 0
+    )

@@ -14,9 +14,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..denoisers.alignment import alignment_config
-from ..denoisers.temporal import temporal_config
+from ..denoisers.temporal import TemporalAdapter, temporal_config
 from ..errors import ArgumentError, ConfigurationError
 from ..models import INDEX, check_files, components, read_index
+from .diffusers_folder import defaults
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 UNETS = ("UNet", "FlatUNet")
@@ -141,7 +142,8 @@ def split_denoiser(name: str, config: Mapping[str, Any], state: Mapping[str, Ten
 def _temporal_values(config: Mapping[str, Any]) -> Config:
     names = {f"temporal_{name}": name for name in ("num_heads", "attention_mult", "feed_forward_mult")}
     names |= {name: name for name in ("max_frames", "frame_rate", "shared_frame_noise", "seconds_per_frame")}
-    values = {ours: config[theirs] for theirs, ours in names.items() if theirs in config}
+    usual = {name: value for name, value in defaults(TemporalAdapter).items() if name in names.values()}
+    values = usual | {ours: config[theirs] for theirs, ours in names.items() if theirs in config}
     return temporal_config(config, tuple(config["with_temporal"]), **values)
 
 
