@@ -253,7 +253,7 @@ def needed_parts(
         **{name: f"to make {each}" for each in outputs for name in needed_adapters(each, len(outputs) > 1)},
         **{MODALITIES[modality].autoencoder: f"to make {modality}" for modality in outputs},
         **({"text_tokenizer": "to make text"} if Modality.TEXT in outputs else {}),
-        "scheduler": "to make anything",
+        **({"scheduler": "to make anything"} if outputs else {}),
     }
 
 

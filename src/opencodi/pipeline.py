@@ -1,6 +1,6 @@
 """Any inputs → encode → mix → denoise together → decode → any outputs (paper Figure 2)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce
 from typing import Any, ClassVar
 
@@ -9,36 +9,25 @@ import torch
 from . import arguments
 from .denoisers import ComposedDenoiser
 from .errors import ArgumentError
-from .extras import EXTRAS, Extra, PromptInput, build, call_arguments, check_names
+from .extras import EXTRAS, Extra, PromptInput, build
 from .loading import LazyPipeline, PartsByModality
 from .modality import MODALITIES, Modality, parse_modalities
 from .output import AnyToAnyOutput, timed
 from .prompts import Condition, mix
-from .sampling import ExchangePlan, Guidance, Noise, Request, Sampler, Together
+from .sampling import ExchangePlan, Noise, Request, Sampler, Together
 from .sampling.noise import sample_seeds, streams
 from .sampling.request import Call
 from .sampling.trajectory import Generators
-
-DEFAULT_STEPS = 20
-DEFAULT_GUIDANCE = 2.0
-WHOLE = (0.0, 1.0)
+from .settings import DEFAULTS, extras_in_use, sort_arguments, steps_and_guidance
 
 PROMPT_ENCODERS = [record.prompt_encoder for record in MODALITIES.values()]
 AUTOENCODERS = list(dict.fromkeys(part for record in MODALITIES.values() for part in record.codec_parts.values()))
 DENOISERS = list(dict.fromkeys(record.denoiser for record in MODALITIES.values()))
 ADAPTERS = list(dict.fromkeys(part for each in MODALITIES.values() for part in (each.temporal, each.alignment) if part))
+EXTRA_ADAPTERS = list(dict.fromkeys(part for extra in EXTRAS.values() for part in extra.adapters))
 EXTRA_COMPONENTS = list(
     dict.fromkeys(part for extra in EXTRAS.values() for part in extra.needs if part not in PROMPT_ENCODERS)
 )
-EXTRA_ADAPTERS = list(dict.fromkeys(part for extra in EXTRAS.values() for part in extra.adapters))
-SETTINGS = {
-    "num_inference_steps": DEFAULT_STEPS,
-    "guidance_scale": DEFAULT_GUIDANCE,
-    "guidance_interval": WHOLE,
-    "modality_scale": None,
-    "modality_interval": WHOLE,
-}
-"""What a call takes for each output unless the call or the model says otherwise."""
 
 
 class AnyToAnyPipeline(LazyPipeline):
@@ -81,11 +70,11 @@ class AnyToAnyPipeline(LazyPipeline):
         scheduler: Any = None,
         exchange: str = "others",
         extras: Mapping[str, Mapping[str, Any]] | None = None,
-        num_inference_steps: int | Mapping[str, int] = DEFAULT_STEPS,
-        guidance_scale: float | Mapping[str, float] = DEFAULT_GUIDANCE,
-        guidance_interval: Sequence[float] | Mapping[str, Sequence[float]] = WHOLE,
+        num_inference_steps: int | Mapping[str, int] = DEFAULTS["num_inference_steps"],
+        guidance_scale: float | Mapping[str, float] = DEFAULTS["guidance_scale"],
+        guidance_interval: Sequence[float] | Mapping[str, Sequence[float]] = DEFAULTS["guidance_interval"],
         modality_scale: float | Mapping[str, float] | None = None,
-        modality_interval: Sequence[float] | Mapping[str, Sequence[float]] = WHOLE,
+        modality_interval: Sequence[float] | Mapping[str, Sequence[float]] = DEFAULTS["guidance_interval"],
         **components: Any,
     ) -> None:
         super().__init__()
@@ -123,7 +112,7 @@ class AnyToAnyPipeline(LazyPipeline):
     @classmethod
     def _get_signature_keys(cls, obj: Any) -> tuple[set[str], set[str]]:
         """Names of components and of settings, which diffusers reads off the signature."""
-        return cls.component_names(), {"exchange", "extras", *SETTINGS}
+        return cls.component_names(), {"exchange", "extras", *DEFAULTS}
 
     @property
     def extras(self) -> dict[str, Extra]:
@@ -143,7 +132,7 @@ class AnyToAnyPipeline(LazyPipeline):
     @property
     def defaults(self) -> dict[str, Any]:
         """What a call takes unless it says otherwise."""
-        return {name: self.config[name] for name in SETTINGS}
+        return {name: self.config[name] for name in DEFAULTS}
 
     # ------------------------------------------------------------------ generating
 
@@ -232,18 +221,18 @@ class AnyToAnyPipeline(LazyPipeline):
         """
         # Errors at the door
         wanted = parse_modalities(outputs)
-        given, options = self._sort({"text": text, "image": image, "video": video, "audio": audio, **others})
+        given, options = sort_arguments({"text": text, "image": image, "video": video, "audio": audio, **others})
         inputs, batch_size = arguments.collect_inputs(given)
         shares = arguments.collect_weights(weights, inputs)
         negatives = arguments.collect_negatives(negative_prompt, batch_size)
-        steps, guidance = self._settings(
-            wanted,
-            num_inference_steps=num_inference_steps,
-            guidance_scale=guidance_scale,
-            guidance_interval=guidance_interval,
-            modality_scale=modality_scale,
-            modality_interval=modality_interval,
-        )
+        said = {
+            "num_inference_steps": num_inference_steps,
+            "guidance_scale": guidance_scale,
+            "guidance_interval": guidance_interval,
+            "modality_scale": modality_scale,
+            "modality_interval": modality_interval,
+        }
+        steps, guidance = steps_and_guidance(self.config, self.denoisers, wanted, said)
         arguments.positive_integer("num_outputs_per_prompt", num_outputs_per_prompt)
         arguments.one_of("text_decoding", text_decoding, ("greedy", "sample"))
         arguments.one_of("output_type", output_type, ("pil", "np", "latent"))
@@ -255,21 +244,20 @@ class AnyToAnyPipeline(LazyPipeline):
         shapes = {modality: self._latent_shape(modality, num_samples, size) for modality in wanted}
         noise = arguments.collect_latents(latents, shapes)
         seeds = sample_seeds(generator, num_samples)
-        used = self._extras_in_use(extras, options)
-        call = self._call(wanted, inputs, seeds, used, options)
-        for extra in used.values():
+        call = self._call(wanted, inputs, extras, options, seeds)
+        for extra in call.extras.values():
             extra.check(call)
         clock: dict[str, float] = {}
         self._interrupt = False
 
         # Encode every input into the shared space, and mix (paper §3.2)
         with timed(clock, "encode"):
-            condition = self.encode_prompts(call, used, inputs, shares, batch_size, num_outputs_per_prompt)
-            unconditional = self.encode_unconditional(call, used, inputs, shares, batch_size, negatives)
+            condition = self._encode_inputs(call, inputs, shares, batch_size, num_outputs_per_prompt)
+            unconditional = self._encode_unconditional(call, inputs, shares, batch_size, negatives)
             unconditional = unconditional.repeated(num_outputs_per_prompt)
 
         # Denoise all outputs together, each seeing the others (paper §3.4)
-        plan = reduce(lambda inner, extra: extra.plan(inner, call), used.values(), plan or Together())
+        plan = reduce(lambda inner, extra: extra.plan(inner, call), call.extras.values(), plan or Together())
         report = _StepReport(self, callback_on_step_end, tuple(callback_on_step_end_tensor_inputs))
         request = Request(
             call=call,
@@ -284,16 +272,11 @@ class AnyToAnyPipeline(LazyPipeline):
             interrupted=lambda: self._interrupt,
         )
         with timed(clock, "denoise"):
-            sampler = self._sampler(plan.made(request), call, used)
+            sampler = self._sampler(plan.made(request), call)
             with self.progress_bar(total=plan.num_ticks(sampler, request)) as report.bar:
                 denoised = plan.run(sampler, request)
-        self._done_with(
-            *DENOISERS,
-            *ADAPTERS,
-            *EXTRA_ADAPTERS,
-            *PROMPT_ENCODERS,
-            *(part for extra in used.values() for part in extra.needs),
-        )
+        networks = (*DENOISERS, *ADAPTERS, *EXTRA_ADAPTERS, *PROMPT_ENCODERS)
+        self._done_with(*networks, *(part for extra in call.extras.values() for part in extra.needs))
 
         # Decode into what people see, hear and read
         if output_type == "latent":
@@ -303,9 +286,7 @@ class AnyToAnyPipeline(LazyPipeline):
             words = {"generator": streams(seeds, "words")} if text_decoding == "sample" else {}
             with timed(clock, "decode"):
                 made = {
-                    m: getattr(self._codec(m, call, used, condition), decode)(
-                        x, **(words if m == Modality.TEXT else {})
-                    )
+                    m: getattr(self._codec(m, call, condition), decode)(x, **(words if m == Modality.TEXT else {}))
                     for m, x in denoised.items()
                 }
             result = AnyToAnyOutput(made) if output_type == "np" else AnyToAnyOutput.from_media(made)
@@ -317,31 +298,55 @@ class AnyToAnyPipeline(LazyPipeline):
 
     # ------------------------------------------------------------------ encode and mix
 
-    def encode_prompts(
+    @torch.no_grad()
+    def encode_prompt(
         self,
-        call: Call,
-        used: Mapping[str, Extra],
-        inputs: arguments.Inputs,
-        weights: Sequence[float],
-        batch_size: int,
-        num_outputs_per_prompt: int = 1,
+        text: Any = None,
+        image: Any = None,
+        video: Any = None,
+        audio: Any = None,
+        *,
+        weights: Mapping[str, float | Sequence[float]] | None = None,
+        outputs: str | Sequence[str] = "all",
+        extras: Sequence[str] | None = None,
+        **others: Any,
     ) -> Condition:
-        """Encode every input once and mix them, tokens [samples, N, D]; without any, the unconditional prompt."""
+        """Encode inputs into the shared space and mix them, as a call does.
+
+        Args:
+            text, image, video, audio, weights, extras, **others: as in a call.
+            outputs: what is to be made of the prompt; some extras look at it.
+
+        Returns:
+            Tokens [batch, N, D]. The first is the aligned embedding.
+
+        Raises:
+            ArgumentError: if an argument is wrong or this model cannot read an input.
+        """
+        given, options = sort_arguments({"text": text, "image": image, "video": video, "audio": audio, **others})
+        inputs, batch_size = arguments.collect_inputs(given)
+        shares = arguments.collect_weights(weights, inputs)
+        self._check_parts(inputs, (), negative=False)
+        call = self._call(parse_modalities(outputs), inputs, extras, options)
+        return self._encode_inputs(call, inputs, shares, batch_size)
+
+    def _encode_inputs(
+        self, call: Call, inputs: arguments.Inputs, weights: Sequence[float], batch_size: int, repeats: int = 1
+    ) -> Condition:
+        """Encode every input once and mix them, tokens [batch_size * repeats, N, D]; without any, the unconditional prompt."""
         listed = [(modality, items) for modality, conditions in inputs.items() for items in conditions]
-        if listed:
-            encoded = [self._encode(m, items, w, batch_size) for (m, items), w in zip(listed, weights)]
-            for extra in used.values():
-                encoded = extra.inputs(encoded, call)
+        encoded = [self._encode(m, items, weight, batch_size) for (m, items), weight in zip(listed, weights)]
+        if encoded:
+            encoded = reduce(lambda each, extra: extra.inputs(each, call), call.extras.values(), encoded)
             mixed = self._mix([each.condition for each in encoded], weights)
         else:
-            mixed = self._nothing(next(iter(self.prompt_encoders)), batch_size).to(self._execution_device)
-        mixed = mixed.repeated(num_outputs_per_prompt)
-        return reduce(lambda prompt, extra: extra.prompt(prompt, call), used.values(), mixed)
+            mixed = self._nothing(batch_size)
+        mixed = mixed.repeated(repeats)
+        return reduce(lambda prompt, extra: extra.prompt(prompt, call), call.extras.values(), mixed)
 
-    def encode_unconditional(
+    def _encode_unconditional(
         self,
         call: Call,
-        used: Mapping[str, Extra],
         inputs: arguments.Inputs,
         weights: Sequence[float],
         batch_size: int,
@@ -353,13 +358,17 @@ class AnyToAnyPipeline(LazyPipeline):
         """
         if negatives:
             steered = call.read(Modality.TEXT, negatives).spread(batch_size).to(self._execution_device)
-            return reduce(lambda prompt, extra: extra.prompt(prompt, call, negative=True), used.values(), steered)
+            return reduce(lambda prompt, extra: extra.prompt(prompt, call, True), call.extras.values(), steered)
         modalities = [modality for modality in inputs for _ in inputs[modality]]
         if not modalities:
-            return self._nothing(next(iter(self.prompt_encoders)), batch_size).to(self._execution_device)
-        return self._mix([self._nothing(modality, batch_size) for modality in modalities], weights)
+            return self._nothing(batch_size)
+        return self._mix([self._absent(modality, batch_size) for modality in modalities], weights)
 
-    def _nothing(self, modality: str, batch_size: int) -> Condition:
+    def _nothing(self, batch_size: int) -> Condition:
+        """The prompt without any input."""
+        return self._absent(next(iter(self.prompt_encoders)), batch_size).to(self._execution_device)
+
+    def _absent(self, modality: str, batch_size: int) -> Condition:
         """The condition of no input of a modality."""
         return self.prompt_encoders[modality].unconditional(batch_size, **self._beside(modality))
 
@@ -379,30 +388,32 @@ class AnyToAnyPipeline(LazyPipeline):
 
     # ------------------------------------------------------------------ denoise and decode
 
-    def _sampler(self, made: Sequence[str], call: Call, used: Mapping[str, Extra]) -> Any:
+    def _sampler(self, made: Sequence[str], call: Call) -> Any:
         """What denoises ``made``: the core, and the extras around it."""
-        composed = {m: self._composed(m, joint=len(made) > 1) for m in made}
+        plain = self._denoisers(made)
+        place = {"device": self._execution_device, "dtype": plain[made[0]].dtype}
         denoisers = {
-            m: reduce(lambda inner, extra, m=m: extra.denoiser(inner, m, call), used.values(), denoiser)
-            for m, denoiser in composed.items()
+            m: reduce(lambda inner, extra, m=m: extra.denoiser(inner, m, call), call.extras.values(), denoiser)
+            for m, denoiser in plain.items()
         }
-        place = {"device": self._execution_device, "dtype": composed[made[0]].dtype}
         sampler = Sampler(denoisers.__getitem__, self.scheduler, self.config.exchange, place)
-        return reduce(lambda inner, extra: extra.sampler(inner, call), used.values(), sampler)
+        return reduce(lambda inner, extra: extra.sampler(inner, call), call.extras.values(), sampler)
 
-    def _composed(self, modality: str, joint: bool) -> ComposedDenoiser:
-        """The denoiser of a modality with its adapters: time, and in joint runs alignment."""
-        record = MODALITIES[modality]
-        wanted = (record.temporal, record.alignment if joint else None)
-        adapters = (getattr(self, name) if name is not None and self.has(name) else None for name in wanted)
-        return ComposedDenoiser(getattr(self, record.denoiser), *adapters)
+    def _denoisers(self, made: Sequence[str]) -> dict[str, ComposedDenoiser]:
+        """A denoiser for each modality that is made, with the adapters that it needs: time, and in joint runs alignment."""
+        composed = {}
+        for modality in made:
+            record = MODALITIES[modality]
+            wanted = (record.temporal, record.alignment if len(made) > 1 else None)
+            adapters = (getattr(self, name) if name is not None and self.has(name) else None for name in wanted)
+            composed[modality] = ComposedDenoiser(getattr(self, record.denoiser), *adapters)
+        return composed
 
-    def _codec(
-        self, modality: str, call: Call | None = None, used: Mapping[str, Extra] | None = None, condition: Any = None
-    ) -> Any:
-        """Latents ↔ media of one modality."""
+    def _codec(self, modality: str, call: Call | None = None, condition: Condition | None = None) -> Any:
+        """Latents ↔ media of one modality, with the extras of a call."""
         codec = MODALITIES[modality].build_codec(lambda name: getattr(self, name))
-        return reduce(lambda inner, extra: extra.codec(inner, modality, condition, call), (used or {}).values(), codec)
+        extras = () if call is None else call.extras.values()
+        return reduce(lambda inner, extra: extra.codec(inner, modality, condition, call), extras, codec)
 
     def num_ticks(
         self,
@@ -413,71 +424,36 @@ class AnyToAnyPipeline(LazyPipeline):
     ) -> int:
         """How often ``callback_on_step_end`` is called when ``outputs`` are made from inputs of these modalities."""
         wanted = parse_modalities(outputs)
-        steps, guidance = self._settings(wanted, num_inference_steps=num_inference_steps)
-        used = self._extras_in_use(extras, {})
-        call = self._call(wanted, inputs, (), used, {})
-        sampler = reduce(
-            lambda inner, extra: extra.sampler(inner, call),
-            used.values(),
-            Sampler(lambda _: None, self.scheduler, self.config.exchange, {}),
-        )
-        plan = reduce(lambda inner, extra: extra.plan(inner, call), used.values(), Together())
-        nothing = Condition.zeros(1, 1, like=torch.zeros(1))
-        noise = Noise([], lambda _: (), lambda _: 0.0)
+        said = {"num_inference_steps": num_inference_steps}
+        steps, guidance = steps_and_guidance(self.config, self.denoisers, wanted, said)
+        call = self._call(wanted, inputs, extras)
+        sampler: Any = Sampler(lambda _: None, self.scheduler, self.config.exchange, {})
+        sampler = reduce(lambda inner, extra: extra.sampler(inner, call), call.extras.values(), sampler)
+        plan: Any = reduce(lambda inner, extra: extra.plan(inner, call), call.extras.values(), Together())
+        nothing, noise = Condition.zeros(1, 1, like=torch.zeros(1)), Noise([], lambda _: (), lambda _: 0.0)
         return plan.num_ticks(sampler, Request(call, tuple(wanted), nothing, nothing, noise, steps, guidance))
 
-    # ------------------------------------------------------------------ settings of a call
-
-    def _sort(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Inputs by modality, and arguments of extras.
-
-        Raises:
-            ArgumentError: if a name is neither.
-        """
-        inputs = {name: value for name, value in given.items() if name in MODALITIES}
-        options = {name: value for name, value in given.items() if name not in MODALITIES}
-        known = call_arguments()
-        for name in options:
-            if name not in known:
-                raise ArgumentError(
-                    f"{name}: is no argument of this call; known are its own, the modalities "
-                    f"{', '.join(MODALITIES)}, and of extras {', '.join(known)}"
-                )
-        return inputs, {name: value for name, value in options.items() if value is not None}
-
-    def _extras_in_use(self, names: Sequence[str] | None, options: Mapping[str, Any]) -> dict[str, Extra]:
-        """The extras of a call: those of the model, or those named; an argument of an extra puts it to use.
-
-        Raises:
-            ArgumentError: if a name is unknown, or an argument belongs to an extra that is left out.
-        """
-        settings, known = dict(self.config.extras), call_arguments()
-        if names is not None:
-            check_names(names)
-            settings = {name: settings.get(name, {}) for name in names}
-        for option in options:
-            if names is not None and known[option] not in settings:
-                raise ArgumentError(f"{option}: belongs to the extra {known[option]!r}; name it in extras as well")
-            settings.setdefault(known[option], {})
-        return {name: extra for name, extra in build(settings).items() if all(map(self.has, extra.needs))}
+    # ------------------------------------------------------------------ what a call needs
 
     def _call(
         self,
         outputs: Sequence[str],
-        inputs: Sequence[str],
-        seeds: Sequence[int],
-        used: Mapping[str, Extra],
-        options: Mapping[str, Any],
+        inputs: Iterable[str],
+        extras: Sequence[str] | None,
+        options: Mapping[str, Any] | None = None,
+        seeds: Sequence[int] = (),
     ) -> Call:
         def read(modality: str, items: Sequence[Any]) -> Condition:
             encoded = [self._encode(modality, items, 1.0, len(items))]
-            return reduce(lambda each, extra: extra.inputs(each, call), used.values(), encoded)[0].condition
+            return reduce(lambda each, extra: extra.inputs(each, call), call.extras.values(), encoded)[0].condition
 
+        options = dict(options or {})
+        components = [name for name in self.component_names() if self.has(name)]
         call = Call(
             outputs=tuple(outputs),
             inputs=frozenset(inputs),
             seeds=seeds,
-            extras=frozenset(used),
+            extras=extras_in_use(self.config.extras, extras, options, components),
             options=options,
             read=read,
             decode=lambda modality, latents: self._codec(modality).decode(latents),
@@ -485,31 +461,6 @@ class AnyToAnyPipeline(LazyPipeline):
             has=self.has,
         )
         return call
-
-    def _settings(self, outputs: Sequence[str], **given: Any) -> tuple[dict[str, int], dict[str, Guidance]]:
-        """Steps and guidance for every modality that the model can make, as the call or the model says.
-
-        Raises:
-            ArgumentError: if a value is not a number that makes sense, or names what is not among the outputs.
-        """
-        checks = {
-            "num_inference_steps": arguments.positive_integer,
-            "guidance_scale": arguments.finite_number,
-            "guidance_interval": arguments.interval,
-            "modality_scale": arguments.optional_number,
-            "modality_interval": arguments.interval,
-        }
-        values: dict[str, dict[str, Any]] = {}
-        for name, check in checks.items():
-            usual = self.config[name]
-            values[name] = {
-                modality: usual.get(modality, SETTINGS[name]) if isinstance(usual, Mapping) else usual
-                for modality in self.denoisers
-            }
-            values[name] |= arguments.per_output(name, given.get(name), outputs, self.config, check)
-        guided = [name for name in checks if name != "num_inference_steps"]
-        guidance = {m: Guidance(**{name: values[name][m] for name in guided}) for m in values["guidance_scale"]}
-        return values["num_inference_steps"], guidance
 
     def _latent_shape(self, modality: str, num_samples: int, size: Mapping[str, Any]) -> tuple[int, ...]:
         """Shape of the latents to make, from the configs alone, so that nothing is loaded for a bad size."""
@@ -529,7 +480,7 @@ class AnyToAnyPipeline(LazyPipeline):
         for name, purpose in arguments.needed_parts(inputs, outputs, negative).items():
             if not self.has(name):
                 raise ArgumentError(f"this model has no {name}, which it needs {purpose}")
-        if not self.prompt_encoders:
+        if not any(self.has(record.prompt_encoder) for record in MODALITIES.values()):
             raise ArgumentError("this model has no prompt encoder; it needs one even without any input")
 
 

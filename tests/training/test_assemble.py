@@ -60,7 +60,7 @@ def test_what_has_not_been_trained_is_named(trained, tmp_path):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("exchange_lagg: 1", "exchange_lagg is nothing"),
+        ("exchange_lag: 1", "exchange_lag is nothing"),
         ("image_denoiser: x", "image_denoiser is"),
         ("scheduler: AutoencoderKL", "AutoencoderKL is no solver"),
         ("scheduler: 5", "5 is no solver"),

@@ -77,7 +77,9 @@ class Sampler:
 
     def num_ticks(self, request: Request) -> int:
         """As many as the longest schedule has timesteps."""
-        return len(interleave({m: num_timesteps(self.scheduler, request.num_inference_steps[m]) for m in request.outputs}))
+        return len(
+            interleave({m: num_timesteps(self.scheduler, request.num_inference_steps[m]) for m in request.outputs})
+        )
 
 
 class Together:

@@ -21,7 +21,7 @@ class Call:
         outputs: modalities that were asked for, in the fixed order.
         inputs: modalities that were given.
         seeds: one per sample, for whatever is drawn.
-        extras: names of the extras in use.
+        extras: the extras in use, by name.
         options: what the call says to extras, such as ``num_candidates``.
         read: ``(modality, media) -> Condition``: what media say as inputs.
         decode: ``(modality, latents) -> media``.
@@ -32,7 +32,7 @@ class Call:
     outputs: tuple[str, ...]
     inputs: frozenset[str]
     seeds: Sequence[int]
-    extras: frozenset[str]
+    extras: Mapping[str, Any]
     options: Mapping[str, Any]
     read: Callable[[str, Sequence[Any]], Condition]
     decode: Callable[[str, Tensor], Sequence[Any]]
