@@ -9,8 +9,8 @@ import torch
 from tokenizers.pre_tokenizers import ByteLevel
 from torch import Tensor
 
-from tests.denoisers.reference import CONFIGS as DENOISERS
 from tests.denoisers.reference import ALIGNMENT, TEMPORAL, reference_state
+from tests.denoisers.reference import CONFIGS as DENOISERS
 from tests.published import AUDIOLDM, AUTOKL, CLAP, CLIP_TEMPORAL, CLIP_TEXT, CLIP_VISION, OPTIMUS, VOCODER, weights
 
 CONFIGS: dict[str, dict[str, Any]] = {

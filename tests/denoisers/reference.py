@@ -57,7 +57,7 @@ def descriptions() -> dict[str, dict]:
 
 
 def reference_state(name: str) -> dict[str, Tensor]:
-    """What the state dict of the reference's ``unet_image``, ``unet_audio`` or ``unet_text`` would hold, by the hash formula."""
+    """The state dict of the reference's ``unet_image``, ``unet_audio`` or ``unet_text``, by the hash formula."""
     state = {}
     for net in components(name).values():
         ours = net.state_dict()

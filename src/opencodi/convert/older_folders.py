@@ -32,6 +32,9 @@ KEPT = (
 )
 """Config values that the plain denoiser keeps."""
 
+ADAPTER_EXTRAS = ("manner_embedding", "prompt_map", "motion_map", "environment_map")
+"""Extras that attach what was part of a denoiser."""
+
 INSIDE_VIDEO = {"VideoPromptEncoder": "image.", "ClipVideoPromptEncoder": "vision."}
 """Class of a video prompt encoder → how the names of the image network in it began."""
 
@@ -73,7 +76,8 @@ def convert_folder(old: Path, new: Path, progress: Callable[[str], None] = lambd
         shutil.copytree(
             old, partial, ignore=lambda folder, found: made.keys() & set(found) if folder == str(old) else ()
         )
-        maps = {module.rpartition(".")[2]: {} for module, *_ in made.values() if ".extras." in module}
+        used = {module.rpartition(".")[2] for module, *_ in made.values()}
+        maps = {name: {} for name in ADAPTER_EXTRAS if name in used}
         if maps:
             index["extras"] = {**maps, **index.get("extras", {})}
         for name, (module, kind, config, state) in made.items():

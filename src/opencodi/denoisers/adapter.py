@@ -14,6 +14,7 @@ from threading import Lock
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import torch
 from diffusers import ConfigMixin, ModelMixin
 from torch import Tensor, nn
 
@@ -135,13 +136,16 @@ def adapted(denoiser: nn.Module, call: Call) -> Iterator[None]:
         yield
 
 
-def add_where_seen(x: Tensor, places: Tensor | None, change: Callable[[Tensor], Tensor]) -> Tensor:
-    """``change(x)``, or ``x`` with only the samples at ``places`` [M] changed."""
+def change_where_seen(x: Tensor, places: slice | Tensor | None, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """``change(x)``, or ``x`` [B, ...] with only the samples at ``places`` changed, see ``Context.selected``."""
     if places is None:
         return change(x)
-    if not len(places):
+    if isinstance(places, Tensor):
+        return x.index_copy(0, places, change(x[places]).to(x.dtype))
+    if places.start == places.stop:
         return x
-    return x.index_copy(0, places, change(x.index_select(0, places)).to(x.dtype))
+    parts = [x[: places.start], change(x[places]).to(x.dtype), x[places.stop :]]
+    return torch.cat([part for part in parts if len(part)])  # an empty one would undo the memory format
 
 
 def check_names(names: Sequence[str], channels: Sequence[int]) -> None:

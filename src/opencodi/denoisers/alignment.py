@@ -8,7 +8,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from ..errors import ConfigurationError
-from .adapter import Adapter, Call, Hook, add_where_seen, check_names
+from .adapter import Adapter, Call, Hook, change_where_seen, check_names
 from .blocks import SpatialTransformer
 from .clock import centres, position_seconds
 from .configuration import check_divides
@@ -148,7 +148,7 @@ class AlignmentAdapter(Adapter):
         if call.environment is None:
             return x
         environment, places = call.environment.selected()
-        return add_where_seen(x, places, lambda part: self._attend(block, part, environment, call))
+        return change_where_seen(x, places, lambda part: self._attend(block, part, environment, call))
 
     def _attend(self, block: SpatialTransformer, x: Tensor, environment: Context, call: Call) -> Tensor:
         if self.config.layout == "vector":

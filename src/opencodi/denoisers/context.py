@@ -62,22 +62,26 @@ class Context:
         attributes = {name: torch.cat([value] * count) for name, value in self.attributes.items()}
         return type(self)(torch.cat([self.tokens] * count), mask, self.seconds, self.bias, attributes, rows)
 
-    def selected(self) -> tuple[Self, Tensor | None]:
-        """The part of the batch that sees it: (a context of these samples alone, their places [M]); None: all of it.
+    def selected(self) -> tuple[Self, slice | Tensor | None]:
+        """The part of the batch that sees it: (a context of these samples alone, their places); None: all of it.
 
-        Places are those in the batch with its frames.
+        Places are those in the batch with its frames: a slice where they follow one another, else numbers [M].
         """
         if self.rows is None:
             return self, None
         places, part = self._once("selected", lambda _: self._select())
-        if self.frames > 1:
-            part = part.repeated(self.frames)
-            steps = torch.arange(self.frames, device=places.device)
-            places = (places[:, None] * self.frames + steps).flatten()
-        return part, places
+        if self.frames == 1:
+            return part, places
+        if isinstance(places, slice):
+            return part.repeated(self.frames), slice(places.start * self.frames, places.stop * self.frames)
+        steps = torch.arange(self.frames, device=places.device)
+        return part.repeated(self.frames), (places[:, None] * self.frames + steps).flatten()
 
-    def _select(self) -> tuple[Tensor, Self]:
-        places = self.rows.nonzero()[:, 0].to(self.tokens.device)
+    def _select(self) -> tuple[slice | Tensor, Self]:
+        chosen = self.rows.nonzero()[:, 0].tolist()
+        start, stop = (chosen[0], chosen[-1] + 1) if chosen else (0, 0)
+        in_a_row = stop - start == len(chosen)
+        places = slice(start, stop) if in_a_row else torch.tensor(chosen, device=self.tokens.device)
         attributes = {name: value[places] for name, value in self.attributes.items()}
         mask = None if self.mask is None else self.mask[places]
         return places, type(self)(self.tokens[places], mask, self.seconds, self.bias, attributes)

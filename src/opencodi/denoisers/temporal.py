@@ -18,8 +18,8 @@ from .topology import residual_widths
 
 def normalise(x: Tensor, dim: int, eps: float = 1e-5) -> Tensor:
     """Zero mean and unit biased variance along ``dim``; the variance is clamped at ``eps``, not increased by it."""
-    variance, mean = torch.var_mean(x, dim=dim, unbiased=False, keepdim=True)
-    return (x - mean) * variance.clamp(min=eps).rsqrt()
+    centred = x - x.mean(dim, keepdim=True)  # torch.var_mean takes several times as long on a CPU
+    return centred * centred.square().mean(dim, keepdim=True).clamp(min=eps).rsqrt()
 
 
 def shift_later(x: Tensor, frames: int, dim: int) -> Tensor:
@@ -68,16 +68,16 @@ class TemporalAttention(nn.Module):
         self.to_out = zero_init(nn.Linear(width, channels, bias=False))
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """``x`` [B, positions, frames, C], ``bias`` [heads, frames, frames] -> like ``x``, before the residual."""
-        num_frames = x.shape[2]
+        """``x`` [B, frames, positions, C], ``bias`` [heads, frames, frames] -> like ``x``, before the residual."""
+        batch_size, num_frames, positions, _ = x.shape
         embedding = self.position_embedding[0, :num_frames] + self.frame_rate_embedding[0, self.frame_rate - 1]
-        normed = normalise(x + embedding, dim=2) * self.norm_weight
+        normed = normalise(x + embedding[:, None], dim=1) * self.norm_weight
         query, key, value = (
-            rearrange(layer(normed), "b n f (h d) -> (b n) h f d", h=self.num_heads)
+            rearrange(layer(normed), "b f n (h d) -> (b n) h f d", h=self.num_heads)
             for layer in (self.to_q, self.to_k, self.to_v)
         )
         attended = attend(query, key, value, bias=bias.to(query.dtype)[None])
-        return self.to_out(rearrange(attended, "(b n) h f d -> b n f (h d)", b=x.shape[0]))
+        return self.to_out(rearrange(attended, "(b n) h f d -> b f n (h d)", n=positions))
 
 
 class TemporalFeedForward(nn.Module):
@@ -90,10 +90,10 @@ class TemporalFeedForward(nn.Module):
         self.proj_out = zero_init(nn.Linear(width, channels, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
-        """``x`` [B, positions, frames, C] -> like ``x``, before the residual."""
+        """``x`` [B, frames, positions, C] -> like ``x``, before the residual."""
         hidden, gate = self.proj_in(x).chunk(2, dim=-1)
         now, before = (hidden * F.gelu(gate)).chunk(2, dim=-1)
-        hidden = torch.cat([now, shift_later(before, 1, dim=2)], dim=-1)
+        hidden = torch.cat([now, shift_later(before, 1, dim=1)], dim=-1)
         return self.proj_out(normalise(hidden, dim=-1) * self.norm_weight)
 
 
@@ -113,8 +113,13 @@ class FrameShift(nn.Module):
 
     def shift(self, frames: Tensor) -> Tensor:
         """``frames`` [B, frames, C, h, w] -> like it, chunk ``i`` of the channels moved ``i`` frames later."""
-        chunks = frames.chunk(self.num_chunks, dim=2)
-        return torch.cat([shift_later(chunk, i, dim=1) for i, chunk in enumerate(chunks)], dim=2)
+        shifted, (length, channels) = torch.zeros_like(frames), frames.shape[1:3]
+        size = -(-channels // self.num_chunks)
+        for later, start in enumerate(range(0, channels, size)):
+            if later < length:
+                place = slice(start, start + size)
+                shifted[:, later:, place] = frames[:, : length - later, place]
+        return shifted
 
 
 class TemporalBlock(nn.Module):
@@ -155,12 +160,12 @@ class TemporalBlock(nn.Module):
         if num_frames > self.attention.max_frames:
             raise ArgumentError(f"num_frames: {num_frames} frames, but this model makes {self.attention.max_frames}")
         height = x.shape[2]
-        # Linear layers on a strided view multiply frame by frame, with copies that cost more than the products in bfloat16.
-        tokens = rearrange(x, "(b f) c h w -> b (h w) f c", f=num_frames).contiguous()
+        # Linear layers on a strided view multiply position by position, with copies that cost more than the products.
+        tokens = rearrange(x, "(b f) c h w -> b f (h w) c", f=num_frames).contiguous()
         tokens = tokens + self.attention(tokens, self.position_bias(num_frames, x.device))
         tokens = tokens + self.feed_forward(tokens)
-        x = rearrange(tokens, "b (h w) f c -> (b f) c h w", h=height).contiguous()
-        return x + self.frame_shift(x, num_frames)
+        maps = rearrange(tokens, "b f (h w) c -> (b f) c h w", h=height).contiguous()
+        return maps + self.frame_shift(maps, num_frames)
 
 
 class TemporalAdapter(Adapter):

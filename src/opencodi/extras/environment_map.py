@@ -8,7 +8,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from ..denoisers import ComposedDenoiser
-from ..denoisers.adapter import Adapter, Call, Hook, add_where_seen
+from ..denoisers.adapter import Adapter, Call, Hook, change_where_seen
 from ..denoisers.blocks import zero_init
 from ..denoisers.context import Context
 from ..errors import ConfigurationError
@@ -84,7 +84,7 @@ class EnvironmentMap(Adapter):
             time_embedding = time_embedding[places]
             manner = None if manner is None else manner[call.environment.rows]
         seen = environment.constant((self, size), lambda _: self.draw(prompt_map, environment, size, manner))
-        return add_where_seen(x, places, lambda part: part + self(seen, time_embedding))
+        return change_where_seen(x, places, lambda part: part + self(seen, time_embedding))
 
     def draw(
         self, prompt_map: PromptMap, environment: Context, size: tuple[int, ...], manner: Tensor | None = None
