@@ -10,9 +10,10 @@ from . import arguments
 from .denoisers import ComposedDenoiser
 from .errors import ArgumentError
 from .extras import EXTRAS, Extra, PromptInput, build
-from .loading import LazyPipeline, PartsByModality
 from .modality import MODALITIES, Modality, parse_modalities
 from .output import AnyToAnyOutput, timed
+from .parts import PartsByModality, one_at_a_time_if_needed
+from .parts_pipeline import PartsPipeline
 from .prompts import Condition, mix
 from .sampling import ExchangePlan, Noise, Request, Sampler, Together
 from .sampling.noise import sample_seeds, streams
@@ -20,6 +21,7 @@ from .sampling.request import Call
 from .sampling.trajectory import Generators
 from .settings import DEFAULTS, extras_in_use, sort_arguments, steps_and_guidance
 
+PLAIN_VALUES = (bool, int, float, str, list, tuple, dict)
 PROMPT_ENCODERS = [record.prompt_encoder for record in MODALITIES.values()]
 AUTOENCODERS = list(dict.fromkeys(part for record in MODALITIES.values() for part in record.codec_parts.values()))
 DENOISERS = list(dict.fromkeys(record.denoiser for record in MODALITIES.values()))
@@ -30,7 +32,7 @@ EXTRA_COMPONENTS = list(
 )
 
 
-class AnyToAnyPipeline(LazyPipeline):
+class AnyToAnyPipeline(PartsPipeline):
     """Generates any combination of text, image, video and audio from any combination of them.
 
     Every component may be missing; that only narrows what the pipeline can read or make. From a model folder
@@ -58,7 +60,7 @@ class AnyToAnyPipeline(LazyPipeline):
     # The denoisers take turns at every step, so they stay on the device together.
     _exclude_from_cpu_offload: ClassVar = [*DENOISERS, *ADAPTERS, *EXTRA_ADAPTERS]
     # Small beside what they compute, and some read weights without calling the layers that hold them.
-    _whole_with_sequential_offload = "->".join([*AUTOENCODERS, *EXTRA_COMPONENTS])
+    whole_when_offloaded: ClassVar = [*AUTOENCODERS, *EXTRA_COMPONENTS]
     _optional_components: ClassVar = [
         *(*PROMPT_ENCODERS, *EXTRA_COMPONENTS, *AUTOENCODERS),
         *(*DENOISERS, *ADAPTERS, *EXTRA_ADAPTERS, "scheduler"),
@@ -79,9 +81,9 @@ class AnyToAnyPipeline(LazyPipeline):
     ) -> None:
         super().__init__()
         names = self.component_names()
-        for name in components:
-            if name not in names:
-                raise ArgumentError(f"{name}: is no component of this pipeline; known are {', '.join(sorted(names))}")
+        for name, part in components.items():
+            if name not in names and isinstance(part, PLAIN_VALUES):
+                raise ArgumentError(f"{name}: is no argument of this pipeline; parts are {', '.join(sorted(names))}")
         self.register_modules(**dict.fromkeys(names) | components | {"scheduler": scheduler})
         settings = {name: dict(each) for name, each in dict(extras or {}).items()}
         self.register_to_config(
@@ -109,11 +111,6 @@ class AnyToAnyPipeline(LazyPipeline):
         adapters = {part for record in records for part in (record.temporal, record.alignment) if part is not None}
         return {*named, *adapters, *EXTRA_COMPONENTS, *EXTRA_ADAPTERS, "scheduler"}
 
-    @classmethod
-    def _get_signature_keys(cls, obj: Any) -> tuple[set[str], set[str]]:
-        """Names of components and of settings, which diffusers reads off the signature."""
-        return cls.component_names(), {"exchange", "extras", *DEFAULTS}
-
     @property
     def extras(self) -> dict[str, Extra]:
         """The extras that this model is used with, by name."""
@@ -122,12 +119,12 @@ class AnyToAnyPipeline(LazyPipeline):
     @property
     def prompt_encoders(self) -> Mapping[str, Any]:
         """What this model can read: input modality → prompt encoder."""
-        return PartsByModality(self, {name: record.prompt_encoder for name, record in MODALITIES.items()})
+        return PartsByModality(self.parts, {name: record.prompt_encoder for name, record in MODALITIES.items()})
 
     @property
     def denoisers(self) -> Mapping[str, Any]:
         """What this model can make: output modality → denoiser. Image and video share one."""
-        return PartsByModality(self, {name: record.denoiser for name, record in MODALITIES.items()})
+        return PartsByModality(self.parts, {name: record.denoiser for name, record in MODALITIES.items()})
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -137,6 +134,7 @@ class AnyToAnyPipeline(LazyPipeline):
     # ------------------------------------------------------------------ generating
 
     @torch.no_grad()
+    @one_at_a_time_if_needed
     def __call__(
         self,
         text: Any = None,
@@ -256,6 +254,9 @@ class AnyToAnyPipeline(LazyPipeline):
             unconditional = self._encode_unconditional(call, inputs, shares, batch_size, negatives)
             unconditional = unconditional.repeated(num_outputs_per_prompt)
 
+        if not any(extra.reads for extra in call.extras.values()):
+            self.parts.done_with(*PROMPT_ENCODERS)
+
         # Denoise all outputs together, each seeing the others (paper §3.4)
         plan = reduce(lambda inner, extra: extra.plan(inner, call), call.extras.values(), plan or Together())
         report = _StepReport(self, callback_on_step_end, tuple(callback_on_step_end_tensor_inputs))
@@ -276,7 +277,7 @@ class AnyToAnyPipeline(LazyPipeline):
             with self.progress_bar(total=plan.num_ticks(sampler, request)) as report.bar:
                 denoised = plan.run(sampler, request)
         networks = (*DENOISERS, *ADAPTERS, *EXTRA_ADAPTERS, *PROMPT_ENCODERS)
-        self._done_with(*networks, *(part for extra in call.extras.values() for part in extra.needs))
+        self.parts.done_with(*networks, *(part for extra in call.extras.values() for part in extra.needs))
 
         # Decode into what people see, hear and read
         if output_type == "latent":
@@ -290,7 +291,7 @@ class AnyToAnyPipeline(LazyPipeline):
                     for m, x in denoised.items()
                 }
             result = AnyToAnyOutput(made) if output_type == "np" else AnyToAnyOutput.from_media(made)
-            self._done_with(*AUTOENCODERS)
+            self.parts.done_with(*AUTOENCODERS)
         result.seconds = clock
         result.num_inference_steps = {modality: steps[modality] for modality in plan.made(request)}
         self.maybe_free_model_hooks()
@@ -374,7 +375,8 @@ class AnyToAnyPipeline(LazyPipeline):
 
     def _beside(self, modality: str) -> dict[str, Any]:
         """The components that a prompt encoder is given: clips are read with the image prompt encoder."""
-        return {argument: getattr(self, name) for argument, name in MODALITIES[modality].prompt_encoder_parts.items()}
+        parts = MODALITIES[modality].prompt_encoder_parts
+        return {argument: self.parts.get(name) for argument, name in parts.items()}
 
     def _encode(self, modality: str, items: Sequence[Any], weight: float, batch_size: int) -> PromptInput:
         condition, features = self.prompt_encoders[modality].read(items, **self._beside(modality))
@@ -405,13 +407,13 @@ class AnyToAnyPipeline(LazyPipeline):
         for modality in made:
             record = MODALITIES[modality]
             wanted = (record.temporal, record.alignment if len(made) > 1 else None)
-            adapters = (getattr(self, name) if name is not None and self.has(name) else None for name in wanted)
-            composed[modality] = ComposedDenoiser(getattr(self, record.denoiser), *adapters)
+            adapters = (self.parts.get(name) if name is not None and self.has(name) else None for name in wanted)
+            composed[modality] = ComposedDenoiser(self.parts.get(record.denoiser), *adapters)
         return composed
 
     def _codec(self, modality: str, call: Call | None = None, condition: Condition | None = None) -> Any:
         """Latents ↔ media of one modality, with the extras of a call."""
-        codec = MODALITIES[modality].build_codec(lambda name: getattr(self, name))
+        codec = MODALITIES[modality].build_codec(self.parts.get)
         extras = () if call is None else call.extras.values()
         return reduce(lambda inner, extra: extra.codec(inner, modality, condition, call), extras, codec)
 
@@ -448,7 +450,7 @@ class AnyToAnyPipeline(LazyPipeline):
             return reduce(lambda each, extra: extra.inputs(each, call), call.extras.values(), encoded)[0].condition
 
         options = dict(options or {})
-        components = [name for name in self.component_names() if self.has(name)]
+        components = [name for name in self.component_names() if name in self.parts]
         call = Call(
             outputs=tuple(outputs),
             inputs=frozenset(inputs),
@@ -457,30 +459,30 @@ class AnyToAnyPipeline(LazyPipeline):
             options=options,
             read=read,
             decode=lambda modality, latents: self._codec(modality).decode(latents),
-            part=lambda name: getattr(self, name),
-            has=self.has,
+            part=self.parts.get,
+            has=self.parts.__contains__,
         )
         return call
 
     def _latent_shape(self, modality: str, num_samples: int, size: Mapping[str, Any]) -> tuple[int, ...]:
         """Shape of the latents to make, from the configs alone, so that nothing is loaded for a bad size."""
-        shape = MODALITIES[modality].build_codec(self.skeleton).latent_shape(num_samples, **size)
+        shape = MODALITIES[modality].build_codec(self.parts.skeleton).latent_shape(num_samples, **size)
         temporal = MODALITIES[modality].temporal
-        if temporal is not None and shape[2] > (most := self.part_config(temporal)["max_frames"]):
+        if temporal is not None and shape[2] > (most := self.parts.config(temporal)["max_frames"]):
             raise ArgumentError(f"num_frames: {shape[2]} frames asked, this model knows positions for {most}")
         return shape
 
     def _frame_share(self, modality: str) -> float:
         """The share of the noise that all frames of a clip have in common."""
         temporal = MODALITIES[modality].temporal
-        return 0.0 if temporal is None else self.part_config(temporal)["shared_frame_noise"]
+        return 0.0 if temporal is None else self.parts.config(temporal)["shared_frame_noise"]
 
     def _check_parts(self, inputs: arguments.Inputs, outputs: Sequence[str], negative: bool) -> None:
         """Refuse what this model lacks a part for."""
         for name, purpose in arguments.needed_parts(inputs, outputs, negative).items():
-            if not self.has(name):
+            if name not in self.parts:
                 raise ArgumentError(f"this model has no {name}, which it needs {purpose}")
-        if not any(self.has(record.prompt_encoder) for record in MODALITIES.values()):
+        if not any(record.prompt_encoder in self.parts for record in MODALITIES.values()):
             raise ArgumentError("this model has no prompt encoder; it needs one even without any input")
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from . import arguments
 from .errors import ArgumentError
-from .extras import Extra, build, call_arguments, check_names
+from .extras import EXTRAS, Extra, build, call_arguments, check_names
 from .modality import MODALITIES
 from .sampling import Guidance
 
@@ -83,15 +83,19 @@ def extras_in_use(
         settings: of the model's extras.
         names: of those that the call wants; None: all of the model.
         options: arguments of extras that the call gives.
-        components: that the model has; an extra that needs another is left out.
+        components: that the model has; an extra of the model that needs another is left out.
 
     Raises:
-        ArgumentError: if a name is unknown, or an argument belongs to an extra that is left out.
+        ArgumentError: if a name is unknown, the model lacks what a named extra needs, or an argument belongs to an extra
+            that is left out.
     """
     wanted, known = dict(settings), call_arguments()
     if names is not None:
         check_names(names)
         wanted = {name: settings.get(name, {}) for name in names}
+        for name in wanted:
+            if missing := sorted(set(EXTRAS[name].needs) - set(components)):
+                raise ArgumentError(f"extras: {name} needs {missing[0]}, which this model lacks; leave {name} out")
     for option in options:
         if names is not None and known[option] not in wanted:
             raise ArgumentError(f"{option}: belongs to the extra {known[option]!r}; name it in extras as well")

@@ -142,15 +142,23 @@ class AlignmentAdapter(Adapter):
 
     def hooks(self) -> dict[str, Hook]:
         """A sub-layer after each of ``block_names``."""
-        return {name: partial(self._after, block) for name, block in zip(self.config.block_names, self.blocks)}
+        return {name: partial(self._after, number) for number, name in enumerate(self.config.block_names)}
 
-    def _after(self, block: SpatialTransformer, x: Tensor, call: Call) -> Tensor:
+    def _after(self, number: int, x: Tensor, call: Call) -> Tensor:
         if call.environment is None:
             return x
         environment, places = call.environment.selected()
-        return change_where_seen(x, places, lambda part: self._attend(block, part, environment, call))
+        return change_where_seen(x, places, lambda part: self(part, number, environment=environment, call=call))
 
-    def _attend(self, block: SpatialTransformer, x: Tensor, environment: Context, call: Call) -> Tensor:
+    def forward(self, x: Tensor, number: int | None = None, **given: Any) -> Tensor:
+        """The sub-layer of that number on features, or the environment encoder on latents; see ``_attend``, ``environment``.
+
+        Everything goes through here, since offloaded weights come when a module is called.
+        """
+        return self.environment_encoder(x, **given) if number is None else self._attend(x, number, **given)
+
+    def _attend(self, x: Tensor, number: int, environment: Context, call: Call) -> Tensor:
+        block = self.blocks[number]
         if self.config.layout == "vector":
             return block.of_vectors(x, environment, self.config.tokens_per_feature)
         if self.config.layout == "tokens":
@@ -180,7 +188,7 @@ class AlignmentAdapter(Adapter):
             L2-normalised tokens [B, n, environment_dim] along time (``environment_seconds`` says when), or one if the
             latent has no time.
         """
-        return self.environment_encoder(sample, timesteps, self.num_environment_tokens(sample, duration))
+        return self(sample, timesteps=timesteps, count=self.num_environment_tokens(sample, duration))
 
     def environment_seconds(self, sample: Tensor, duration: float | None = None) -> Tensor:
         """When in the sample each token of ``environment`` is, in seconds [n]; NaN if it is about all of it."""

@@ -218,10 +218,14 @@ class TemporalAdapter(Adapter):
 
     def hooks(self) -> dict[str, Hook]:
         """A temporal block after each of ``block_names``."""
-        return {name: partial(self._after, block) for name, block in zip(self.config.block_names, self.blocks)}
+        return {name: partial(self._after, number) for number, name in enumerate(self.config.block_names)}
 
-    def _after(self, block: nn.Module, x: Tensor, call: Call) -> Tensor:
-        return x if call.num_frames is None else block(x, call.num_frames)
+    def _after(self, number: int, x: Tensor, call: Call) -> Tensor:
+        return x if call.num_frames is None else self(x, call.num_frames, number)
+
+    def forward(self, x: Tensor, num_frames: int, number: int) -> Tensor:
+        """``x`` [B * frames, C, h, w] through the block of that number. (Offloaded weights come when a module is called.)"""
+        return self.blocks[number](x, num_frames)
 
     def fold(self, sample: Tensor) -> Tensor:
         """Clips [B, C, F, H, W] → their frames [B * F, C, H, W].

@@ -19,10 +19,12 @@ from .manner_decision import MannerDecision
 from .manner_embedding import MannerEmbedding, MannerEmbeddings
 from .motion_map import MotionMap, MotionMaps
 from .motion_renderer import MotionRenderer
+from .name_evidence import NameEvidence, SummedEvidence
 from .prompt_anchors import AnchoredPrompts, PromptAnchors
 from .prompt_map import PromptMap, PromptMaps
 from .proofreading import Proofreading
 from .rereading import Rereading
+from .swapped_partners import SwappedPartners
 from .text_bridge import TextBridge
 from .understood_wording import UnderstoodWording
 from .unnamed_style import UnnamedStyle
@@ -40,11 +42,13 @@ EXTRAS: dict[str, type[Extra]] = {
     "in_turn": OutputsInTurn,
     "rereading": Rereading,
     "text_bridge": TextBridge,
+    "summed_evidence": SummedEvidence,
     "audible_names": AudibleNames,
     "candidates": Candidates,
     "proofreading": Proofreading,
     "anchored_exchange": AnchoredExchange,
     "motion_renderer": MotionRenderer,
+    "swapped_partners": SwappedPartners,
 }
 """Name → class, in the order in which they apply."""
 
@@ -90,6 +94,7 @@ __all__ = [
     "MannerEmbedding",
     "MannerReader",
     "MotionMap",
+    "NameEvidence",
     "PromptAnchors",
     "PromptInput",
     "PromptMap",

@@ -30,16 +30,18 @@ class PromptInput:
 
 
 class Extra:
-    """Base of all extras. Each overrides one method; the others change nothing.
+    """Base of all extras. Each overrides the one or two methods that it needs; the others change nothing.
 
     Attributes:
         needs: components of the model; without one of them the extra is left out.
         adapters: components that it attaches to denoisers, where the model has them (``AdapterExtra``).
+        reads: whether it reads outputs with prompt encoders while a call denoises.
         arguments: arguments of a call that it takes, see ``Call.options``.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
     adapters: ClassVar[tuple[str, ...]] = ()
+    reads: ClassVar[bool] = False
     arguments: ClassVar[tuple[str, ...]] = ()
 
     def check(self, call: Call) -> None:

@@ -29,6 +29,7 @@ class Candidates(Extra):
     """
 
     arguments = ("num_candidates",)
+    reads = True
 
     def __init__(self, num_candidates: int | Mapping[str, int] = 1):
         self.num_candidates = num_candidates

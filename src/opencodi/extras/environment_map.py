@@ -90,12 +90,14 @@ class EnvironmentMap(Adapter):
         self, prompt_map: PromptMap, environment: Context, size: tuple[int, ...], manner: Tensor | None = None
     ) -> Tensor:
         """What the mean of the tokens [B, n, E] looks like: features [B, features, *size]."""
-        return self.entry(prompt_map.draw(environment.mean() * self.config.context_scale, size, manner))
+        return self(prompt_map(environment.mean() * self.config.context_scale, size, manner, entered=False))
 
-    def forward(self, features: Tensor, time_embedding: Tensor) -> Tensor:
-        """``features`` [B, features, *size], what ``draw`` made, weighed for ``time_embedding`` [B, dim]."""
+    def forward(self, x: Tensor, time_embedding: Tensor | None = None) -> Tensor:
+        """A map [B, channels, *size] -> features; with ``time_embedding`` [B, dim], features weighed for it."""
+        if time_embedding is None:
+            return self.entry(x)
         gate = 1 + self.gate(F.silu(time_embedding))
-        return features * gate.unflatten(1, (-1, *[1] * (features.ndim - 2)))
+        return x * gate.unflatten(1, (-1, *[1] * (x.ndim - 2)))
 
 
 class EnvironmentMaps(AdapterExtra):

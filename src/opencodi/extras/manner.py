@@ -140,9 +140,17 @@ class MannerReader(ModelMixin, ConfigMixin):
             chosen.append((group == first) * leads)
         return with_manner(condition, torch.cat(chosen, dim=1).to(manner.dtype))
 
-    def in_some_style(self, condition: Condition, generators: Sequence[torch.Generator]) -> Condition:
-        """Where a ``decided`` condition is in no style, one drawn by ``unnamed_styles``, with a generator for each prompt."""
-        chances = self.config.unnamed_styles or {}
+    def in_some_style(
+        self,
+        condition: Condition,
+        generators: Sequence[torch.Generator],
+        chances: Mapping[str, float] | None = None,
+    ) -> Condition:
+        """Where a ``decided`` condition is in no style, one drawn by ``chances``, with a generator for each prompt.
+
+        None: by the config's ``unnamed_styles``.
+        """
+        chances = (self.config.unnamed_styles or {}) if chances is None else chances
         if not chances:
             return condition
         edges = torch.tensor([chances.get(name, 0.0) for name in self.config.styles]).cumsum(0)

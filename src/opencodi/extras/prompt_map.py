@@ -81,9 +81,12 @@ class PromptMap(Adapter):
             drawn = F.interpolate(drawn, size=tuple(size), mode="bilinear")
         return drawn
 
-    def forward(self, embedding: Tensor, size: Sequence[int], manner: Tensor | None = None) -> Tensor:
-        """``embedding`` [B, D] and ``manner`` [B, M] -> features [B, C, *size]."""
-        return self.entry(self.draw(embedding, size, manner))
+    def forward(
+        self, embedding: Tensor, size: Sequence[int], manner: Tensor | None = None, entered: bool = True
+    ) -> Tensor:
+        """``embedding`` [B, D] and ``manner`` [B, M] -> features [B, C, *size], or the map itself unless ``entered``."""
+        drawn = self.draw(embedding, size, manner)
+        return self.entry(drawn) if entered else drawn
 
 
 def first_features(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ class Proofreading(Extra):
     """Denoises every finished text a second time."""
 
     needs = ("text_prompt_encoder",)
+    reads = True
 
     def sampler(self, sampler: Samples, call: Call) -> Samples:
         """The sampler, with a second pass for texts."""

@@ -27,6 +27,8 @@ class Rereading(Extra):
         weight: of all finished outputs together, beside the 1 of the prompt.
     """
 
+    reads = True
+
     def __init__(self, weight: float = 6.0):
         self.weight = weight
 
@@ -62,7 +64,7 @@ class RereadInTurn(InTurn):
         if "prompt_anchors" in call.extras:
             anchors = call.part("prompt_anchors")
             read = anchors(read.to(anchors.device), only_text=modality == Modality.TEXT)
-        return read.tokens
+        return read.tokens.roll(1, 0) if "swapped_partners" in call.extras else read.tokens
 
 
 def readers(modality: str) -> list[str]:

@@ -39,12 +39,13 @@ class Partners:
         if not self.joint:
             return dict.fromkeys(self.trajectories)
         latents = {**self.given, **{m: trajectory.latents for m, trajectory in self.trajectories.items()}}
-        tokens = {m: self._environment(m, x) for m, x in latents.items()}
+        tokens = {m: self.environment(m) for m in latents}
         seconds = {m: self.denoisers[m].environment_seconds(x) for m, x in latents.items()}
         return exchanged(tokens, self.exchange, seconds, listeners=self.trajectories)
 
-    def _environment(self, modality: str, latents: Tensor) -> Tensor:
-        """Environment tokens [B, n, E], computed anew only when the latents changed."""
+    def environment(self, modality: str) -> Tensor:
+        """Environment tokens [B, n, E] of a modality, computed anew only when its latents changed."""
+        latents = self.trajectories[modality].latents if modality in self.trajectories else self.given[modality]
         known = self._tokens.get(modality)
         if known is None or known[0] is not latents:
             trajectory = self.trajectories.get(modality)

@@ -73,6 +73,8 @@ class Sampler:
             generator=request.generator,
             callback=request.callback,
             interrupted=request.interrupted,
+            prompts_of_tick=request.prompts_of_tick,
+            spans=request.spans,
         )
 
     def num_ticks(self, request: Request) -> int:
@@ -83,11 +85,18 @@ class Sampler:
 
 
 class Together:
-    """All outputs are denoised at once and see one another at every step: the paper."""
+    """All outputs are denoised at once and see one another at every step: the paper.
+
+    Args:
+        spans: share of the ticks in which a modality walks its schedule; 1 where not named.
+    """
+
+    def __init__(self, spans: Mapping[str, float] | None = None):
+        self.spans = dict(spans or {})
 
     def run(self, sampler: Samples, request: Request) -> Latents:
         """Latents [B, ...] of ``request.outputs``."""
-        return sampler(request)
+        return sampler(replace(request, spans=self.spans))
 
     def num_ticks(self, sampler: Samples, request: Request) -> int:
         """How often the callback is called."""

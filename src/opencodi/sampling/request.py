@@ -1,7 +1,7 @@
 """What one call asks for: all that stands between its inputs and its latents."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -9,7 +9,7 @@ from torch import Tensor
 from ..prompts import Condition
 from .guidance import Guidance
 from .noise import Noise
-from .sample import StepCallback
+from .sample import PromptsOfTick, StepCallback
 from .trajectory import Generators
 
 
@@ -54,6 +54,8 @@ class Request:
         generator: source of the noise that stochastic schedulers add.
         callback: called after each tick.
         interrupted: whether the caller wants to stop.
+        prompts_of_tick: prompts that change while outputs are made, see ``sample``.
+        spans: share of the ticks in which a modality walks its schedule.
         draws: how many results of each sample are made side by side: latents are [B * draws, ...].
     """
 
@@ -67,4 +69,6 @@ class Request:
     generator: Generators = None
     callback: StepCallback | None = None
     interrupted: Callable[[], bool] = lambda: False
+    prompts_of_tick: PromptsOfTick | None = None
+    spans: Mapping[str, float] = field(default_factory=dict)
     draws: int = 1

@@ -1,5 +1,6 @@
 """Joint sampling: denoise several modalities together, each seeing the others (CoDi §3.3)."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,6 +20,10 @@ StepCallback = Callable[[dict[str, Tensor], Latents], Latents | None]
 """Called after each tick with the timesteps of the modalities that stepped and all latents; what it returns replaces
 the latents of the modalities it names."""
 
+PromptsOfTick = Callable[[Mapping[str, Trajectory], Callable[[str], Tensor]], Mapping[str, Condition]]
+"""Asked before each tick with all trajectories and a function that returns a modality's environment tokens: the prompt of
+each modality."""
+
 
 @torch.no_grad()
 def sample(
@@ -36,6 +41,8 @@ def sample(
     generator: Generators = None,
     callback: StepCallback | None = None,
     interrupted: Callable[[], bool] = lambda: False,
+    prompts_of_tick: PromptsOfTick | None = None,
+    spans: Mapping[str, float] | None = None,
 ) -> Latents:
     """Turn noise into latents.
 
@@ -56,6 +63,8 @@ def sample(
         generator: source of the noise that stochastic schedulers add.
         callback: see ``StepCallback``.
         interrupted: asked before each tick; true leaves the remaining steps out.
+        prompts_of_tick: prompts that change while latents are made, in place of ``condition``.
+        spans: share of the ticks in which a modality walks its schedule, see ``interleave``.
 
     Returns:
         Denoised latents [B, ...] per modality in ``latents``.
@@ -71,9 +80,12 @@ def sample(
     prompts = {m: Prompts(denoisers[m], condition, unconditional, x.dtype) for m, x in latents.items()}
     partners = Partners(denoisers, trajectories, given or {}, exchange, joint)
 
-    for due in interleave({m: len(trajectory.timesteps) for m, trajectory in trajectories.items()}):
+    for due in interleave({m: len(trajectory.timesteps) for m, trajectory in trajectories.items()}, spans):
         if interrupted():
             break
+        if prompts_of_tick is not None:
+            now = prompts_of_tick(trajectories, partners.environment)
+            prompts = {m: Prompts(denoisers[m], now[m], unconditional, latents[m].dtype) for m in due}
         seen = partners.seen()
         predictions = {
             m: guided_prediction(
@@ -93,15 +105,16 @@ def sample(
     return {m: trajectory.latents for m, trajectory in trajectories.items()}
 
 
-def interleave(num_timesteps: Mapping[str, int]) -> list[list[str]]:
+def interleave(num_timesteps: Mapping[str, int], spans: Mapping[str, float] | None = None) -> list[list[str]]:
     """Which modalities step at each tick.
 
     A schedule of ``n`` steps is spread evenly over the ``N`` ticks of the longest: its step ``k`` is due at tick
-    ``ceil(k * N / n)``, so that all are about equally noisy at any time.
+    ``ceil(k * N / n)``, so that all are about equally noisy at any time. With a span of 0.5, it is spread over the first
+    half of the ticks.
     """
     ticks = max(num_timesteps.values())
     due: list[list[str]] = [[] for _ in range(ticks)]
     for modality, steps in num_timesteps.items():
         for k in range(steps):
-            due[-(-k * ticks // steps)].append(modality)
+            due[math.ceil(k * round(ticks * (spans or {}).get(modality, 1.0)) / steps)].append(modality)
     return due
