@@ -407,7 +407,7 @@ class AnyToAnyPipeline(PartsPipeline):
         for modality in made:
             record = MODALITIES[modality]
             wanted = (record.temporal, record.alignment if len(made) > 1 else None)
-            adapters = (self.parts.get(name) if name is not None and self.has(name) else None for name in wanted)
+            adapters = (self.parts.get(name) if name is not None and name in self.parts else None for name in wanted)
             composed[modality] = ComposedDenoiser(self.parts.get(record.denoiser), *adapters)
         return composed
 

@@ -16,7 +16,8 @@ from torch import Tensor
 from ..denoisers.alignment import alignment_config
 from ..denoisers.temporal import TemporalAdapter, temporal_config
 from ..errors import ArgumentError, ConfigurationError
-from ..models import INDEX, check_files, components, read_index
+from ..models import INDEX, check_files, components
+from ..models.schema import read_config, read_object
 from .diffusers_folder import defaults
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -56,7 +57,7 @@ def convert_folder(old: Path, new: Path, progress: Callable[[str], None] = lambd
     """
     if new.exists() and any(new.iterdir()):
         raise ArgumentError(f"output: {new} is not empty; give a new folder")
-    index = read_index(old)
+    index = read_object(old / INDEX)
     names = [part.name for part in components(old)]
     for name in names:
         if (old / name / "config.json").is_file():
@@ -183,10 +184,7 @@ def _without_image(entry: list[str], config: Config, state: State) -> tuple[str,
 def _read_config(part: Path) -> Config:
     """The ``config.json`` of a component; empty if it has none."""
     path = part / "config.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{path}: cannot be read ({error}); restore it") from error
+    return read_config(path) if path.is_file() else {}
 
 
 def _weights(part: Path) -> State:
