@@ -211,7 +211,7 @@ def test_offloading_moves_all_but_the_denoisers_and_changes_no_result(pipe):
     offloaded.enable_model_cpu_offload(device="cpu")
     hooked = {name for name, part in offloaded.components.items() if hasattr(part, "_hf_hook")}
     networks = {name for name, part in pipe.components.items() if isinstance(part, torch.nn.Module)}
-    assert hooked == networks - {"text_denoiser", "image_denoiser", "audio_denoiser"}
+    assert hooked == {name for name in networks if not name.endswith(("_denoiser", "_alignment", "_temporal"))}
     assert_same_results(offloaded, pipe, **tiny.media(), outputs="all", num_inference_steps=1)
 
 
@@ -263,7 +263,8 @@ def test_with_disk_offload_nothing_stays_after_a_call(pipe, folder):
     most = []
     call = {**JOINT_CALL, "num_inference_steps": 1, "generator": tiny.seeded()}
     out = loaded(**call, callback_on_step_end=lambda pipe, *_: most.append(set(in_memory(pipe))))
-    assert most == [{"image_denoiser", "audio_denoiser", "scheduler"}]
+    joint = {f"{modality}_{part}" for modality in ("image", "audio") for part in ("denoiser", "alignment")}
+    assert most == [{*joint, "scheduler"}]
     assert set(in_memory(loaded)) == {"scheduler"}
     again = loaded(**{**call, "generator": tiny.seeded()})
     assert list(out.image[0].getdata()) == list(again.image[0].getdata())

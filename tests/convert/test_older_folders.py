@@ -141,7 +141,7 @@ def test_a_folder_that_is_new_already_or_in_the_way_is_refused(pipe, old, tmp_pa
         convert_folder(tmp_path / "now", tmp_path / "new")
     with pytest.raises(ArgumentError, match="is not empty"):
         convert_folder(old, tmp_path / "now")
-    with pytest.raises(ConfigurationError, match=r"model_index\.json cannot be read"):
+    with pytest.raises(ConfigurationError, match=r"model_index\.json is missing"):
         convert_folder(tmp_path, tmp_path / "new")
     damaged = shutil.copytree(old, tmp_path / "damaged")
     (damaged / "audio_denoiser" / WEIGHTS).write_bytes(b"short")
