@@ -13,7 +13,7 @@ of computing, which other programs on the machine change less than those of the 
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
@@ -45,13 +45,13 @@ torch 2.13, a shared machine of 2 cores. It held the text network for text, the 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
 
 
-def build(name: str, config: Mapping[str, Any], left_out: Mapping[str, bool], weights: str, dtype: Any) -> Any:
-    """A published denoiser without the parts left out, tensor by tensor, so that nothing is held twice.
+def build(name: str, config: Mapping[str, Any], timed: Sequence[str], weights: str, dtype: Any) -> Any:
+    """A published denoiser or adapter, tensor by tensor, so that nothing is held twice.
 
     Args:
         name: component, such as ``image_denoiser``.
-        config: of the whole network.
-        left_out: config values of the parts that are not needed.
+        config: of the component.
+        timed: ``block_names`` of the temporal adapter that the published network has, which count in its names.
         weights: ``hash`` or ``random``.
         dtype: of the weights.
     """
@@ -59,19 +59,16 @@ def build(name: str, config: Mapping[str, Any], left_out: Mapping[str, bool], we
     from accelerate import init_empty_weights
     from accelerate.utils import set_module_tensor_to_device
 
+    from opencodi.convert.codi import PARTS
     from opencodi.convert.codi_unet import reference_keys
     from opencodi.convert.hash_weights import hash_weight
-    from opencodi.denoisers import FlatUNet, UNet
 
-    kind = FlatUNet if name == "text_denoiser" else UNet
     with init_empty_weights():
-        whole, net = kind(**config), kind(**{**config, **left_out})
+        net = PARTS[name].build(**config)
     shapes = {name: tensor.shape for name, tensor in net.state_dict().items()}
     generator = torch.Generator().manual_seed(0)
-    prefix = f"unet_{name.removesuffix('_denoiser')}."
-    for key, names in reference_keys(whole).items():
-        if names[0] not in shapes:
-            continue
+    prefix = PARTS[name].prefix.removeprefix("model.diffusion_model.")
+    for key, names in reference_keys(net, timed).items():
         rows, *columns = shapes[names[0]]
         shape = (len(names) * rows, *columns)
         if weights == "hash":
@@ -82,6 +79,30 @@ def build(name: str, config: Mapping[str, Any], left_out: Mapping[str, bool], we
         for each, part in zip(names, tensor.to(dtype).chunk(len(names))):
             set_module_tensor_to_device(net, each, "cpu", part, dtype=dtype)
     return net.eval().requires_grad_(False)
+
+
+def composed(modalities: Sequence[str], configs: Mapping[str, Any], weights: str, dtype: Any) -> dict[str, Any]:
+    """A denoiser for each modality with the adapters that this case needs."""
+    from opencodi.denoisers import ComposedDenoiser
+    from opencodi.modality import MODALITIES
+
+    built: dict[str, Any] = {}
+
+    def component(name: str | None) -> Any:
+        if name is not None and name not in built:
+            timed = configs["video_temporal"]["block_names"] if name == "image_denoiser" else ()
+            built[name] = build(name, configs[name], timed, weights, dtype)
+        return built.get(name)
+
+    records = {modality: MODALITIES[modality] for modality in modalities}
+    return {
+        modality: ComposedDenoiser(
+            component(record.denoiser),
+            component(record.temporal),
+            component(record.alignment if len(modalities) > 1 else None),
+        )
+        for modality, record in records.items()
+    }
 
 
 @contextmanager
@@ -147,25 +168,20 @@ def measure(
     import torch
     from diffusers import DDIMScheduler
 
-    from opencodi.modality import MODALITIES, Modality
+    from opencodi.modality import Modality
     from opencodi.prompts import Condition
     from opencodi.sampling import Guidance, sample
 
     torch.set_num_threads(threads)
     precision, generator = getattr(torch, DTYPES[dtype]), torch.Generator().manual_seed(0)
     shapes = {Modality(name): tuple(shape) for name, shape in (shapes or CASES[case]).items()}
-    needed = {"alignment": len(shapes) > 1, "temporal": Modality.VIDEO in shapes}
-    networks = {}
-    for name in dict.fromkeys(MODALITIES[modality].denoiser for modality in shapes):
-        left_out = {part: False for part, wanted in needed.items() if configs[name].get(part) and not wanted}
-        networks[name] = build(name, configs[name], left_out, weights, precision)
+    denoisers = composed([*shapes], configs, weights, precision)
 
     def draw(*shape: int) -> torch.Tensor:
         return torch.randn(1, *shape, generator=generator).to(precision)
 
-    width = next(iter(networks.values())).config.cross_attention_dim
+    width = next(iter(denoisers.values())).config.cross_attention_dim
     prompts = [Condition.from_embedding(draw(width)) for _ in range(2)]
-    denoisers = {modality: networks[MODALITIES[modality].denoiser] for modality in shapes}
     latents = {modality: draw(*shape) for modality, shape in shapes.items()}
     clocks = [(time.perf_counter(), time.process_time())]
 
@@ -185,7 +201,7 @@ def measure(
             callback=after_step,
         )
     walls, cpus = zip(*([after - before for before, after in zip(a, b)] for a, b in pairwise(clocks)))
-    parameters = sum(p.numel() for net in networks.values() for p in net.parameters())
+    parameters = sum(p.numel() for p in {p for net in denoisers.values() for p in net.parameters()})
     return {"parameters": parameters, "wall": min(walls), "cpu": min(cpus), "peak": peak_bytes()}
 
 

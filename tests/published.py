@@ -27,6 +27,9 @@ CLIP_VISION = {
     "num_attention_heads": 4,
     "projection_dim": 48,
 }
+CLIP_TEMPORAL = {
+    name: CLIP_VISION[name] for name in ("hidden_size", "num_hidden_layers", "num_attention_heads", "projection_dim")
+}
 CLAP = {
     "patch_embeds_hidden_size": 16,
     "depths": (2, 2, 2, 2),

@@ -111,7 +111,7 @@ def test_parts_replaced_before_they_were_read_stay_replaced(folder, tmp_path):
     loaded = opened(folder)
     loaded.text_denoiser = None
     loaded.scheduler = DPMSolverMultistepScheduler.from_config(loaded.scheduler.config)
-    loaded.image_denoiser = tiny.image_denoiser(temporal=False)
+    loaded.image_denoiser = tiny.image_denoiser(context_scale=2.0)
     with pytest.raises(ArgumentError, match="no text_denoiser, which it needs to make text"):
         loaded(outputs=["text"])
     latents(loaded, **JOINT_CALL)
@@ -119,7 +119,7 @@ def test_parts_replaced_before_they_were_read_stay_replaced(folder, tmp_path):
     index = json.loads((tmp_path / "model_index.json").read_text())
     assert index["text_denoiser"] == [None, None]
     assert index["scheduler"] == ["diffusers", "DPMSolverMultistepScheduler"]
-    assert not AnyToAnyPipeline.from_pretrained(tmp_path).image_denoiser.config.temporal
+    assert AnyToAnyPipeline.from_pretrained(tmp_path).image_denoiser.config.context_scale == 2.0
 
 
 def test_parts_can_be_unloaded_and_come_again(pipe, folder):
@@ -152,51 +152,31 @@ def test_a_bad_size_is_refused_before_anything_is_read(folder):
     assert in_memory(loaded) == {}
 
 
-def with_shared_tower(tmp_path, **changes):
-    """A saved model whose video prompt encoder holds a copy of its image prompt encoder."""
-    image = tiny.image_prompt_encoder()
-    video = tiny.randomise(tiny.video_prompt_encoder(), 3)
-    video.image.load_state_dict(image.state_dict())
-    tiny.pipeline(image_prompt_encoder=image, video_prompt_encoder=video, **changes).save_pretrained(tmp_path)
-    return tiny.pipeline(image_prompt_encoder=image, video_prompt_encoder=video, **changes)
-
-
-def storages(*modules) -> set:
-    return {p.untyped_storage().data_ptr() for module in modules for p in module.parameters()}
-
-
 PROMPTS = {name: tiny.media()[name] for name in ("text", "image", "video")}
 
 
-def test_weights_that_image_and_video_prompt_encoder_have_in_common_are_held_once(tmp_path):
-    plain, loaded = with_shared_tower(tmp_path), opened(tmp_path)
-    for _ in range(2):
-        assert_same_results(loaded, plain, **PROMPTS, num_inference_steps=1)
-        image, video = loaded.image_prompt_encoder, loaded.video_prompt_encoder
-        ours, theirs = dict(video.image.named_parameters()), dict(image.named_parameters())
-        assert ours.keys() == theirs.keys() and all(ours[name] is theirs[name] for name in ours)
-        loaded.parts.unload("image_prompt_encoder")
-        assert_same_results(loaded, plain, video=PROMPTS["video"], num_inference_steps=1)
-    # Each is complete when it is saved.
-    loaded.save_pretrained(tmp_path / "again")
-    assert_same_results(opened(tmp_path / "again"), plain, **PROMPTS, num_inference_steps=1)
+def test_a_clip_is_read_with_the_image_prompt_encoder_which_is_stored_and_held_once(pipe, folder):
+    loaded = opened(folder)
+    assert_same_results(loaded, pipe, video=PROMPTS["video"], num_inference_steps=1)
+    assert {"image_prompt_encoder", "video_prompt_encoder"} <= set(in_memory(loaded))
+    stored = load_file(folder / "video_prompt_encoder" / "diffusion_pytorch_model.safetensors")
+    assert all(name.startswith("temporal.") for name in stored)
+    loaded.parts.unload("image_prompt_encoder")
+    assert_same_results(loaded, pipe, **PROMPTS, num_inference_steps=1)
 
 
 @pytest.mark.parametrize("offload", ["enable_model_cpu_offload", "enable_sequential_cpu_offload"])
-def test_shared_weights_stay_shared_while_they_are_offloaded(tmp_path, offload):
-    plain, loaded = with_shared_tower(tmp_path), opened(tmp_path)
+def test_a_clip_is_read_while_parts_are_offloaded(pipe, folder, offload):
+    loaded = opened(folder)
     getattr(loaded, offload)(device="cpu")
     for _ in range(2):
-        assert_same_results(loaded, plain, **PROMPTS, num_inference_steps=1)
-    loaded.remove_all_hooks()
-    image, video = loaded.image_prompt_encoder, loaded.video_prompt_encoder
-    assert storages(image) <= storages(video)
+        assert_same_results(loaded, pipe, **PROMPTS, num_inference_steps=1)
 
 
-def test_weights_that_differ_are_not_shared(pipe, folder):
-    loaded = opened(folder)
-    assert_same_results(loaded, pipe, **PROMPTS, num_inference_steps=1)
-    assert not storages(loaded.image_prompt_encoder) & storages(loaded.video_prompt_encoder)
+def test_without_the_image_prompt_encoder_no_clip_is_read(folder):
+    loaded = opened(folder, image_prompt_encoder=None)
+    with pytest.raises(ArgumentError, match="no image_prompt_encoder, which it needs to read video"):
+        loaded(video=PROMPTS["video"])
 
 
 # ------------------------------------------------------------------------------------------------- precision and place
@@ -231,7 +211,7 @@ def test_offloading_moves_all_but_the_denoisers_and_changes_no_result(pipe):
     offloaded.enable_model_cpu_offload(device="cpu")
     hooked = {name for name, part in offloaded.components.items() if hasattr(part, "_hf_hook")}
     networks = {name for name, part in pipe.components.items() if isinstance(part, torch.nn.Module)}
-    assert hooked == networks - {"text_denoiser", "image_denoiser", "audio_denoiser"}
+    assert hooked == {name for name in networks if not name.endswith(("_denoiser", "_alignment", "_temporal"))}
     assert_same_results(offloaded, pipe, **tiny.media(), outputs="all", num_inference_steps=1)
 
 
@@ -283,7 +263,8 @@ def test_with_disk_offload_nothing_stays_after_a_call(pipe, folder):
     most = []
     call = {**JOINT_CALL, "num_inference_steps": 1, "generator": tiny.seeded()}
     out = loaded(**call, callback_on_step_end=lambda pipe, *_: most.append(set(in_memory(pipe))))
-    assert most == [{"image_denoiser", "audio_denoiser", "scheduler"}]
+    joint = {f"{modality}_{part}" for modality in ("image", "audio") for part in ("denoiser", "alignment")}
+    assert most == [{*joint, "scheduler"}]
     assert set(in_memory(loaded)) == {"scheduler"}
     again = loaded(**{**call, "generator": tiny.seeded()})
     assert list(out.image[0].getdata()) == list(again.image[0].getdata())

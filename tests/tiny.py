@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 from opencodi import AnyToAnyPipeline, Audio, Modality, Video
-from opencodi.denoisers import FlatUNet, UNet
+from opencodi.denoisers import AlignmentAdapter, FlatUNet, TemporalAdapter, UNet
 from opencodi.latents.audio import AudioAutoencoder
 from opencodi.latents.image import ImageAutoencoder
 from opencodi.latents.text import TextAutoencoder, build_tokenizer
@@ -31,15 +31,12 @@ DENOISER = {
     "channel_mult": (1, 2),
     "num_res_blocks": (1, 1),
     "with_attention": (False, True),
-    "with_alignment": (False, True),
     "num_attention_heads": 2,
     "cross_attention_dim": WIDTH,
     "context_scale": 4.0,
     "norm_num_groups": 2,
-    "alignment": True,
-    "environment_dim": 16,
-    "environment_channels": (8, 8),
 }
+ALIGNMENT = {"levels": (False, True), "environment_dim": WIDTH, "environment_channels": (8, 8)}
 
 
 def randomise(module: nn.Module, seed: int = 0) -> nn.Module:
@@ -78,7 +75,8 @@ def image_prompt_encoder() -> ImagePromptEncoder:
 
 
 def video_prompt_encoder() -> VideoPromptEncoder:
-    return randomise(VideoPromptEncoder(num_frames=3, temporal_width=8, temporal_layers=1, sample_size=16, **TOWER), 3)
+    widths = {"feature_dim": TOWER["block_out_channels"][-1], "projection_dim": WIDTH}
+    return randomise(VideoPromptEncoder(num_frames=3, temporal_width=8, temporal_layers=1, **widths), 3)
 
 
 def audio_prompt_encoder() -> AudioPromptEncoder:
@@ -111,11 +109,28 @@ def text_denoiser(**config: Any) -> FlatUNet:
 
 
 def image_denoiser(**config: Any) -> UNet:
-    return randomise(UNet(**{**DENOISER, "temporal": True, "temporal_num_heads": 2, **config}), 10)
+    return randomise(UNet(**{**DENOISER, **config}), 10)
 
 
 def audio_denoiser(**config: Any) -> UNet:
     return randomise(UNet(**{**DENOISER, **config}), 11)
+
+
+def video_temporal(**config: Any) -> TemporalAdapter:
+    return randomise(TemporalAdapter.for_denoiser(image_denoiser().config, num_heads=2, **config), 12)
+
+
+def alignment(denoiser: nn.Module, seed: int, **config: Any) -> AlignmentAdapter:
+    return randomise(AlignmentAdapter.for_denoiser(denoiser, **{**ALIGNMENT, **config}), seed)
+
+
+def alignments() -> dict[str, AlignmentAdapter]:
+    """The alignment adapter of every denoiser."""
+    return {
+        "text_alignment": alignment(text_denoiser(), 13),
+        "image_alignment": alignment(image_denoiser(), 14, temporal=video_temporal().config),
+        "audio_alignment": alignment(audio_denoiser(), 15),
+    }
 
 
 def scheduler() -> DDIMScheduler:
@@ -146,6 +161,8 @@ def components() -> dict[str, Any]:
         "text_denoiser": text_denoiser(),
         "image_denoiser": image_denoiser(),
         "audio_denoiser": audio_denoiser(),
+        "video_temporal": video_temporal(),
+        **alignments(),
         "scheduler": scheduler(),
     }
 

@@ -260,12 +260,22 @@ def needed_parts(
         negative: whether there is a negative prompt.
         chosen: outputs of which there are several candidates to choose from.
     """
+    read = [*chosen, *inputs]
+    beside = {part: each for each in read for part in MODALITIES[each].prompt_encoder_parts.values()}
     return {
+        **{name: f"to read {modality}" for name, modality in beside.items()},
         **{MODALITIES[modality].prompt_encoder: f"to choose among candidates of {modality}" for modality in chosen},
         **{MODALITIES[modality].prompt_encoder: f"to read {modality}" for modality in inputs},
         **({MODALITIES[Modality.TEXT].prompt_encoder: "for negative_prompt"} if negative else {}),
         **{MODALITIES[modality].denoiser: f"to make {modality}" for modality in outputs},
+        **{name: f"to make {each}" for each in outputs for name in needed_adapters(each, len(outputs) > 1)},
         **{MODALITIES[modality].autoencoder: f"to make {modality}" for modality in outputs},
         **({"text_tokenizer": "to make text"} if Modality.TEXT in outputs else {}),
         **({"scheduler": "to make anything"} if outputs else {}),
     }
+
+
+def needed_adapters(output: Modality, together: bool) -> list[str]:
+    """Components that a denoiser cannot make this output without; ``together``: with others beside it."""
+    record = MODALITIES[output]
+    return [name for name in (record.temporal, record.alignment if together else None) if name is not None]

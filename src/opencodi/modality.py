@@ -40,6 +40,8 @@ class ModalityRecord:
         codec: returns the class of its codec (``opencodi.latents.Codec``).
         codec_parts: argument of the codec → component that it is given.
         optional_parts: components of the codec that a model may lack.
+        prompt_encoder_parts: argument of the prompt encoder's ``encode``, ``embed`` and ``unconditional`` → component that it
+            is given: clips are read with the image prompt encoder.
         denoiser: component that generates its latents. Video uses the image denoiser (paper §3.2).
         temporal: component that adds time to that denoiser, or None.
         alignment: component that lets that denoiser see the other modalities (paper §3.3), or None.
@@ -58,6 +60,7 @@ class ModalityRecord:
     temporal: str | None = None
     alignment: str | None = None
     optional_parts: frozenset[str] = field(default_factory=frozenset)
+    prompt_encoder_parts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def autoencoder(self) -> str:
@@ -166,6 +169,7 @@ register(
         ),
         write_suffix=".mp4",
         prompt_encoder="video_prompt_encoder",
+        prompt_encoder_parts={"image": "image_prompt_encoder"},
         codec=_codec_class("VideoCodec"),
         codec_parts={"autoencoder": "image_autoencoder"},
         denoiser="image_denoiser",

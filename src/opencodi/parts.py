@@ -13,7 +13,6 @@ from torch import nn
 from .errors import ArgumentError
 from .modality import Modality
 from .placing import CPU, Placement
-from .sharing import share_weights
 from .stored import StoredPart
 from .turns import computing, loading
 
@@ -230,26 +229,9 @@ class Parts:
             if (part := self._loaded.get(name)) is None and name in self._stored:
                 part = self._stored[name].load()
                 if isinstance(part, nn.Module):
-                    if self.placement.shared:
-                        self.placement.place(name, part)  # first, since weights on two devices cannot be compared
-                    self._share(name, part)
-                    if not self.placement.shared:
-                        self.placement.place(name, part)
+                    self.placement.place(name, part)
                 self._loaded[name] = part
             return part
-
-    def _share(self, name: str, part: nn.Module) -> None:
-        """What this part and those in memory say they have in common (``shared_weights``) is there once, if it is equal."""
-        for other_name, other in self._networks():
-            for one, partner, partner_name in ((part, other, other_name), (other, part, name)):
-                for ours, (theirs_part, theirs) in getattr(one, "shared_weights", {}).items():
-                    if theirs_part == partner_name:
-                        offloaded = not self.placement.shared
-                        if offloaded:  # such weights cannot be compared
-                            self.placement.remove(other_name, other)
-                        share_weights(one.get_submodule(ours), partner.get_submodule(theirs))
-                        if offloaded:
-                            self.placement.place(other_name, other)
 
 
 class PartsByModality(Mapping):

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 
 from .arguments import CallArguments, collect_latents, needed_parts, one_of
+from .denoisers import ComposedDenoiser
 from .errors import ArgumentError
 from .extras import EXTRAS, Extra, PromptInput, build
 from .modality import MODALITIES, Modality
@@ -24,6 +25,8 @@ PLAIN_VALUES = (bool, int, float, str, list, tuple, dict)
 PROMPT_ENCODERS = [record.prompt_encoder for record in MODALITIES.values()]
 AUTOENCODERS = list(dict.fromkeys(part for record in MODALITIES.values() for part in record.codec_parts.values()))
 DENOISERS = list(dict.fromkeys(record.denoiser for record in MODALITIES.values()))
+ADAPTERS = list(dict.fromkeys(part for each in MODALITIES.values() for part in (each.temporal, each.alignment) if part))
+EXTRA_ADAPTERS = list(dict.fromkeys(part for extra in EXTRAS.values() for part in extra.adapters))
 EXTRA_COMPONENTS = list(
     dict.fromkeys(part for extra in EXTRAS.values() for part in extra.needs if part not in PROMPT_ENCODERS)
 )
@@ -55,10 +58,13 @@ class AnyToAnyPipeline(PartsPipeline):
 
     model_cpu_offload_seq = "->".join([*PROMPT_ENCODERS, *EXTRA_COMPONENTS, *AUTOENCODERS])
     # The denoisers take turns at every step, so they stay on the device together.
-    _exclude_from_cpu_offload = DENOISERS
+    _exclude_from_cpu_offload: ClassVar = [*DENOISERS, *ADAPTERS, *EXTRA_ADAPTERS]
     # Small beside what they compute, and some read weights without calling the layers that hold them.
     whole_when_offloaded: ClassVar = [*AUTOENCODERS, *EXTRA_COMPONENTS]
-    _optional_components: ClassVar = [*PROMPT_ENCODERS, *EXTRA_COMPONENTS, *AUTOENCODERS, *DENOISERS, "scheduler"]
+    _optional_components: ClassVar = [
+        *(*PROMPT_ENCODERS, *EXTRA_COMPONENTS, *AUTOENCODERS),
+        *(*DENOISERS, *ADAPTERS, *EXTRA_ADAPTERS, "scheduler"),
+    ]
     _callback_tensor_inputs: ClassVar = ["latents"]
 
     def __init__(
@@ -102,7 +108,8 @@ class AnyToAnyPipeline(PartsPipeline):
             for record in records
             for part in (record.prompt_encoder, record.denoiser, *record.codec_parts.values())
         }
-        return {*named, *EXTRA_COMPONENTS, "scheduler"}
+        adapters = {part for record in records for part in (record.temporal, record.alignment) if part is not None}
+        return {*named, *adapters, *EXTRA_COMPONENTS, *EXTRA_ADAPTERS, "scheduler"}
 
     @property
     def extras(self) -> dict[str, Extra]:
@@ -279,9 +286,8 @@ class AnyToAnyPipeline(PartsPipeline):
             sampler = self._sampler(plan.made(request), call)
             with self.progress_bar(total=plan.num_ticks(sampler, request)) as report.bar:
                 denoised = plan.run(sampler, request)
-        self.parts.done_with(
-            *DENOISERS, *PROMPT_ENCODERS, *(part for extra in call.extras.values() for part in extra.needs)
-        )
+        networks = (*DENOISERS, *ADAPTERS, *EXTRA_ADAPTERS, *PROMPT_ENCODERS)
+        self.parts.done_with(*networks, *(part for extra in call.extras.values() for part in extra.needs))
 
         # Decode into what people see, hear and read
         if asked.output_type == "latent":
@@ -361,14 +367,23 @@ class AnyToAnyPipeline(PartsPipeline):
         modalities = [modality for modality, conditions in asked.inputs.items() for _ in conditions]
         if not modalities:
             return self._nothing(batch_size)
-        return self._mix([self.prompt_encoders[m].unconditional(batch_size) for m in modalities], asked.weights)
+        return self._mix([self._absent(modality, batch_size) for modality in modalities], asked.weights)
 
     def _nothing(self, batch_size: int) -> Condition:
         """The prompt without any input."""
-        return next(iter(self.prompt_encoders.values())).unconditional(batch_size).to(self._execution_device)
+        return self._absent(next(iter(self.prompt_encoders)), batch_size).to(self._execution_device)
+
+    def _absent(self, modality: str, batch_size: int) -> Condition:
+        """The condition of no input of a modality."""
+        return self.prompt_encoders[modality].unconditional(batch_size, **self._beside(modality))
+
+    def _beside(self, modality: str) -> dict[str, Any]:
+        """The components that a prompt encoder is given: clips are read with the image prompt encoder."""
+        parts = MODALITIES[modality].prompt_encoder_parts
+        return {argument: self.parts.get(name) for argument, name in parts.items()}
 
     def _encode(self, modality: str, items: Sequence[Any], weight: float, batch_size: int) -> PromptInput:
-        condition, features = self.prompt_encoders[modality].read(items)
+        condition, features = self.prompt_encoders[modality].read(items, **self._beside(modality))
         if features is not None and len(features) != batch_size:
             features = features.expand(batch_size, -1)
         return PromptInput(modality, condition.spread(batch_size), features, weight)
@@ -390,9 +405,15 @@ class AnyToAnyPipeline(PartsPipeline):
         sampler = Sampler(denoisers.__getitem__, self.scheduler, self.config.exchange, place)
         return reduce(lambda inner, extra: extra.sampler(inner, call), call.extras.values(), sampler)
 
-    def _denoisers(self, made: Sequence[str]) -> dict[str, Any]:
-        """A denoiser for each modality that is made, with the adapters that it needs for that."""
-        return {m: self.parts.get(MODALITIES[m].denoiser) for m in made}
+    def _denoisers(self, made: Sequence[str]) -> dict[str, ComposedDenoiser]:
+        """A denoiser for each modality that is made, with the adapters that it needs: time, and in joint runs alignment."""
+        composed = {}
+        for modality in made:
+            record = MODALITIES[modality]
+            wanted = (record.temporal, record.alignment if len(made) > 1 else None)
+            adapters = (self.parts.get(name) if name is not None and name in self.parts else None for name in wanted)
+            composed[modality] = ComposedDenoiser(self.parts.get(record.denoiser), *adapters)
+        return composed
 
     def _codec(self, modality: str, call: Call | None = None, condition: Condition | None = None) -> Any:
         """Latents ↔ media of one modality, with the extras of a call."""
@@ -450,16 +471,15 @@ class AnyToAnyPipeline(PartsPipeline):
     def _latent_shape(self, modality: str, num_samples: int, size: Mapping[str, Any]) -> tuple[int, ...]:
         """Shape of the latents to make, from the configs alone, so that nothing is loaded for a bad size."""
         shape = MODALITIES[modality].build_codec(self.parts.skeleton).latent_shape(num_samples, **size)
-        config = self.parts.config(MODALITIES[modality].denoiser)
-        if modality == Modality.VIDEO and config.get("temporal") and shape[2] > config["max_frames"]:
-            raise ArgumentError(
-                f"num_frames: {shape[2]} frames asked, this model knows positions for {config['max_frames']}"
-            )
+        temporal = MODALITIES[modality].temporal
+        if temporal is not None and shape[2] > (most := self.parts.config(temporal)["max_frames"]):
+            raise ArgumentError(f"num_frames: {shape[2]} frames asked, this model knows positions for {most}")
         return shape
 
     def _frame_share(self, modality: str) -> float:
         """The share of the noise that all frames of a clip have in common."""
-        return self.parts.config(MODALITIES[modality].denoiser).get("shared_frame_noise", 0.0)
+        temporal = MODALITIES[modality].temporal
+        return 0.0 if temporal is None else self.parts.config(temporal)["shared_frame_noise"]
 
     def _check_parts(self, inputs: Iterable[str], outputs: Sequence[str], negative: bool) -> None:
         """Refuse what this model lacks a part for."""

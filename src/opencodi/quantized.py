@@ -1,5 +1,8 @@
 """Layers that are only read, in half the size of float16: 8-bit integers, and one scale for each row of a matrix."""
 
+from collections.abc import Collection
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -47,15 +50,40 @@ class QuantizedLinear(QuantizedMatrix):
         return F.linear(x, self.weight.to(self.scale.dtype)) * self.scale + self.bias
 
 
-def quantize_layers(module: nn.Module) -> None:
-    """Put quantized layers, still without values, in place of every embedding and linear layer (with bias) of ``module``."""
+def quantize_layers(module: nn.Module, names: Collection[str] | None = None) -> None:
+    """Put quantized layers, still without values, in place of every embedding and linear layer (with bias) of ``module``.
+
+    With ``names``, only its children of these names.
+    """
     for name, child in module.named_children():
+        if names is not None and name not in names:
+            continue
         if isinstance(child, nn.Embedding):
             setattr(module, name, QuantizedEmbedding(*child.weight.shape))
         elif isinstance(child, nn.Linear) and child.bias is not None:
             setattr(module, name, QuantizedLinear(*child.weight.shape))
         else:
             quantize_layers(child)
+
+
+def with_quantized(network: nn.Module) -> nn.Module:
+    """A copy in 8-bit integers of a network whose config knows ``quantized``; one without, or that is so already, as it is."""
+    if network.config.get("quantized", True):
+        return network
+    return quantized_as(network, type(network)(**(_values(network) | {"quantized": True})))
+
+
+def with_exact(network: nn.Module) -> nn.Module:
+    """A copy that can learn again of a network in 8-bit integers; any other as it is."""
+    if not network.config.get("quantized", False):
+        return network
+    exact = type(network)(**(_values(network) | {"quantized": False}))
+    exact.load_state_dict(exact_weights(network))
+    return nn.Module.to(exact, network.device, network.dtype).train(network.training)
+
+
+def _values(network: nn.Module) -> dict[str, Any]:
+    return {name: value for name, value in network.config.items() if not name.startswith("_")}
 
 
 def quantized_as(exact: nn.Module, smaller: nn.Module) -> nn.Module:

@@ -7,8 +7,9 @@ from opencodi.modality import MODALITIES, Modality
 from tests.denoisers import reference
 
 CONFIGS = {
-    f"{name}_denoiser": {**reference.SHARED, **config, "skip": "aliased"}
-    for name, (_, config) in reference.CONFIGS.items()
+    **{f"{name}_denoiser": {**config, "skip": "aliased"} for name, (_, config) in reference.CONFIGS.items()},
+    **{f"{name}_alignment": config for name, config in reference.ALIGNMENT.items()},
+    "video_temporal": reference.TEMPORAL,
 }
 CASES = {
     "image": {"image": (4, 8, 8)},
@@ -18,14 +19,23 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("left_out", [{}, {"alignment": False}], ids=str)
-def test_networks_are_built_with_the_weights_of_the_reference(left_out):
+@pytest.mark.parametrize(("component", "part"), [("image_denoiser", "denoiser"), ("video_temporal", "temporal")])
+def test_networks_are_built_with_the_weights_of_the_reference(component, part):
     from full_size import build
 
-    weights = build("audio_denoiser", CONFIGS["audio_denoiser"], left_out, "hash", torch.float32).state_dict()
-    whole = reference.network("audio").state_dict()
-    assert (weights.keys() == whole.keys()) == (not left_out) and weights.keys() <= whole.keys()
-    assert all(torch.equal(tensor, whole[key]) for key, tensor in weights.items())
+    timed = reference.TEMPORAL["block_names"]
+    weights = build(component, CONFIGS[component], timed, "hash", torch.float32).state_dict()
+    expected = getattr(reference.network("image"), part).state_dict()
+    assert weights.keys() == expected.keys()
+    assert all(torch.equal(tensor, expected[key]) for key, tensor in weights.items())
+
+
+PARTS = {
+    "image": [("image", "denoiser")],
+    "text": [("text", "denoiser")],
+    "image+audio": [(name, part) for name in ("image", "audio") for part in ("denoiser", "alignment")],
+    "video8": [("image", "denoiser"), ("image", "temporal")],
+}
 
 
 @pytest.mark.parametrize("case", list(CASES))
@@ -35,18 +45,8 @@ def test_a_case_is_measured_with_the_parts_it_needs_only(case):
     found, published = (measure(case, "fp32", 1, 2, "random", each, CASES[case], CONFIGS) for each in (False, True))
     assert published["parameters"] == found["parameters"] and 0 < published["cpu"] < 60
     assert 0 < found["wall"] < 60 and 0 < found["cpu"] < 60 and found["peak"] > 1e7
-    nets = {name: reference.network(name) for name in ("image", "audio", "text")}
-    expected = 0
-    for name in dict.fromkeys({"video": "image"}.get(each, each) for each in CASES[case]):
-        expected += sum(p.numel() for p in nets[name].parameters())
-        if case != "image+audio":
-            expected -= sum(p.numel() for _, p in nets[name].alignment_parameters())
-        if case == "image":
-            expected -= sum(p.numel() for _, p in nets[name].temporal_parameters())
-        if case == "image+audio":
-            temporal = [p.numel() for key, p in nets[name].named_parameters() if ".temporal." in key]
-            expected -= sum(temporal)
-    assert found["parameters"] == expected
+    parts = [getattr(reference.network(name), part) for name, part in PARTS[case]]
+    assert found["parameters"] == sum(p.numel() for part in parts for p in part.parameters())
 
 
 def test_every_case_has_a_time_of_the_reference_and_a_published_network():

@@ -9,20 +9,22 @@ import torch
 from tokenizers.pre_tokenizers import ByteLevel
 from torch import Tensor
 
+from tests.denoisers.reference import ALIGNMENT, TEMPORAL, reference_state
 from tests.denoisers.reference import CONFIGS as DENOISERS
-from tests.denoisers.reference import SHARED, reference_state
-from tests.published import AUDIOLDM, AUTOKL, CLAP, CLIP_TEXT, CLIP_VISION, OPTIMUS, VOCODER, weights
+from tests.published import AUDIOLDM, AUTOKL, CLAP, CLIP_TEMPORAL, CLIP_TEXT, CLIP_VISION, OPTIMUS, VOCODER, weights
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "text_prompt_encoder": CLIP_TEXT,
     "image_prompt_encoder": CLIP_VISION,
-    "video_prompt_encoder": CLIP_VISION,
+    "video_prompt_encoder": CLIP_TEMPORAL,
     "audio_prompt_encoder": {**CLAP, "projection_dim": 48},
     "text_autoencoder": {**OPTIMUS, "latent_dim": 24, "bos_token_id": 498, "sample_length": 6},
     "image_autoencoder": {**AUTOKL, "sample_size": 64, "sample_frames": 2},
     "audio_autoencoder": {**AUDIOLDM, "sample_seconds": 0.32},
     "audio_vocoder": VOCODER,
-    **{f"{name}_denoiser": {**SHARED, **config, "skip": "aliased"} for name, (_, config) in DENOISERS.items()},
+    **{f"{name}_denoiser": {**config, "skip": "aliased"} for name, (_, config) in DENOISERS.items()},
+    **{f"{name}_alignment": config for name, config in ALIGNMENT.items()},
+    "video_temporal": TEMPORAL,
 }
 
 
@@ -73,9 +75,7 @@ def published_state() -> dict[str, dict[str, Tensor]]:
         ("image", "CoDi_video_diffuser_8frames.pth"),
     ):
         prefix = f"model.diffusion_model.unet_{name}."
-        cls, config = DENOISERS[name]
-        with torch.device("meta"):
-            state = reference_state(cls(**SHARED, **config), f"unet_{name}.")
+        state = reference_state(name)
         files[file] = {"betas": torch.zeros(1000), **{f"{prefix}{key}": tensor for key, tensor in state.items()}}
     return files
 

@@ -25,7 +25,8 @@ def run(capsys):
 
 
 def test_files_become_a_folder_and_what_was_done_is_printed(run, tmp_path, monkeypatch):
-    monkeypatch.setitem(published.CONFIGS, "audio_denoiser", CONFIGS["audio_denoiser"])
+    for name in ("audio_denoiser", "audio_alignment"):
+        monkeypatch.setitem(published.CONFIGS, name, CONFIGS[name])
     source, output = write_checkpoints(tmp_path / "files", audio=True), tmp_path / "codi"
     code, out, err = run("--checkpoints", source, "--output", output, "--dtype", "float16", "--exchange", "self")
     assert (code, err) == (0, "")

@@ -77,7 +77,7 @@ def test_the_converted_parts_give_the_references_numbers(pipe):
         for ours, theirs in (
             (pipe.text_prompt_encoder(known["text.input_ids"]).tokens, known["text.context"]),
             (pipe.image_prompt_encoder(known["image.pixel_values"]).tokens, known["image.context"]),
-            (pipe.video_prompt_encoder(pixels).tokens, known["video.context"]),
+            (pipe.video_prompt_encoder(pixels, pipe.image_prompt_encoder).tokens, known["video.context"]),
             (
                 pipe.audio_vocoder(cases("audioldm_small")["in.voc_mel"].transpose(1, 2)),
                 cases("audioldm_small")["voc.out"].squeeze(1),
@@ -87,16 +87,23 @@ def test_the_converted_parts_give_the_references_numbers(pipe):
             torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
 
 
-def test_the_converted_denoisers_hold_the_published_weights(pipe):
-    for file, prefix in (
-        ("CoDi_text_diffuser.pth", "model.diffusion_model.unet_text."),
-        ("CoDi_video_diffuser_8frames.pth", "model.diffusion_model.unet_image."),
-        ("CoDi_audio_diffuser_m.pth", PREFIX),
-    ):
-        net = pipe.components[prefix.split("unet_")[1].removesuffix(".") + "_denoiser"]
+def test_the_converted_denoisers_and_adapters_hold_the_published_weights(pipe):
+    networks = {
+        "text": ("CoDi_text_diffuser.pth", ("text_denoiser", "text_alignment")),
+        "image": ("CoDi_video_diffuser_8frames.pth", ("image_denoiser", "image_alignment", "video_temporal")),
+        "audio": ("CoDi_audio_diffuser_m.pth", ("audio_denoiser", "audio_alignment")),
+    }
+    for name, (file, components) in networks.items():
+        prefix = f"model.diffusion_model.unet_{name}."
         state = {key.removeprefix(prefix): x for key, x in published_state()[file].items() if key.startswith(prefix)}
-        expected, weights = convert_unet(state, net), net.state_dict()
-        assert all(torch.equal(weights[name], expected[name]) for name in weights)
+        used = 0
+        for component in components:
+            net = pipe.components[component]
+            expected, weights = convert_unet(state, net), net.state_dict()
+            assert all(torch.equal(weights[key], expected[key]) for key in weights)
+            used += sum(tensor.numel() for tensor in weights.values())
+        twice = sum(x.numel() for key, x in state.items() if key.startswith("time_embed."))
+        assert used == sum(x.numel() for x in state.values()) + twice
 
 
 def test_the_folder_says_how_the_published_model_is_run(folder, pipe):
@@ -121,18 +128,9 @@ def test_texts_end_with_the_token_that_clip_reads(pipe):
     assert ids[0].tolist().index(399) == 4
 
 
-def test_the_video_encoders_tower_is_stored_once(folder):
-    tower = folder / "image_prompt_encoder" / "diffusion_pytorch_model.safetensors"
-    shared = folder / "video_prompt_encoder" / "diffusion_pytorch_model-00001-of-00002.safetensors"
-    assert tower.samefile(shared)
-    own = load_file(folder / "video_prompt_encoder" / "diffusion_pytorch_model-00002-of-00002.safetensors")
-    assert all(key.startswith("temporal.") for key in own)
-
-
-def test_the_video_encoders_tower_is_held_once(pipe):
-    image, video = pipe.image_prompt_encoder, pipe.video_prompt_encoder
-    theirs = dict(image.vision.named_parameters())
-    assert all(tensor is theirs[name] for name, tensor in video.vision.named_parameters())
+def test_the_video_encoder_stores_its_temporal_blocks_and_no_tower(folder):
+    (weights,) = (folder / "video_prompt_encoder").glob("*.safetensors")
+    assert all(key.startswith("temporal.") for key in load_file(weights))
 
 
 def test_saved_again_the_parts_are_complete_in_themselves(pipe, tmp_path):
@@ -169,9 +167,9 @@ def test_exchange_self_is_the_published_behaviour_and_can_be_set_afterwards(conv
 def test_some_of_the_files_make_a_smaller_model_that_others_join_later(convert, tmp_path):
     source = write_checkpoints(tmp_path / "files", audio=True)
     record = convert(source, tmp_path / "codi", dtype="float16")
-    assert list(record["components"]) == ["audio_denoiser"]
+    assert list(record["components"]) == ["audio_denoiser", "audio_alignment"]
     names = {name for name, part in AnyToAnyPipeline.from_pretrained(tmp_path / "codi").components.items() if part}
-    assert names == {"audio_denoiser", "scheduler"}
+    assert names == {"audio_denoiser", "audio_alignment", "scheduler"}
     (weights,) = (tmp_path / "codi" / "audio_denoiser").glob("*.safetensors")
     assert {tensor.dtype for tensor in load_file(weights).values()} == {torch.float16}
     # The other files, one of them as safetensors, and without the first
@@ -179,7 +177,8 @@ def test_some_of_the_files_make_a_smaller_model_that_others_join_later(convert, 
     state = {key: x.contiguous() for key, x in published_state()["CoDi_text_diffuser.pth"].items()}
     save_file(state, source / "CoDi_text_diffuser.safetensors")
     record = convert(source, tmp_path / "codi", dtype="float16")
-    assert set(record["components"]) == {"audio_denoiser", "text_denoiser"}
+    parts = {f"{kind}_{part}" for kind in ("audio", "text") for part in ("denoiser", "alignment")}
+    assert set(record["components"]) == parts
     index = json.loads((tmp_path / "codi" / "model_index.json").read_text())
     assert "audio_denoiser" in index and "text_denoiser" in index and "image_denoiser" not in index
 
@@ -204,7 +203,8 @@ def test_a_stopped_conversion_goes_on(convert, folder, tmp_path):
     (output / "audio_vocoder" / "junk").touch()
     convert(source, output, progress=lambda *step: done.append(step))
     assert done == [("audio_autoencoder", 6, 8), ("audio_vocoder", 7, 8)]
-    expected = {name for name in snapshot(folder) if "denoiser" not in name}
+    later = ("denoiser", "alignment", "temporal/")
+    expected = {name for name in snapshot(folder) if not any(part in name for part in later)}
     ours, theirs = snapshot(output), snapshot(folder)
     assert ours.keys() == expected
     assert all(ours[name] == theirs[name] for name in ours if name.endswith((".safetensors", "config.json")))
@@ -219,8 +219,10 @@ def test_the_record_counts_what_was_left_out_and_why(folder, pipe):
     assert components["text_autoencoder"]["dropped"]["the token embedding again: it is tied"] == 1
     assert components["image_denoiser"] == {
         "parameters": sum(p.numel() for p in pipe.image_denoiser.parameters()),
-        "dropped": {},
+        "dropped": components["image_denoiser"]["dropped"],
     }
+    reasons = {"belongs to the temporal adapter", "belongs to the alignment adapter"}
+    assert components["image_denoiser"]["dropped"].keys() == reasons
 
 
 def audio(change) -> dict[str, torch.Tensor]:

@@ -9,8 +9,7 @@ from tests.denoisers.reference import network, reference_state
 
 
 def test_a_missing_unknown_or_misshapen_key_is_named():
-    net = network("text")
-    state = reference_state(net, "unet_text.")
+    net, state = network("text").denoiser, reference_state("text")
     with pytest.raises(ConfigurationError, match=r"out\.2\.bias: is missing"):
         convert_unet({key: value for key, value in state.items() if key != "out.2.bias"}, net)
     with pytest.raises(ConfigurationError, match="surprise"):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from copy import deepcopy
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from opencodi.convert.stable_diffusion import (
     unet_from,
     unet_to,
 )
+from opencodi.denoisers import ComposedDenoiser
 from opencodi.errors import ConfigurationError
 from tests import tiny
 
@@ -132,29 +134,29 @@ def test_pictures_go_through_the_vae_as_before_and_it_comes_back_with_the_same_b
 
 
 @torch.no_grad()
-def test_fresh_parts_change_nothing_until_they_are_trained(stable_diffusion, pipeline):
-    theirs, ours = stable_diffusion[1], pipeline.image_denoiser
-    assert ours.config.temporal and ours.config.alignment
+def test_fresh_adapters_change_nothing_until_they_are_trained(stable_diffusion, pipeline):
+    theirs, parts = stable_diffusion[1], (pipeline.video_temporal, pipeline.image_alignment)
+    ours = ComposedDenoiser(pipeline.image_denoiser, *parts)
     clip, times, prompt = normal(2, 4, 3, 8, 8), torch.tensor([3, 700]), normal(2, 5, 16, seed=1)
     frames = [theirs(clip[:, :, frame], times, prompt).sample for frame in range(3)]
     others = torch.nn.functional.normalize(normal(2, 2, 1280, seed=2), dim=-1)
     assert_close(ours(clip, times, prompt, others), torch.stack(frames, dim=2))
 
     before = ours(clip, times, prompt)
-    for parts in (ours.temporal_parameters, ours.alignment_parameters):
-        trained = type(ours).from_config(ours.config)
-        trained.load_state_dict(ours.state_dict())
-        names = {name for name, _ in getattr(trained, parts.__name__)()}
-        for name, parameter in trained.named_parameters():
-            parameter.data += 0.02 if name in names else 0
-        assert tiny.differ(trained(clip, times, prompt, others), before)
+    for changed in range(2):
+        trained = deepcopy(parts)
+        for parameter in trained[changed].parameters():
+            parameter.data += 0.02
+        assert tiny.differ(ComposedDenoiser(pipeline.image_denoiser, *trained)(clip, times, prompt, others), before)
 
 
 def test_conversion_is_the_same_every_time_and_leaves_random_numbers_alone(stable_diffusion, pipeline):
     state = torch.random.get_rng_state()
-    again = from_stable_diffusion(stable_diffusion[0]).image_denoiser.state_dict()
+    again = from_stable_diffusion(stable_diffusion[0])
     assert torch.equal(torch.random.get_rng_state(), state)
-    assert all(torch.equal(again[name], tensor) for name, tensor in pipeline.image_denoiser.state_dict().items())
+    for part in ("image_denoiser", "image_alignment", "video_temporal"):
+        found, expected = (each.components[part].state_dict() for each in (again, pipeline))
+        assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
 
 
 def test_files_in_half_precision_in_shards_and_with_old_names_are_read(stable_diffusion, tmp_path):
@@ -187,7 +189,8 @@ def test_a_spectrogram_unet_of_the_same_layout_becomes_the_audio_denoiser(tmp_pa
     unet, vae = made(tmp_path, {**UNET, "in_channels": 8, "out_channels": 8}, MEL_VAE)
     pipeline = from_stable_diffusion(tmp_path)
     ours = pipeline.audio_denoiser
-    assert pipeline.image_denoiser is None and not ours.config.temporal and ours.config.alignment
+    made_of = {name for name, part in pipeline.components.items() if part is not None}
+    assert made_of == {"audio_denoiser", "audio_alignment", "audio_autoencoder", "scheduler"}
     arguments = normal(1, 8, 16, 8), torch.tensor([30]), normal(1, 1, 16, seed=1)
     assert_close(ours(*arguments), unet(*arguments).sample)
     mel = normal(1, 1, 32, 64)
@@ -274,7 +277,7 @@ def test_a_missing_unknown_or_misshapen_tensor_is_named(stable_diffusion):
         autoencoder_from(vae.config, {**state, "quant_conv.bias": torch.zeros(7)})
 
 
-UNKNOWN = {"context_scale": 16.0, "feed_forward_mult": 2.0, "skip": "aliased", "prompt_map_dim": 8}
+UNKNOWN = {"context_scale": 16.0, "feed_forward_mult": 2.0, "skip": "aliased"}
 
 
 @pytest.mark.parametrize("name", UNKNOWN)
@@ -297,9 +300,16 @@ def test_the_command_writes_a_model_that_denoises_for_any_prompt_encoder_of_its_
     out = tmp_path / "out"
     code, said, err = command(capsys, "--checkpoint", stable_diffusion[0], "--output", out)
     assert (code, err) == (0, "")
-    names = ["image_autoencoder", "image_denoiser", "model_index.json", "scheduler"]
+    names = [
+        "image_alignment",
+        "image_autoencoder",
+        "image_denoiser",
+        "model_index.json",
+        "scheduler",
+        "video_temporal",
+    ]
     assert sorted(path.name for path in out.iterdir()) == names
-    assert said.split()[:4] == [str(out / name) for name in names]
+    assert said.split()[:6] == [str(out / name) for name in names]
     assert "not converted: text_encoder;" in said
 
     pipe = AnyToAnyPipeline.from_pretrained(out, text_prompt_encoder=tiny.text_prompt_encoder())

@@ -6,26 +6,56 @@ from functools import cache
 import pytest
 import torch
 
-from opencodi.denoisers import Context, environment_seconds, environment_tokens, exchanged, joint_forward
+from opencodi.denoisers import (
+    ComposedDenoiser,
+    Context,
+    environment_seconds,
+    environment_tokens,
+    exchanged,
+    joint_forward,
+)
 from opencodi.denoisers.clock import TimeQuery, centres, position_seconds, time_sinusoids
 from opencodi.errors import ConfigurationError
 from opencodi.modality import Modality
-from tests.denoisers.tiny_nets import audio_net, image_net, noise, prompt, randomise, text_net
+from opencodi.training.components import changed
+from tests.denoisers.tiny_nets import (
+    alignment_for,
+    audio_net,
+    image_net,
+    noise,
+    prompt,
+    randomise,
+    temporal_for,
+    text_net,
+)
 
 T = torch.tensor([100.0, 700.0])
-VIDEO = {"temporal": True, "alignment": True, "max_frames": 16}
 IN_TIME = {
-    Modality.VIDEO: {"environment_tokens": 4, "seconds_per_frame": 0.125},
+    Modality.VIDEO: {"environment_tokens": 4},
     Modality.AUDIO: {"environment_tokens": 4, "seconds_per_row": 0.128},
 }
 
 
 @cache
+def image():
+    return image_net()
+
+
+def composed(net, temporal=None, **alignment):
+    sizes = {} if temporal is None else {"temporal": temporal.config}
+    return ComposedDenoiser(net, temporal, alignment_for(net, **sizes, **alignment))
+
+
+def video(**alignment):
+    return composed(image(), temporal_for(image(), max_frames=16, seconds_per_frame=0.125), **alignment)
+
+
+@cache
 def nets():
-    video = randomise(image_net(**VIDEO, **IN_TIME[Modality.VIDEO]), 1)
-    audio = randomise(audio_net(alignment=True, **IN_TIME[Modality.AUDIO]), 3)
-    text = randomise(text_net(alignment=True), 2)
-    return {Modality.TEXT: text, Modality.IMAGE: video, Modality.VIDEO: video, Modality.AUDIO: audio}
+    seen = randomise(video(**IN_TIME[Modality.VIDEO]), 1)
+    audio = randomise(composed(audio_net(), **IN_TIME[Modality.AUDIO]), 3)
+    text = randomise(composed(text_net()), 2)
+    return {Modality.TEXT: text, Modality.IMAGE: seen, Modality.VIDEO: seen, Modality.AUDIO: audio}
 
 
 def clip(frames=8, seed=0):
@@ -106,9 +136,9 @@ def test_all_four_together_have_times_where_there_is_time():
 
 @torch.no_grad()
 def test_a_picture_has_one_token_and_the_same_bits_as_without_time():
-    timed = nets()[Modality.IMAGE]
-    plain = image_net(**VIDEO).eval()
-    plain.load_state_dict({k: v for k, v in timed.state_dict().items() if ".time." not in k})
+    timed, plain = nets()[Modality.IMAGE], video().eval()
+    weights = {k: v for k, v in timed.alignment.state_dict().items() if ".time." not in k}
+    plain.alignment.load_state_dict(weights)
     x, seen = noise(Modality.IMAGE)[Modality.IMAGE], torch.randn(2, 1, 10, generator=torch.Generator().manual_seed(4))
     assert timed.environment_seconds(x).isnan().all()
     assert torch.equal(timed.environment(x, T), plain.environment(x, T))
@@ -142,16 +172,12 @@ def test_no_time_is_no_sinusoid():
     assert not time_sinusoids(torch.tensor([torch.nan])).any()
 
 
-def test_tokens_along_time_need_to_know_how_it_passes():
-    for build in (image_net, text_net):
-        with pytest.raises(ConfigurationError, match="environment_tokens: 3"):
-            build(environment_tokens=3)
-
-
-def test_an_earlier_network_gains_time_and_keeps_every_weight():
-    plain = randomise(image_net(**VIDEO), 1)
-    timed = plain.extended(**IN_TIME[Modality.VIDEO])
+def test_an_earlier_adapter_gains_time_and_keeps_every_weight():
+    plain = randomise(alignment_for(audio_net()), 1)
+    timed = changed(plain, IN_TIME[Modality.AUDIO])
     added = set(timed.state_dict()) - set(plain.state_dict())
-    assert added and all(".alignment.time." in name for name in added)
-    assert {name for name, _ in timed.alignment_parameters()} >= added
+    assert added and all(".time." in name for name in added)
     assert all(torch.equal(value, timed.state_dict()[name]) for name, value in plain.state_dict().items())
+    assert changed(timed, IN_TIME[Modality.AUDIO]) is timed
+    with pytest.raises(ConfigurationError, match="environment_dim: would drop or change"):
+        changed(plain, {"environment_dim": 12})

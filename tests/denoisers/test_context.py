@@ -37,14 +37,30 @@ def test_a_kept_prompt_is_projected_once():
 
 
 @pytest.mark.parametrize("modality", ALL)
+@pytest.mark.parametrize("num_tokens", [1, 2])
 @torch.no_grad()
-def test_both_halves_of_guidance_share_what_they_see(modality):
-    net, x = joint_nets()[modality], noise(modality)[modality]
-    environment, twice = net.environment(x, TIMESTEPS), torch.cat([TIMESTEPS, TIMESTEPS])
-    for tokens in (environment, torch.cat([environment, -environment], dim=1)):
-        doubled = net(torch.cat([x, x]), twice, prompt(4), torch.cat([tokens, tokens]))
-        shared = net(torch.cat([x, x]), twice, prompt(4), Context(tokens).repeated(halves=2))
-        torch.testing.assert_close(shared, doubled, atol=1e-5, rtol=1e-5)
+def test_only_the_rows_that_see_an_environment_are_changed_by_it(modality, num_tokens):
+    net, x = joint_nets()[modality], noise(modality, batch_size=4)[modality]
+    times, generator = torch.linspace(10, 900, 4), torch.Generator().manual_seed(3)
+    tokens = torch.randn(4, num_tokens, 10, generator=generator)
+    rows = torch.tensor([False, True, False, True])
+    alone, seen = net(x, times, prompt(4)), net(x, times, prompt(4), tokens)
+    mixed = net(x, times, prompt(4), Context(tokens, rows=rows))
+    torch.testing.assert_close(mixed[rows], seen[rows], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(mixed[~rows], alone[~rows], atol=1e-6, rtol=0)
+    assert (seen - alone)[rows].abs().max() > 1e-3
+    assert torch.equal(net(x, times, prompt(4), Context(tokens, rows=torch.zeros(4, dtype=torch.bool))), alone)
+
+
+@torch.no_grad()
+def test_passes_below_one_another_see_what_they_are_told_to():
+    net, x = joint_nets()[Modality.IMAGE], noise(Modality.IMAGE)[Modality.IMAGE]
+    tokens = net.environment(x, TIMESTEPS)
+    passes = net(
+        torch.cat([x, x]), torch.cat([TIMESTEPS] * 2), prompt().repeat(2, 1, 1), Context(tokens).stacked([False, True])
+    )
+    torch.testing.assert_close(passes[:2], net(x, TIMESTEPS, prompt()), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(passes[2:], net(x, TIMESTEPS, prompt(), tokens), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("modality", ALL)

@@ -1,15 +1,26 @@
-"""What a denoiser promises whatever its weights: identities, independence, extension, round trips."""
+"""What a denoiser and its adapters promise whatever their weights: identities, independence, round trips."""
 
 from copy import deepcopy
 
 import pytest
 import torch
 
-from opencodi.denoisers import FlatUNet, UNet
+from opencodi.denoisers import AlignmentAdapter, ComposedDenoiser, FlatUNet, TemporalAdapter, UNet
 from opencodi.errors import ArgumentError, ConfigurationError
 from opencodi.modality import MODALITIES, Modality
 from tests.denoisers import reference
-from tests.denoisers.tiny_nets import audio_net, image_net, joint_nets, noise, prompt, randomise, text_net
+from tests.denoisers.tiny_nets import (
+    alignment_for,
+    audio_net,
+    image_net,
+    joint_nets,
+    noise,
+    prompt,
+    randomise,
+    temporal_for,
+    text_net,
+    video_parts,
+)
 
 BUILDERS = {Modality.TEXT: text_net, Modality.IMAGE: image_net, Modality.AUDIO: audio_net}
 ALL = list(Modality)
@@ -30,26 +41,24 @@ def test_one_prompt_in_a_batch_of_four_gives_what_it_gives_alone(modality):
 
 
 @torch.no_grad()
-def test_a_video_network_given_an_image_equals_the_image_network():
-    image = randomise(image_net())
-    video = randomise(image.extended(temporal=True), 5)
-    video.load_state_dict(image.state_dict(), strict=False)
+def test_an_image_beside_a_temporal_adapter_equals_the_plain_networks():
+    net = joint_nets()[Modality.IMAGE]
     x = noise(Modality.IMAGE)[Modality.IMAGE]
-    assert torch.equal(video(x, timesteps(), prompt()), image(x, timesteps(), prompt()))
+    assert torch.equal(net(x, timesteps(), prompt()), net.denoiser(x, timesteps(), prompt()))
 
 
 @torch.no_grad()
-def test_an_untrained_video_network_gives_each_frame_what_the_image_network_gives():
+def test_an_untrained_temporal_adapter_gives_each_frame_what_the_image_network_gives():
     image = randomise(image_net())
     clip = noise(Modality.VIDEO)[Modality.VIDEO]
-    out = image.extended(temporal=True)(clip, timesteps(), prompt())
+    out = ComposedDenoiser(image, temporal_for(image))(clip, timesteps(), prompt())
     for frame in range(clip.shape[2]):
         expected = image(clip[:, :, frame], timesteps(), prompt())
         torch.testing.assert_close(out[:, :, frame], expected, atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
-def test_a_trained_video_network_lets_frames_see_one_another():
+def test_a_trained_temporal_adapter_lets_frames_see_one_another():
     net = joint_nets()[Modality.VIDEO]
     clip = noise(Modality.VIDEO)[Modality.VIDEO]
     changed = clip.clone()
@@ -62,7 +71,7 @@ def test_a_trained_video_network_lets_frames_see_one_another():
 @torch.no_grad()
 def test_untrained_alignment_changes_nothing(modality):
     net = randomise(BUILDERS[modality]())
-    joint, x = net.extended(alignment=True), noise(modality)[modality]
+    joint, x = ComposedDenoiser(net, alignment=alignment_for(net)), noise(modality)[modality]
     environment = torch.nn.functional.normalize(
         torch.randn(2, 2, 10, generator=torch.Generator().manual_seed(0)), dim=-1
     )
@@ -86,66 +95,63 @@ def test_one_prompt_token_equals_attending_to_it(modality):
 
 
 @pytest.mark.parametrize("modality", list(BUILDERS))
-def test_without_alignment_nothing_of_it_is_in_memory(modality):
-    net = BUILDERS[modality]()
-    assert not [*net.alignment_parameters()]
+def test_what_needs_an_adapter_says_so_without_it(modality):
+    net, x = ComposedDenoiser(BUILDERS[modality]()), noise(modality)[modality]
     with pytest.raises(ConfigurationError, match="alignment"):
-        net.environment(noise(modality)[modality], timesteps())
-
-
-def test_parts_are_found_by_name_and_do_not_overlap():
-    net = image_net(temporal=True, alignment=True)
-    alignment, temporal = (dict(parts()) for parts in (net.alignment_parameters, net.temporal_parameters))
-    base = dict(image_net().named_parameters())
-    assert alignment and temporal and not set(alignment) & set(temporal)
-    assert set(alignment) | set(temporal) | set(base) == set(dict(net.named_parameters()))
-    assert not (set(alignment) | set(temporal)) & set(base)
+        net.environment(x, timesteps())
+    with pytest.raises(ConfigurationError, match="alignment"):
+        net(x, timesteps(), prompt(), torch.zeros(2, 1, 10))
+    with pytest.raises(ConfigurationError, match="temporal"):
+        net(noise(Modality.VIDEO)[Modality.VIDEO], timesteps(), prompt())
 
 
 def test_every_parameter_learns_but_the_queries_and_keys_of_one_token():
-    net = randomise(image_net(temporal=True, alignment=True)).train()
+    net = randomise(video_parts()).train()
     x, t = noise(Modality.VIDEO)[Modality.VIDEO], timesteps()
     net(x, t, prompt(), net.environment(x, t)).square().mean().backward()
     idle = {name for name, p in net.named_parameters() if p.grad is None}
-    unused = [
-        f".{part}.{layer}" for part in ("attention", "alignment") for layer in ("attn2.to_q", "attn2.to_k", "norm2")
-    ]
-    assert idle == {name for name, _ in net.named_parameters() if any(layer in name for layer in unused)}
-
-
-def test_extending_refuses_to_change_what_was_learned():
-    with pytest.raises(ConfigurationError, match="model_channels"):
-        image_net().extended(model_channels=32)
-    with pytest.raises(ConfigurationError, match="num_res_blocks"):
-        image_net().extended(num_res_blocks=(2, 2))
-    with pytest.raises(ConfigurationError, match="colour"):
-        image_net().extended(colour=1)
+    unused = [f".{layer}" for layer in ("attn2.to_q", "attn2.to_k", "norm2")]
+    attends = (".attention.", "alignment.blocks.")
+    assert idle == {
+        name
+        for name, _ in net.named_parameters()
+        if any(layer in name for layer in unused) and any(part in name for part in attends)
+    }
 
 
 @pytest.mark.parametrize(
-    ("config", "named"),
+    ("build", "named"),
     [
-        ({"num_res_blocks": (1,)}, "num_res_blocks"),
-        ({"skip": "sideways"}, "skip"),
-        ({"norm_num_groups": 5}, "norm_num_groups"),
-        ({"environment_tokens": 3}, "environment_tokens"),
-        ({"alignment": True, "environment_channels": (8, 16)}, "norm_num_groups"),
-        ({"alignment": True, "alignment_width_mult": 0.8}, "num_attention_heads"),
-        ({"temporal": True, "temporal_num_heads": 5}, "temporal_num_heads"),
+        (lambda: image_net(num_res_blocks=(1,)), "num_res_blocks"),
+        (lambda: image_net(skip="sideways"), "skip"),
+        (lambda: image_net(norm_num_groups=5), "norm_num_groups"),
+        (lambda: image_net(num_attention_heads=3), "num_attention_heads"),
+        (lambda: alignment_for(text_net(), environment_tokens=3), "environment_tokens: 3"),
+        (lambda: alignment_for(image_net(), environment_tokens=0), "environment_tokens: 0"),
+        (lambda: alignment_for(image_net(), environment_channels=(8, 16)), "norm_num_groups"),
+        (lambda: alignment_for(image_net(), width_mult=0.8), "num_heads"),
+        (lambda: alignment_for(image_net(), layout="sideways"), "layout"),
+        (lambda: temporal_for(image_net(), num_heads=5), "num_heads"),
+        (lambda: temporal_for(image_net(), channels=(16,)), "channels: 1 widths"),
     ],
 )
-def test_an_impossible_config_is_named(config, named):
+def test_an_impossible_config_is_named(build, named):
     with pytest.raises(ConfigurationError, match=named):
-        image_net(**config)
+        build()
+
+
+KINDS = {"denoiser": UNet, "temporal": TemporalAdapter, "alignment": AlignmentAdapter}
 
 
 @pytest.mark.parametrize("modality", [Modality.TEXT, Modality.VIDEO])
 @torch.no_grad()
 def test_saving_and_loading_gives_the_same_network(modality, tmp_path):
-    net, x = joint_nets()[modality], noise(modality)[modality]
-    net.save_pretrained(tmp_path)
-    loaded = {Modality.TEXT: FlatUNet, Modality.VIDEO: UNet}[modality].from_pretrained(tmp_path)
-    t = timesteps()
+    net, x, t = joint_nets()[modality], noise(modality)[modality], timesteps()
+    kinds = KINDS | ({"denoiser": FlatUNet} if modality == Modality.TEXT else {})
+    parts = {name: kind for name, kind in kinds.items() if getattr(net, name) is not None}
+    for name in parts:
+        getattr(net, name).save_pretrained(tmp_path / name)
+    loaded = ComposedDenoiser(**{name: kind.from_pretrained(tmp_path / name) for name, kind in parts.items()})
     assert torch.equal(loaded(x, t, prompt(), loaded.environment(x, t)), net(x, t, prompt(), net.environment(x, t)))
 
 
@@ -168,9 +174,8 @@ def test_context_scale_multiplies_the_prompt():
 
 
 def test_more_frames_than_positions_are_refused_by_number():
-    net = image_net(temporal=True)
     with pytest.raises(ArgumentError, match="num_frames: 5 frames asked, this model knows positions for 4"):
-        net(torch.zeros(1, 3, 5, 8, 8), torch.tensor([1]), torch.zeros(1, 1, 12))
+        video_parts()(torch.zeros(1, 3, 5, 8, 8), torch.tensor([1]), torch.zeros(1, 1, 12))
 
 
 @pytest.mark.parametrize(
@@ -195,7 +200,8 @@ def test_any_size_comes_back_as_it_went_in(modality, shape):
 def test_an_odd_side_is_cut_only_where_it_is_odd():
     net, (even, odd) = joint_nets()[Modality.IMAGE], (torch.randn(1, 3, side, 8) for side in (8, 7))
     hooked = []
-    handle = net.decoder[-1].register_forward_pre_hook(lambda module, given: hooked.append(given[0].shape[-2:]))
+    last = net.denoiser.decoder[-1]
+    handle = last.register_forward_pre_hook(lambda module, given: hooked.append(given[0].shape[-2:]))
     with torch.no_grad():
         for x in (even, odd):
             net(x, torch.tensor([5.0]), prompt(1))

@@ -56,12 +56,18 @@ def test_a_video_of_one_frame_is_not_an_image():
     assert (network("image")(sample[:, :, 0], timesteps, context) - expected[:, :, 0]).abs().max() > 1e-2
 
 
+def block_after(adapter, name):
+    return adapter.blocks[adapter.config.block_names.index(name)]
+
+
 def test_stored_weights_and_hash_weights_agree():
     net = network("image")
     assert_close(
-        net.middle[0].temporal.attention.position_embedding.flatten()[:16],
+        block_after(net.temporal, "middle.0.residual").attention.position_embedding.flatten()[:16],
         cases()["check.unet_image.middle_block.0.1.temporal_attn.pos_embeds"],
         0,
     )
-    assert_close(net.conv_in.weight.flatten()[:16], cases()["check.unet_image.input_blocks.0.0.weight"], 0)
-    assert_close(network("audio").conv_out.proj.weight.flatten()[:16], cases()["check.unet_audio.out.2.weight"], 0)
+    assert_close(net.denoiser.conv_in.weight.flatten()[:16], cases()["check.unet_image.input_blocks.0.0.weight"], 0)
+    assert_close(
+        network("audio").denoiser.conv_out.proj.weight.flatten()[:16], cases()["check.unet_audio.out.2.weight"], 0
+    )

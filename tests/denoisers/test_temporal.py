@@ -12,7 +12,7 @@ from tests.published import assert_close
 
 @pytest.fixture
 def block() -> TemporalBlock:
-    return network("image").encoder[0].temporal
+    return network("image").temporal.blocks[0]
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def folded(video: torch.Tensor) -> torch.Tensor:
 
 
 def tokens(video: torch.Tensor) -> torch.Tensor:
-    return rearrange(video, "b c f h w -> b (h w) f c")
+    return rearrange(video, "b c f h w -> b f (h w) c")
 
 
 def test_the_whole_block(block, video):
@@ -37,7 +37,7 @@ def test_relative_position_bias(block):
 
 
 def test_temporal_attention(block, video):
-    expected = rearrange(cases()["sub.sta.temporal_attn.out"], "(b n) f c -> b n f c", b=len(video))
+    expected = rearrange(cases()["sub.sta.temporal_attn.out"], "(b n) f c -> b f n c", b=len(video))
     assert_close(block.attention(tokens(video), block.position_bias(4)), expected)
 
 

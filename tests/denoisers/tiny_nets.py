@@ -3,8 +3,9 @@
 from functools import cache
 
 import torch
+from torch import nn
 
-from opencodi.denoisers import FlatUNet, UNet
+from opencodi.denoisers import AlignmentAdapter, ComposedDenoiser, FlatUNet, TemporalAdapter, UNet
 from opencodi.denoisers.topology import Denoiser
 from opencodi.modality import Modality
 
@@ -14,14 +15,16 @@ _SHARED = {
     "num_res_blocks": (1, 1),
     "norm_num_groups": 8,
     "cross_attention_dim": 12,
+}
+_ALIGNMENT = {
+    "levels": (False, True),
     "environment_dim": 10,
     "environment_channels": (16, 16),
-    "alignment_feed_forward_mult": 1.0,
+    "feed_forward_mult": 1.0,
 }
-_MAPS = {"temporal_num_heads": 4, "max_frames": 4}
 
 
-def randomise(net: Denoiser, seed: int = 0) -> Denoiser:
+def randomise(net: nn.Module, seed: int = 0) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
     for parameter in net.parameters():
         scale = max(parameter[0].numel(), 1) ** -0.5 if parameter.ndim > 1 else 0.2
@@ -30,26 +33,43 @@ def randomise(net: Denoiser, seed: int = 0) -> Denoiser:
 
 
 def image_net(**config) -> UNet:
-    return UNet(**{**_SHARED, **_MAPS, "in_channels": 3, "out_channels": 3, **config})
+    return UNet(**{**_SHARED, "in_channels": 3, "out_channels": 3, **config})
 
 
 def audio_net(**config) -> UNet:
-    return UNet(**{**_SHARED, **_MAPS, "in_channels": 2, "out_channels": 2, **config})
+    return UNet(**{**_SHARED, "in_channels": 2, "out_channels": 2, **config})
 
 
 def text_net(**config) -> FlatUNet:
-    return FlatUNet(**{**_SHARED, "in_channels": 6, "out_channels": 6, "feature_tokens": 2, **config})
+    defaults = {"in_channels": 6, "out_channels": 6, "feature_tokens": 2, "with_attention": (True, True)}
+    return FlatUNet(**{**_SHARED, **defaults, **config})
+
+
+def temporal_for(net: UNet, **config) -> TemporalAdapter:
+    return TemporalAdapter.for_denoiser(net.config, **{"num_heads": 4, "max_frames": 4, **config})
+
+
+def alignment_for(net: Denoiser, **config) -> AlignmentAdapter:
+    levels = {"levels": (True, True)} if isinstance(net, FlatUNet) else {}
+    return AlignmentAdapter.for_denoiser(net, **{**_ALIGNMENT, **levels, **config})
+
+
+def video_parts(**config) -> ComposedDenoiser:
+    """An image network with a temporal adapter, and an alignment adapter for both; ``config`` is of the temporal one."""
+    net = image_net()
+    temporal = temporal_for(net, **config)
+    return ComposedDenoiser(net, temporal, alignment_for(net, temporal=temporal.config))
 
 
 @cache
-def joint_nets() -> dict[Modality, Denoiser]:
+def joint_nets() -> dict[Modality, ComposedDenoiser]:
     """A trained-like network per modality; shared by the tests, so leave it as it is."""
-    image = randomise(image_net(temporal=True, alignment=True), 1)
+    image, text, audio = randomise(video_parts(), 1), text_net(), audio_net()
     return {
-        Modality.TEXT: randomise(text_net(alignment=True), 2),
+        Modality.TEXT: randomise(ComposedDenoiser(text, alignment=alignment_for(text)), 2),
         Modality.IMAGE: image,
         Modality.VIDEO: image,
-        Modality.AUDIO: randomise(audio_net(alignment=True), 3),
+        Modality.AUDIO: randomise(ComposedDenoiser(audio, alignment=alignment_for(audio)), 3),
     }
 
 

@@ -73,7 +73,7 @@ def make_audio():
 def make_video(make_image):
     def make(**config) -> VideoPromptEncoder:
         small = {"num_frames": 4, "temporal_width": 16, "temporal_layers": 1, "temporal_num_attention_heads": 2}
-        return VideoPromptEncoder.from_image_prompt_encoder(make_image(), **{**small, **config}).eval()
+        return VideoPromptEncoder.for_image_encoder(make_image(), **{**small, **config}).eval()
 
     return make
 
@@ -108,7 +108,8 @@ def make_clip_image():
 def make_clip_video():
     def make(**config) -> ClipVideoPromptEncoder:
         torch.manual_seed(0)
-        return ClipVideoPromptEncoder(**{**TINY_CLIP, "image_size": 32, "patch_size": 16, **config}).eval()
+        sizes = {name: value for name, value in TINY_CLIP.items() if name != "intermediate_size"}
+        return ClipVideoPromptEncoder(**{**sizes, **config}).eval()
 
     return make
 

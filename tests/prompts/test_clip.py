@@ -10,7 +10,7 @@ from opencodi.errors import ConfigurationError
 from opencodi.media import Video
 from opencodi.prompts import ClipImagePromptEncoder, ClipTextPromptEncoder, ClipVideoPromptEncoder
 from opencodi.prompts.clip import clip_pixel_values
-from tests.published import CLIP_TEXT, CLIP_VISION, assert_close, cases, load, weights
+from tests.published import CLIP_TEMPORAL, CLIP_TEXT, CLIP_VISION, assert_close, cases, load, weights
 
 CASES = cases("clip_small")
 
@@ -29,7 +29,7 @@ def image() -> ClipImagePromptEncoder:
 
 @pytest.fixture(scope="module")
 def video() -> ClipVideoPromptEncoder:
-    net = ClipVideoPromptEncoder(**CLIP_VISION)
+    net = ClipVideoPromptEncoder(**CLIP_TEMPORAL)
     return load(net, convert_clip_video(weights("clip_small"), net))
 
 
@@ -41,10 +41,10 @@ def test_images_are_embedded_as_by_the_reference(image):
     assert_close(image(CASES["image.pixel_values"]).tokens, CASES["image.context"])
 
 
-def test_clips_are_embedded_as_by_the_reference(video):
+def test_clips_are_embedded_as_by_the_reference(image, video):
     pixel_values = CASES["video.pixel_values"].transpose(1, 2)
-    assert_close(video.hidden_states(pixel_values), CASES["video.last_hidden_mean"])
-    assert_close(video(pixel_values).tokens, CASES["video.context"])
+    assert_close(video.hidden_states(pixel_values, image), CASES["video.last_hidden_mean"])
+    assert_close(video(pixel_values, image).tokens, CASES["video.context"])
 
 
 def test_the_temporal_block_is_the_references(video):
@@ -53,15 +53,15 @@ def test_the_temporal_block_is_the_references(video):
 
 def test_a_clip_of_one_frame_is_an_image(image, video):
     pixel_values = CASES["image.pixel_values"]
-    assert_close(video(pixel_values.unsqueeze(2)).tokens, CASES["image.context"])
+    assert_close(video(pixel_values.unsqueeze(2), image).tokens, CASES["image.context"])
     assert (
-        video(pixel_values.unsqueeze(2).expand(-1, -1, 4, -1, -1)).tokens - CASES["image.context"]
+        video(pixel_values.unsqueeze(2).expand(-1, -1, 4, -1, -1), image).tokens - CASES["image.context"]
     ).abs().max() > 1e-2
 
 
-def test_clips_hear_about_the_order_of_their_frames(video):
+def test_clips_know_the_order_of_their_frames(image, video):
     pixel_values = CASES["video.pixel_values"].transpose(1, 2)
-    assert (video(pixel_values).tokens - video(pixel_values.flip(2)).tokens).abs().max() > 1e-3
+    assert (video(pixel_values, image).tokens - video(pixel_values.flip(2), image).tokens).abs().max() > 1e-3
 
 
 def test_pixels_are_prepared_as_by_the_reference():
@@ -77,12 +77,12 @@ def test_the_centre_of_a_picture_is_seen_and_nothing_else(image):
     assert pixels.shape == (3, 32, 32)
 
 
-def test_frames_come_from_the_middle_four_seconds_of_a_clip(video):
+def test_frames_come_from_the_middle_four_seconds_of_a_clip(image, video):
     frames = np.broadcast_to(np.arange(100, dtype=np.uint8)[:, None, None, None], (100, 8, 8, 3)).copy()
-    pixels = video.preprocess([Video(frames, fps=10)])["pixel_values"]
+    pixels = video.preprocess([Video(frames, fps=10)], image)["pixel_values"]
     shown = pixels[0, 0, :, 0, 0] * 0.26862954 * 255 + 0.48145466 * 255
     assert shown.round().tolist() == pytest.approx([30, 40, 50, 60], abs=1)
-    short = video.preprocess([Video(frames[::50], fps=10)])["pixel_values"]
+    short = video.preprocess([Video(frames[::50], fps=10)], image)["pixel_values"]
     assert torch.equal(short[:, :, 0], short[:, :, 1]) and not torch.equal(short[:, :, 0], short[:, :, 2])
 
 
@@ -90,7 +90,8 @@ def test_no_picture_and_no_clip_are_the_references_grey(image, video):
     grey = clip_pixel_values(torch.zeros(3, 8, 8), 32).unsqueeze(0)
     assert_close(image.unconditional(2).tokens, image(grey).tokens.expand(2, -1, -1))
     assert_close(
-        video.unconditional(2).tokens, video(grey.unsqueeze(2).expand(-1, -1, 7, -1, -1)).tokens.expand(2, -1, -1)
+        video.unconditional(2, image).tokens,
+        video(grey.unsqueeze(2).expand(-1, -1, 7, -1, -1), image).tokens.expand(2, -1, -1),
     )
 
 

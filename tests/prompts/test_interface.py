@@ -26,24 +26,40 @@ def maker(request):
     return request.param, request.getfixturevalue(f"make_{request.param}")
 
 
+@pytest.fixture
+def beside(maker, request):
+    """What an encoder is given beside media: clips are read with the image prompt encoder."""
+    images = {"video": "make_image", "clip_video": "make_clip_image"}
+    return {"image": request.getfixturevalue(images[maker[0]])()} if maker[0] in images else {}
+
+
 def test_zeros_stand_for_no_prompt(maker):
     condition = maker[1]().unconditional(3)
     assert condition.tokens.shape == (3, 1, 16) and condition.mask.shape == (3, 1)
     assert not condition.tokens.any() and condition.mask.all()
 
 
-def test_empty_media_stand_for_no_prompt_as_in_the_reference(maker):
+def test_empty_media_stand_for_no_prompt_as_in_the_reference(maker, beside):
     name, make = maker
     encoder = make(unconditional="empty")
-    torch.testing.assert_close(encoder.unconditional(2).tokens, encoder.encode([EMPTY[name]] * 2).tokens)
-    assert encoder.unconditional(1).tokens.norm() == pytest.approx(1, abs=1e-5)
+    torch.testing.assert_close(
+        encoder.unconditional(2, **beside).tokens, encoder.encode([EMPTY[name]] * 2, **beside).tokens
+    )
+    assert encoder.unconditional(1, **beside).tokens.norm() == pytest.approx(1, abs=1e-5)
 
 
-def test_encode_is_forward_of_preprocess(maker):
+def test_encode_is_forward_of_preprocess_and_read_tells_the_same(maker, beside):
     name, make = maker
     encoder = make()
     media = [EMPTY[name], EMPTY[name]]
-    torch.testing.assert_close(encoder.encode(media).tokens, encoder(**encoder.preprocess(media)).tokens)
+    made = encoder.preprocess(media, **beside)
+    if name == "video":
+        made, given = encoder.frames(**made, **beside), {}
+    else:
+        given = beside
+    expected = encoder.encode(media, **beside).tokens
+    torch.testing.assert_close(expected, encoder(**made, **given).tokens)
+    torch.testing.assert_close(encoder.read(media, **beside)[0].tokens, expected)
 
 
 def test_an_unknown_unconditional_is_refused(maker):

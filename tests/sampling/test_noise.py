@@ -2,7 +2,7 @@ import torch
 
 from opencodi.sampling.noise import Noise, initial_noise, streams
 from opencodi.training.objective import draw_noise
-from tests.denoisers.tiny_nets import image_net
+from tests.denoisers.tiny_nets import video_parts
 
 
 def correlation(a, b):
@@ -41,7 +41,7 @@ def test_pictures_share_nothing():
 
 
 def test_training_draws_the_noise_that_the_network_is_sampled_with():
-    denoiser = image_net(temporal=True, shared_frame_noise=0.8)
+    denoiser = video_parts(shared_frame_noise=0.8)
     noise = draw_noise((1, 16, 4, 32, 32), denoiser, torch.Generator().manual_seed(0), torch.device("cpu"))
     assert abs(correlation(noise[0, :, 0], noise[0, :, 2]) - 0.8) < 0.03
     picture = draw_noise((1, 16, 32, 32), denoiser, torch.Generator().manual_seed(0), torch.device("cpu"))

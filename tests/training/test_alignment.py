@@ -54,7 +54,7 @@ def test_one_that_is_always_finished_is_seen_without_running(trained, tmp_path):
     assert "text" not in losses and losses["image"] > 0 and not ran
     others = {**batch, "text": batch["text"].roll(1, 0)}
     with torch.no_grad():
-        for _, value in task.denoisers[Modality.IMAGE].alignment_parameters():
+        for value in task.denoisers[Modality.IMAGE].alignment.parameters():
             value.add_(0.1)  # so that what is seen matters
     own, another = (task(each, torch.Generator().manual_seed(0))["image"] for each in (batch, others))
     assert own != another

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from opencodi.denoisers import UNet
+from opencodi.denoisers import ComposedDenoiser, UNet
 from opencodi.errors import ConfigurationError
+from opencodi.extras import MotionMap, PromptMap
 from opencodi.training.prompt_map import fit_prompt_map, prompt_map_loss
 
 CONFIG = {
@@ -16,13 +17,20 @@ CONFIG = {
     "norm_num_groups": 4,
     "cross_attention_dim": 8,
     "context_scale": 4.0,
-    "prompt_map_size": (4, 4),
 }
+
+
+def composed(prompt_map: int | None = None, motion_map: int | None = None) -> ComposedDenoiser:
+    """A denoiser with maps of these hidden widths."""
+    denoiser = UNet(**CONFIG)
+    kinds = ((PromptMap, prompt_map), (MotionMap, motion_map))
+    maps = [kind.for_denoiser(denoiser.config, dim=dim, size=(4, 4)) for kind, dim in kinds if dim]
+    return ComposedDenoiser(denoiser, extras=maps)
 
 
 def test_the_map_learns_the_mean_of_each_prompt_and_nothing_else_changes(generator):
     torch.manual_seed(0)
-    denoiser = UNet(**CONFIG, prompt_map_dim=64)
+    denoiser = composed(prompt_map=64)
     before = {name: value.clone() for name, value in denoiser.state_dict().items()}
     conditions = torch.nn.functional.normalize(torch.randn(2, 8, generator=generator), dim=-1)
     means = torch.randn(2, 4, 4, 4, generator=generator)
@@ -37,13 +45,13 @@ def test_the_map_learns_the_mean_of_each_prompt_and_nothing_else_changes(generat
     assert losses[-1] < 0.03 < 0.5 < losses[0]
     assert prompt_map_loss(denoiser, conditions, means) < 0.02
     changed = {name for name, value in denoiser.state_dict().items() if not torch.equal(value, before[name])}
-    assert changed == {f"prompt_map.linear_{i}.{kind}" for i in (1, 2) for kind in ("weight", "bias")}
+    assert changed == {f"extras.0.linear_{i}.{kind}" for i in (1, 2) for kind in ("weight", "bias")}
     assert all(parameter.grad is None for parameter in denoiser.parameters())
 
 
 def test_the_motion_map_learns_the_course_of_each_prompt_beside_a_frozen_prompt_map(generator):
     torch.manual_seed(0)
-    denoiser = UNet(**CONFIG, prompt_map_dim=16, temporal=True, temporal_num_heads=1, motion_map_dim=64)
+    denoiser = composed(prompt_map=16, motion_map=64)
     before = {name: value.clone() for name, value in denoiser.state_dict().items()}
     conditions = torch.nn.functional.normalize(torch.randn(2, 8, generator=generator), dim=-1)
     # Once round in one clip, thrice in the other: the fastest that three harmonics follow.
@@ -57,12 +65,11 @@ def test_the_motion_map_learns_the_course_of_each_prompt_beside_a_frozen_prompt_
     losses = fit_prompt_map(denoiser, draw, 300)
     assert losses[-1] < 0.01 < 0.5 < losses[0]
     changed = {name for name, value in denoiser.state_dict().items() if not torch.equal(value, before[name])}
-    assert changed == {f"motion_map.linear_{i}.{kind}" for i in (1, 2) for kind in ("weight", "bias")}
+    assert changed == {f"extras.1.linear_{i}.{kind}" for i in (1, 2) for kind in ("weight", "bias")}
 
 
 def test_a_network_without_a_map_is_refused_with_the_value_to_set():
-    with pytest.raises(ConfigurationError, match="set prompt_map_dim"):
-        fit_prompt_map(UNet(**CONFIG), lambda count: (None, torch.zeros(1, 4, 4, 4)), 1)
-    still = UNet(**CONFIG, prompt_map_dim=8, temporal=True, temporal_num_heads=1)
-    with pytest.raises(ConfigurationError, match="set motion_map_dim"):
-        fit_prompt_map(still, lambda count: (None, torch.zeros(1, 4, 2, 4, 4)), 1)
+    with pytest.raises(ConfigurationError, match="has no PromptMap; name one in adapters"):
+        fit_prompt_map(composed(), lambda count: (None, torch.zeros(1, 4, 4, 4)), 1)
+    with pytest.raises(ConfigurationError, match="has no MotionMap"):
+        fit_prompt_map(composed(prompt_map=8), lambda count: (None, torch.zeros(1, 4, 2, 4, 4)), 1)

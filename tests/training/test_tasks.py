@@ -10,11 +10,12 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from opencodi import AnyToAnyPipeline
 from opencodi.collections import find_collection
-from opencodi.denoisers import FlatUNet, UNet
-from opencodi.denoisers.part_names import is_alignment, is_temporal
+from opencodi.denoisers import FlatUNet
 from opencodi.errors import TrainingError
 from opencodi.latents.image import ImageAutoencoder
+from opencodi.training.assemble import assemble
 from opencodi.training.recipe import Recipe, checked, load_recipe
 from opencodi.training.run import run_recipe
 from opencodi.training.tasks import find_task
@@ -39,7 +40,11 @@ def test_all_stages_together_make_every_component(trained):
     towers = {f"{modality}_prompt_encoder" for modality in ("text", "image", "video", "audio")}
     denoisers = {"text_denoiser", "image_denoiser", "audio_denoiser"}
     autoencoders = {"image_autoencoder", "audio_autoencoder", "text_autoencoder", "text_tokenizer", "audio_vocoder"}
-    assert towers | denoisers | autoencoders | {"scheduler", "manner_reader"} <= names
+    adapters = {"video_temporal", *(f"{modality}_alignment" for modality in ("text", "image", "audio"))}
+    maps = {
+        f"{modality}_{kind}" for modality in ("text", "image", "audio") for kind in ("prompt_map", "environment_map")
+    }
+    assert towers | denoisers | adapters | maps | autoencoders | {"scheduler", "manner_reader"} <= names
 
 
 def test_autoencoders_record_the_statistics_of_their_latents(trained):
@@ -52,74 +57,72 @@ def weights(folder, component):
     return load_file(folder / component / "diffusion_pytorch_model.safetensors")
 
 
-def changed(stage, component):
-    """Names of the weights that a stage added to a component or changed."""
-    before, after = weights(stage / "before", component), weights(stage / "after", component)
+def differing(stage):
+    """Names of the components that a stage added or changed."""
+    after = {path.parent.name: path.read_bytes() for path in (stage / "after").rglob("*.safetensors")}
+    before = {path.parent.name: path.read_bytes() for path in (stage / "before").rglob("*.safetensors")}
     assert before.keys() <= after.keys()
-    return {key for key in after if key not in before or not torch.equal(after[key], before[key])}
+    return {name for name, content in after.items() if content != before.get(name)}
 
 
-ALIGNMENT_STAGES = {
-    "alignment_text_image": ({"text_denoiser", "image_denoiser"}, set()),
-    "alignment_text_audio": ({"audio_denoiser"}, {"text_denoiser"}),
-    "alignment_video_audio": ({"image_denoiser"}, {"audio_denoiser"}),
+TRAINED_BY = {
+    "alignment_text_image": {
+        *("text_alignment", "text_environment_map", "image_alignment", "image_environment_map"),
+    },
+    "alignment_text_audio": {"audio_alignment", "audio_environment_map"},
+    "alignment_video_audio": {"image_alignment", "image_environment_map"},
+    "video_diffuser": {"video_temporal"},
+    "bridging_video": {"video_prompt_encoder"},
+    "bridging_audio": {"audio_prompt_encoder"},
 }
-"""{stage: (components that learn, components that stay)}."""
 
 
-@pytest.mark.parametrize("name", ALIGNMENT_STAGES)
-def test_an_alignment_stage_leaves_every_other_weight_bit_identical(trained, name):
-    learning, frozen = ALIGNMENT_STAGES[name]
-    stage = trained / name
-    for path in (stage / "before").rglob("*.safetensors"):
-        if path.parent.name not in learning | frozen:
-            assert (stage / "after" / path.relative_to(stage / "before")).read_bytes() == path.read_bytes(), path
-    for component in frozen:
-        assert not changed(stage, component), component
-    for component in learning:
-        names = changed(stage, component)
-        assert names and all(is_alignment(key) for key in names)
-        after = weights(stage / "after", component)
-        # These are zero until they have learned.
-        assert any(after[key].any() for key in names if key.endswith(".alignment.proj_out.weight"))
+@pytest.mark.parametrize("name", TRAINED_BY)
+def test_a_stage_exports_what_it_trained_and_leaves_every_other_component_bit_identical(trained, name):
+    assert differing(trained / name) == TRAINED_BY[name]
 
 
-def test_a_video_stage_with_frozen_image_weights_changes_temporal_blocks_only(trained):
-    names = changed(trained / "video_diffuser", "image_denoiser")
-    assert names and all(is_temporal(key) for key in names)
-    after = weights(trained / "video_diffuser" / "after", "image_denoiser")
-    assert any(after[key].any() for key in names if key.endswith(".temporal.attention.to_out.weight"))
+@pytest.mark.parametrize(
+    ("name", "component", "last"),
+    [
+        ("alignment_text_image", "image_alignment", "blocks.0.proj_out.weight"),
+        ("alignment_text_audio", "audio_alignment", "blocks.0.proj_out.weight"),
+        ("video_diffuser", "video_temporal", "blocks.0.attention.to_out.weight"),
+    ],
+)
+def test_what_starts_as_an_identity_has_learned(trained, name, component, last):
+    assert weights(trained / name / "after", component)[last].any()
 
 
-def test_the_trained_video_network_treats_a_picture_as_the_image_network_does(trained, generator):
-    video = UNet.from_pretrained(trained / "model" / "image_denoiser").float()
-    assert video.config.temporal
-    image = UNet(**{**{k: v for k, v in video.config.items() if not k.startswith("_")}, "temporal": False})
-    image.load_state_dict({k: v for k, v in video.state_dict().items() if ".temporal." not in k and not is_temporal(k)})
-    picture = torch.randn(2, 4, 8, 8, generator=generator)
-    arguments = torch.tensor([10, 500]), torch.randn(2, 1, 16, generator=generator)
-    torch.testing.assert_close(video(picture, *arguments), image(picture, *arguments))
+def test_after_the_image_denoiser_is_trained_on_time_and_alignment_are_still_there(trained, tmp_path):
+    shutil.copytree(trained / "model", tmp_path / "model", ignore=shutil.ignore_patterns("training"))
+    before = {path: path.read_bytes() for path in (tmp_path / "model").rglob("*.safetensors")}
+    start = {"learning_rate": 0.01, "initial_weights": str(tmp_path / "model")}
+    run_recipe(shrink("image_diffuser", tmp_path, **start), data=DATA, device="cpu")
+    changed = {path.parent.name for path, content in before.items() if path.read_bytes() != content}
+    assert changed == {"image_denoiser", "image_prompt_map"}
+    names = [name for name in AnyToAnyPipeline.component_names() if (tmp_path / "model" / name).is_dir()]
+    assemble(tmp_path / "model", tmp_path / "made")
+    pipe = AnyToAnyPipeline.from_pretrained(tmp_path / "made")
+    pipe.set_progress_bar_config(disable=True)
+    assert {"video_temporal", "image_alignment", "audio_alignment"} <= set(names)
+    call = {"text": "a dog", "num_inference_steps": 2, "output_type": "latent"}
+    together, alone = (
+        pipe(outputs=outputs, **call, generator=torch.Generator().manual_seed(0)) for outputs in ("all", "image")
+    )
+    assert (together["image"] - alone["image"]).abs().max() > 1e-4
+    assert together["video"].shape[2] > 1
 
 
-def test_a_diffuser_can_start_from_a_finished_model_and_removes_nothing_that_it_does_not_make(trained, tmp_path):
-    finished = tmp_path / "finished"
-    shutil.copytree(trained / "model", finished, ignore=shutil.ignore_patterns("training"))
-    recipe = shrink("image_diffuser", tmp_path, learning_rate=1e-12, initial_weights=str(finished))
-    with pytest.raises(
-        TrainingError, match=r"image_denoiser has parts .* would remove .*environment_encoder.*--output"
-    ):
-        run_recipe(recipe, data=DATA, device="cpu", output=finished)
-    before = weights(finished, "image_denoiser")
-    assert all(torch.equal(value, before[key]) for key, value in weights(trained / "model", "image_denoiser").items())
-    shutil.copytree(finished, tmp_path / "model")
-    shutil.rmtree(tmp_path / "model" / "image_denoiser")
-    run_recipe(recipe, data=DATA, device="cpu")
+def test_a_diffuser_can_start_from_a_finished_model(trained, tmp_path):
+    shutil.copytree(trained / "model", tmp_path / "model", ignore=shutil.ignore_patterns("training"))
+    before = weights(tmp_path / "model", "image_denoiser")
+    start = str(tmp_path / "model")
+    run_recipe(shrink("image_diffuser", tmp_path, learning_rate=1e-12, initial_weights=start), data=DATA, device="cpu")
     after = weights(tmp_path / "model", "image_denoiser")
-    assert set(after) < set(before)
-    fitted = "prompt_map.linear_"  # learns before the first step, from where it was
-    assert all(torch.equal(value, before[key]) for key, value in after.items() if not key.startswith(fitted))
-    before, after = ({path.name for path in folder.iterdir()} for folder in (finished, tmp_path / "model"))
-    assert before - {"training"} == after - {"training"}
+    assert all(torch.equal(value, before[key]) for key, value in after.items())
+
+
 
 
 @pytest.mark.parametrize(
@@ -173,19 +176,19 @@ def test_weights_of_another_size_can_begin_anew_and_others_must_fit(trained, tmp
     start = {"learning_rate": 1e-12, "initial_weights": str(tmp_path / "model")}
     wider = shrink("audio_diffuser", tmp_path, **start)
     values = yaml.safe_load(wider.read_text())
-    values["settings"]["network"]["prompt_map_dim"] = 24
+    values["settings"]["adapters"]["audio_prompt_map"]["dim"] = 24
     for fresh, message in (
-        ([], "prompt_map.linear_1.weight differs"),
-        (["prompt_map.linear", "crayon"], "no weight's name begins with 'crayon'"),
+        ([], "linear_1.weight differs"),
+        (["audio_prompt_map.linear", "crayon"], "no weight's name begins with 'crayon'"),
     ):
         wider.write_text(yaml.safe_dump(values | {"fresh_weights": fresh}))
         with pytest.raises(TrainingError, match=message):
             run_recipe(wider, data=DATA, device="cpu")
-    wider.write_text(yaml.safe_dump(values | {"fresh_weights": ["prompt_map.linear"]}))
+    wider.write_text(yaml.safe_dump(values | {"fresh_weights": ["audio_prompt_map.linear"]}))
     run_recipe(wider, data=DATA, device="cpu")
-    before, after = weights(unaligned, "audio_denoiser"), weights(tmp_path / "model", "audio_denoiser")
-    assert len(after["prompt_map.linear_1.weight"]) == 24
-    assert all(torch.equal(after[key], before[key]) for key in after if not key.startswith("prompt_map.linear_"))
+    before, after = weights(trained / "model", "audio_denoiser"), weights(tmp_path / "model", "audio_denoiser")
+    assert len(weights(tmp_path / "model", "audio_prompt_map")["linear_1.weight"]) == 24
+    assert all(torch.equal(after[key], before[key]) for key in after)
 
 
 def test_a_decoder_can_learn_alone_while_latents_stay(trained, tmp_path):
@@ -219,11 +222,6 @@ def test_latents_of_pictures_stay_near_what_they_were_as_far_as_the_recipe_weigh
         assert went_on.config["latents_std"] == learned.config["latents_std"]
         distances.append((went_on.encode(pictures) - learned.encode(pictures)).square().mean().item())
     assert 0 < distances[1] < 0.5 * distances[0], distances
-
-
-@pytest.mark.parametrize("name", ["bridging_audio", "bridging_video"])
-def test_the_bridging_stages_of_sound_and_video_leave_the_text_projection_alone(trained, name):
-    assert not changed(trained / name, "text_prompt_encoder")
 
 
 def test_text_latents_have_the_shape_the_text_denoiser_expects(trained):

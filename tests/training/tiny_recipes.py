@@ -48,23 +48,23 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "bridging_video": {"network": {"temporal_width": 8, "temporal_layers": 1, "temporal_num_attention_heads": 2}},
     "manner": {"hidden_size": 8, "harmonics": 2},
     "image_diffuser": {
-        "network": {**UNET, "in_channels": 4, "out_channels": 4, "temporal_num_heads": 1},
+        "network": {**UNET, "in_channels": 4, "out_channels": 4},
     },
-    "video_diffuser": {"network": {"temporal_num_heads": 1}},
+    "video_diffuser": {"network": {"num_heads": 1}},
     "audio_diffuser": {"network": {**UNET, "in_channels": 4, "out_channels": 4}},
     "text_diffuser": {
         "network": {**UNET, "in_channels": 16, "out_channels": 16, "feature_tokens": 2},
     },
     "alignment_text_image": {
         "network": {
-            "text_denoiser": ALIGNMENT,
-            "image_denoiser": {**ALIGNMENT, "environment_tokens": 4, "seconds_per_frame": 0.125},
+            "text_alignment": ALIGNMENT,
+            "image_alignment": {**ALIGNMENT, "environment_tokens": 4},
         },
         "environment_steps": 1,
     },
     "alignment_text_audio": {
         "environment_steps": 1,
-        "network": {"audio_denoiser": {**ALIGNMENT, "environment_tokens": 4, "seconds_per_row": 0.128}},
+        "network": {"audio_alignment": {**ALIGNMENT, "environment_tokens": 4, "seconds_per_row": 0.128}},
     },
     "alignment_video_audio": {},
 }

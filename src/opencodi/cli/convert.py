@@ -8,12 +8,14 @@ import typer
 
 from ..errors import ArgumentError
 from .common import Dtype
+from .convert_folder import folder
 from .convert_stable_diffusion import stable_diffusion
 from .edge import importing, printing, shown
 from .staging import check_output
 
 app = typer.Typer(help="Turn models published elsewhere into model folders.", no_args_is_help=True)
 app.command(name="stable-diffusion")(stable_diffusion)
+app.command(name="folder")(folder)
 
 
 class Exchange(StrEnum):

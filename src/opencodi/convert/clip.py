@@ -10,6 +10,9 @@ _COUNTS = {r".*\.position_ids": "counts positions from 0; made when needed"}
 _SCALE = {r"logit_scale": "temperature of CLIP's contrastive loss, which only training needs"}
 _TEXT = {r"text_model\..*|text_projection\..*": "belongs to the text prompt encoder"}
 _VISION = {r"vision_model\..*|visual_projection\..*": "belongs to the image and video prompt encoders"}
+_TOWER = {
+    r"(?!.*\.temporal_self_attn\.)(vision_model\..*|visual_projection\..*)": "belongs to the image prompt encoder"
+}
 _TEMPORAL = {r".*\.temporal_self_attn\..*": "belongs to the video prompt encoder"}
 _UNUSED = {
     r".*\.temporal_attn\.(pos_embeds|frame_rate_embeds)": "made but never added in the vision tower's temporal blocks"
@@ -17,7 +20,7 @@ _UNUSED = {
 
 DROPPED_TEXT = {**_COUNTS, **_SCALE, **_VISION}
 DROPPED_IMAGE = {**_COUNTS, **_SCALE, **_TEXT, **_TEMPORAL}
-DROPPED_VIDEO = {**_COUNTS, **_SCALE, **_TEXT, **_UNUSED}
+DROPPED_VIDEO = {**_COUNTS, **_SCALE, **_TEXT, **_TOWER, **_UNUSED}
 
 _TEMPORAL_RULES = [
     (r"^temporal\.(\d+)\.", r"vision_model.encoder.layers.\1.temporal_self_attn."),
@@ -45,4 +48,4 @@ def convert_clip_image(state: Mapping[str, Tensor], net: nn.Module) -> dict[str,
 
 def convert_clip_video(state: Mapping[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
     """The state dict for a ``ClipVideoPromptEncoder``; arguments and errors as of ``strict.fit``."""
-    return fit(state, net, published_keys(net.state_dict(), [(r"^vision\.", ""), *_TEMPORAL_RULES]), DROPPED_VIDEO)
+    return fit(state, net, published_keys(net.state_dict(), _TEMPORAL_RULES), DROPPED_VIDEO)

@@ -14,17 +14,16 @@ import torch
 from accelerate import init_empty_weights
 from diffusers import DDIMScheduler
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
-from ..denoisers import FlatUNet, UNet
+from ..denoisers import AlignmentAdapter, FlatUNet, TemporalAdapter, UNet
 from ..errors import ArgumentError, ConfigurationError
 from ..latents import AudioAutoencoder, ImageAutoencoder, TextAutoencoder
 from ..latents.optimus_tokenizer import OptimusTokenizer
 from ..models import INDEX
 from ..prompts import ClapAudioPromptEncoder, ClipImagePromptEncoder, ClipTextPromptEncoder, ClipVideoPromptEncoder
-from . import autoencoders, clap, clip, optimus, published
+from . import autoencoders, clap, clip, codi_unet, optimus, published
 from .checkpoints import find_checkpoints, read_keys, read_tensors
 from .codi_unet import convert_unet
 from .strict import why_dropped
@@ -35,7 +34,6 @@ RECORD = "conversion.json"
 """What has been converted so far, and how; beside ``model_index.json``."""
 
 _SHARD_SIZE = "2GB"
-_WEIGHTS = "diffusion_pytorch_model"
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,6 @@ def _vocoder(**config: Any) -> SpeechT5HifiGan:
     return SpeechT5HifiGan(SpeechT5HifiGanConfig(**config))
 
 
-# The image prompt encoder comes before the video one, which shares its file.
 PARTS: dict[str, Part] = {
     "text_prompt_encoder": Part("clip.model.", ClipTextPromptEncoder, clip.convert_clip_text, clip.DROPPED_TEXT),
     "image_prompt_encoder": Part("clip.model.", ClipImagePromptEncoder, clip.convert_clip_image, clip.DROPPED_IMAGE),
@@ -73,10 +70,20 @@ PARTS: dict[str, Part] = {
         "audioldm.", AudioAutoencoder, autoencoders.convert_audio_autoencoder, autoencoders.DROPPED_AUDIO
     ),
     "audio_vocoder": Part("audioldm.vocoder.", _vocoder, autoencoders.convert_vocoder, autoencoders.DROPPED_VOCODER),
-    "text_denoiser": Part("model.diffusion_model.unet_text.", FlatUNet, convert_unet, {}),
-    "image_denoiser": Part("model.diffusion_model.unet_image.", UNet, convert_unet, {}),
-    "audio_denoiser": Part("model.diffusion_model.unet_audio.", UNet, convert_unet, {}),
+    "text_denoiser": Part("model.diffusion_model.unet_text.", FlatUNet, convert_unet, codi_unet.DROPPED_DENOISER),
+    "image_denoiser": Part("model.diffusion_model.unet_image.", UNet, convert_unet, codi_unet.DROPPED_DENOISER),
+    "audio_denoiser": Part("model.diffusion_model.unet_audio.", UNet, convert_unet, codi_unet.DROPPED_DENOISER),
+    "video_temporal": Part(
+        "model.diffusion_model.unet_image.", TemporalAdapter, convert_unet, codi_unet.DROPPED_TEMPORAL
+    ),
+    **{
+        f"{name}_alignment": Part(
+            f"model.diffusion_model.unet_{name}.", AlignmentAdapter, convert_unet, codi_unet.DROPPED_ALIGNMENT
+        )
+        for name in ("text", "image", "audio")
+    },
 }
+"""Component → where it comes from; a denoiser before its adapters, which have the same keys to choose from."""
 
 
 def convert_codi(
@@ -92,8 +99,7 @@ def convert_codi(
     """Convert the published files, or some of them, into a model folder.
 
     One component is in memory at a time. A component appears complete or not at all, and ``model_index.json`` last; a
-    run that was stopped goes on when it is started again. Image and video prompt encoder share CLIP's vision tower;
-    where the file system can, its file is stored once (a hard link).
+    run that was stopped goes on when it is started again.
 
     Args:
         checkpoints: folder of the files, or one file.
@@ -217,10 +223,7 @@ def _convert(
     partial.mkdir()
     if isinstance(net, ClipTextPromptEncoder):
         net.tokenizer = tokenizer
-    if isinstance(net, ClipVideoPromptEncoder):
-        _save_beside_image(net, partial, output / "image_prompt_encoder")
-    else:
-        net.save_pretrained(partial, max_shard_size=_SHARD_SIZE)
+    net.save_pretrained(partial, max_shard_size=_SHARD_SIZE)
     if isinstance(tokenizer, OptimusTokenizer):
         tokenizer.save_pretrained(output / ".partial-text_tokenizer")
         _move(output / ".partial-text_tokenizer", output / "text_tokenizer")
@@ -237,28 +240,6 @@ def _cast(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
     if cast.isfinite().all() or not tensor.isfinite().all():
         return cast
     raise ConfigurationError(f"{name}: holds values too large for {dtype}; convert to bfloat16 or float32")
-
-
-def _save_beside_image(net: ClipVideoPromptEncoder, folder: Path, image_folder: Path) -> None:
-    """Save a video prompt encoder whose vision tower is the image prompt encoder's files, linked or copied."""
-    towers = sorted(image_folder.glob("*.safetensors"))
-    own = {key: tensor.contiguous() for key, tensor in net.state_dict().items() if key.startswith("temporal.")}
-    net.save_config(folder)
-    total = len(towers) + 1
-    weight_map = {}
-    for number, tower in enumerate(towers, 1):
-        shard = f"{_WEIGHTS}-{number:05}-of-{total:05}.safetensors"
-        try:
-            os.link(tower, folder / shard)
-        except OSError:
-            shutil.copyfile(tower, folder / shard)
-        weight_map |= dict.fromkeys(read_keys(tower), shard)
-    last = f"{_WEIGHTS}-{total:05}-of-{total:05}.safetensors"
-    save_file(own, folder / last, metadata={"format": "pt"})
-    weight_map |= dict.fromkeys(own, last)
-    size = sum(tensor.numel() * tensor.element_size() for tensor in net.state_dict().values())
-    index = {"metadata": {"total_size": size}, "weight_map": weight_map}
-    _write_json(folder / f"{_WEIGHTS}.safetensors.index.json", index)
 
 
 def _write_scheduler(output: Path) -> None:

@@ -6,6 +6,9 @@ stays whatever ``exchange`` is chosen.
 
 from typing import Any
 
+from ..denoisers.alignment import alignment_config
+from ..denoisers.temporal import temporal_config
+
 _VISION = {
     "image_size": 224,
     "patch_size": 14,
@@ -19,15 +22,23 @@ _DENOISER = {
     "channel_mult": (1, 2, 4, 4),
     "num_res_blocks": (2, 2, 2, 2),
     "with_attention": (True, True, True, False),
-    "with_alignment": (True, True, True, False),
     "num_attention_heads": 8,
     "cross_attention_dim": 768,
-    "alignment": True,
-    "environment_dim": 1280,
+    "norm_num_groups": 32,
     "skip": "aliased",
 }
-_WIDE = {"model_channels": 320, "environment_channels": (320, 640, 1280)}
-_ALL_TEMPORAL = {"with_temporal": (True, True, True, True)}
+_TEXT = {**_DENOISER, "model_channels": 320, "feature_tokens": 4, "in_channels": 768, "out_channels": 768}
+_IMAGE = {**_DENOISER, "model_channels": 320, "in_channels": 4, "out_channels": 4}
+_AUDIO = {**_DENOISER, "model_channels": 192, "in_channels": 8, "out_channels": 8}
+_TEMPORAL = temporal_config(
+    _IMAGE, num_heads=8, attention_mult=2.0, feed_forward_mult=8 / 3, max_frames=30, frame_rate=4
+)
+
+
+def _alignment(denoiser: dict[str, Any], channels: tuple[int, ...], **values: Any) -> dict[str, Any]:
+    aligned = (True, True, True, False)
+    return alignment_config(denoiser, aligned, environment_dim=1280, environment_channels=channels, **values)
+
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "text_prompt_encoder": {
@@ -40,7 +51,9 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "projection_dim": 768,
     },
     "image_prompt_encoder": _VISION,
-    "video_prompt_encoder": _VISION,
+    "video_prompt_encoder": {
+        name: _VISION[name] for name in ("hidden_size", "num_hidden_layers", "num_attention_heads", "projection_dim")
+    },
     "audio_prompt_encoder": {
         "patch_embeds_hidden_size": 256,
         "depths": (2, 2, 12, 2),
@@ -107,23 +120,13 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "leaky_relu_slope": 0.1,
         "normalize_before": False,
     },
-    "text_denoiser": {**_DENOISER, **_WIDE, "feature_tokens": 4, "in_channels": 768, "out_channels": 768},
-    "image_denoiser": {
-        **_DENOISER,
-        **_WIDE,
-        **_ALL_TEMPORAL,
-        "temporal": True,
-        "in_channels": 4,
-        "out_channels": 4,
-    },
-    "audio_denoiser": {
-        **_DENOISER,
-        **_ALL_TEMPORAL,
-        "model_channels": 192,
-        "environment_channels": (192, 384, 768),
-        "in_channels": 8,
-        "out_channels": 8,
-    },
+    "text_denoiser": _TEXT,
+    "image_denoiser": _IMAGE,
+    "audio_denoiser": _AUDIO,
+    "video_temporal": _TEMPORAL,
+    "text_alignment": _alignment(_TEXT, (320, 640, 1280)),
+    "image_alignment": _alignment(_IMAGE, (320, 640, 1280), temporal=_TEMPORAL),
+    "audio_alignment": _alignment(_AUDIO, (192, 384, 768)),
 }
 """Component → config values of its class."""
 

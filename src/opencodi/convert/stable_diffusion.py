@@ -1,8 +1,7 @@
 """Bring your own diffuser: a Stable Diffusion 1.x folder of diffusers ↔ our ``UNet`` and autoencoder (SPEC §2.1, §4).
 
 Both have the same layers under other names. Weights go over as they are, in the precision of the file, so that there and back
-gives the same bits. The sub-layers for video and joint generation, which Stable Diffusion lacks, are added as identities
-and left out on the way back.
+gives the same bits. What Stable Diffusion lacks for video and joint generation is in fresh adapters beside it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,8 +12,7 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from torch import Tensor
 
-from ..denoisers import UNet
-from ..denoisers.part_names import is_alignment, is_temporal
+from ..denoisers import Adapter, AlignmentAdapter, TemporalAdapter, UNet
 from ..latents import AudioAutoencoder, ImageAutoencoder
 from ..pipeline import AnyToAnyPipeline
 from .diffusers_folder import (
@@ -39,14 +37,17 @@ class Kind(NamedTuple):
     autoencoder_class: type[Autoencoder]
     fixed: dict[str, Any]
     """Config of our autoencoder that no diffusers folder has: the published spectrogram (SPEC §4)."""
-    extended: dict[str, Any]
-    """Config of the fresh sub-layers."""
+    alignment: str
+    temporal: str | None
+    """Components of the fresh adapters."""
 
 
 MEL = {"hop_length": 160, "waveform_peak": 0.5, "mel_mean": 0.0, "mel_std": 1.0, "sample_seconds": 10.24}
 KINDS = {
-    3: Kind("image_denoiser", "image_autoencoder", ImageAutoencoder, {"patch_size": 1}, {"temporal": True}),
-    1: Kind("audio_denoiser", "audio_autoencoder", AudioAutoencoder, {"patch_size": 1, **MEL}, {}),
+    3: Kind(
+        "image_denoiser", "image_autoencoder", ImageAutoencoder, {"patch_size": 1}, "image_alignment", "video_temporal"
+    ),
+    1: Kind("audio_denoiser", "audio_autoencoder", AudioAutoencoder, {"patch_size": 1, **MEL}, "audio_alignment", None),
 }
 
 SCHEDULER = {
@@ -69,13 +70,13 @@ PROMPT_PARTS = ("text_encoder", "tokenizer", "image_encoder", "feature_extractor
 def from_stable_diffusion(folder: Path, environment_dim: int = 1280, seed: int = 0) -> AnyToAnyPipeline:
     """The diffuser of a diffusers folder: a pipeline with a denoiser, an autoencoder and a scheduler.
 
-    The denoiser gets the sub-layers for joint generation and, if it makes images, those for video. They start as identities:
-    until they are trained it denoises as before, a video frame by frame.
+    Beside the denoiser there is an alignment adapter for joint generation and, if it makes images, a temporal adapter for
+    video. They start as identities: until they are trained it denoises as before, a video frame by frame.
 
     Args:
         folder: holds ``unet/`` (UNet2DConditionModel), ``vae/`` (AutoencoderKL) and perhaps ``scheduler/``.
         environment_dim: size of an environment token; equal in all networks that are to generate together.
-        seed: of the fresh sub-layers.
+        seed: of the fresh adapters.
 
     Raises:
         ConfigurationError: if a file is missing or damaged, or a config value or a tensor does not fit.
@@ -90,10 +91,12 @@ def from_stable_diffusion(folder: Path, environment_dim: int = 1280, seed: int =
             expected = f"{autoencoder.config.latent_channels}, the latent_channels of {vae_folder / 'config.json'}"
             raise unfit(unet_folder, "in_channels", unet_config["in_channels"], expected)
         kind = KINDS[vae_config["in_channels"]]
-        plain = unet_from(unet_config, read_weights(unet_folder), unet_folder)
-        denoiser = plain.extended(**kind.extended, **_fresh_parts(plain), environment_dim=environment_dim)
+        denoiser = unet_from(unet_config, read_weights(unet_folder), unet_folder)
+        adapters = _fresh_adapters(denoiser, kind, environment_dim)
     scheduler = read_scheduler(folder / "scheduler") if (folder / "scheduler").is_dir() else DDIMScheduler(**SCHEDULER)
-    return AnyToAnyPipeline(**{kind.denoiser: denoiser, kind.autoencoder: autoencoder, "scheduler": scheduler})
+    return AnyToAnyPipeline(
+        **{kind.denoiser: denoiser, kind.autoencoder: autoencoder, **adapters, "scheduler": scheduler}
+    )
 
 
 def prompt_parts(folder: Path) -> list[str]:
@@ -101,17 +104,25 @@ def prompt_parts(folder: Path) -> list[str]:
     return [name for name in PROMPT_PARTS if (folder / name).is_dir()]
 
 
-def _fresh_parts(unet: UNet) -> dict[str, Any]:
-    """Config of the new sub-layers, in the proportions of the published network (SPEC §3)."""
+def _fresh_adapters(unet: UNet, kind: Kind, environment_dim: int) -> dict[str, Adapter]:
+    """New adapters, in the proportions of the published network (SPEC §3)."""
+    attends = tuple(unet.config.with_attention)
     widths = [unet.config.model_channels * mult for mult in unet.config.channel_mult]
-    environment = [width for width, attends in zip(widths, unet.config.with_attention) if attends] or widths[:1]
-    if environment[0] // 2 % unet.config.norm_num_groups:  # half of it is normalised
-        environment[0] *= 2
-    return {
-        "alignment": True,
-        "environment_channels": tuple(environment),
-        "temporal_num_heads": unet.config.num_attention_heads,
-    }
+    channels = [width for width, attended in zip(widths, attends) if attended] or widths[:1]
+    if channels[0] // 2 % unet.config.norm_num_groups:  # half of it is normalised
+        channels[0] *= 2
+    made: dict[str, Adapter] = {}
+    if kind.temporal is not None:
+        heads = unet.config.num_attention_heads
+        made[kind.temporal] = TemporalAdapter.for_denoiser(unet.config, num_heads=heads).to(unet.dtype)
+    made[kind.alignment] = AlignmentAdapter.for_denoiser(
+        unet,
+        attends,
+        environment_dim=environment_dim,
+        environment_channels=tuple(channels),
+        temporal=made[kind.temporal].config if kind.temporal else None,
+    )
+    return made
 
 
 # ------------------------------------------------------------------ the UNet
@@ -125,7 +136,7 @@ _UNET_READ = {
 }
 """Config values that are mapped. Every other one must have diffusers' default, as in Stable Diffusion 1.x."""
 
-_ALWAYS = {"context_scale": 1.0, "feed_forward_mult": 4.0, "skip": "ordinary", "prompt_map_dim": None}
+_ALWAYS = {"context_scale": 1.0, "feed_forward_mult": 4.0, "skip": "ordinary"}
 """What Stable Diffusion has no config values for."""
 
 _REASONS = {
@@ -137,7 +148,7 @@ _REASONS = {
 
 
 def unet_from(config: Mapping[str, Any], state: Mapping[str, Tensor], source: str | Path = "unet") -> UNet:
-    """Our ``UNet``, without temporal and alignment parts, from a ``UNet2DConditionModel``.
+    """Our ``UNet`` from a ``UNet2DConditionModel``.
 
     Args:
         config: all its config values (``read_config``).
@@ -178,8 +189,6 @@ def unet_config_from(config: Mapping[str, Any], source: str | Path = "unet") -> 
         "channel_mult": tuple(width // widths[0] for width in widths),
         "num_res_blocks": one_per_level(config, "layers_per_block", len(downs), source),
         "with_attention": tuple(attends),
-        "with_temporal": (True,) * len(downs),
-        "with_alignment": tuple(attends),
         "num_attention_heads": whole_number(config, "attention_head_dim", source),
         "cross_attention_dim": whole_number(config, "cross_attention_dim", source),
         "norm_num_groups": whole_number(config, "norm_num_groups", source),
@@ -189,10 +198,10 @@ def unet_config_from(config: Mapping[str, Any], source: str | Path = "unet") -> 
 
 
 def unet_to(net: UNet, sample_size: int | None = None) -> UNet2DConditionModel:
-    """Our ``UNet`` as a ``UNet2DConditionModel`` that shares its tensors, without its temporal and alignment parts.
+    """Our ``UNet`` as a ``UNet2DConditionModel`` that shares its tensors.
 
     Args:
-        net: a network of images or audio; of a video network, the image half.
+        net: a network of images or audio.
         sample_size: side of the latents that it makes by default.
 
     Raises:
@@ -224,12 +233,11 @@ def unet_to(net: UNet, sample_size: int | None = None) -> UNet2DConditionModel:
 
 
 def unet_names(net: UNet) -> Iterator[tuple[str, str]]:
-    """(our name, diffusers' name) of every tensor that both have."""
+    """(our name, diffusers' name) of every tensor."""
     places = sorted(_places(net), key=lambda place: -len(place[0]))  # of the prefixes that fit the longest counts
     for name in net.state_dict():
-        if not is_alignment(name) and not is_temporal(name):
-            ours, theirs = next(place for place in places if name.startswith(place[0] + "."))
-            yield name, theirs + name[len(ours) :]
+        ours, theirs = next(place for place in places if name.startswith(place[0] + "."))
+        yield name, theirs + name[len(ours) :]
 
 
 def _places(net: UNet) -> Iterator[tuple[str, str]]:

@@ -1,8 +1,24 @@
-"""Denoisers of latents: ``UNet`` (image, video, audio), ``FlatUNet`` (text), and their joint forward."""
+"""Denoisers of latents: plain networks (``UNet``, ``FlatUNet``), adapters that add time and alignment, and the joint pass."""
 
-from .alignment import environment_seconds, environment_tokens, exchanged, joint_forward
+from .adapter import Adapter
+from .alignment import AlignmentAdapter
+from .composed import ComposedDenoiser
 from .context import Context
+from .exchange import environment_seconds, environment_tokens, exchanged, joint_forward
 from .flat_unet import FlatUNet
+from .temporal import TemporalAdapter
 from .unet import UNet
 
-__all__ = ["Context", "FlatUNet", "UNet", "environment_seconds", "environment_tokens", "exchanged", "joint_forward"]
+__all__ = [
+    "Adapter",
+    "AlignmentAdapter",
+    "ComposedDenoiser",
+    "Context",
+    "FlatUNet",
+    "TemporalAdapter",
+    "UNet",
+    "environment_seconds",
+    "environment_tokens",
+    "exchanged",
+    "joint_forward",
+]

@@ -1,107 +1,253 @@
-"""Latent alignment: how denoisers of several modalities see one another while they denoise (CoDi §3.3, SPEC §3)."""
+"""Latent alignment as an adapter: an environment encoder, and cross-attention at named places (CoDi §3.3, SPEC §3)."""
 
-import math
-from collections.abc import Iterable, Mapping
-from typing import Literal
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Self
 
-import torch
-from torch import Tensor
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor, nn
 
-from ..errors import ArgumentError
-from ..modality import Modality
+from ..errors import ConfigurationError
+from .adapter import Adapter, Call, Hook, change_where_seen, check_names
+from .blocks import SpatialTransformer
+from .clock import centres, position_seconds
+from .configuration import check_divides
 from .context import Context
-from .topology import Denoiser
+from .environment import LATENTS, EnvironmentEncoder, no_time, time_length
+from .topology import residual_widths
 
-Exchange = Literal["others", "self"]
+LAYOUTS = ("map", "tokens", "vector")
+"""Shapes of features: [B, C, *positions], [B, N, C] and [B, C * tokens_per_feature], channel-major."""
 
-
-def environment_tokens(
-    denoisers: Mapping[Modality, Denoiser], latents: Mapping[Modality, Tensor], timesteps: Mapping[Modality, Tensor]
-) -> dict[Modality, Tensor]:
-    """Environment tokens [B, n, E], L2-normalised, of every modality in ``latents``."""
-    return {modality: denoisers[modality].environment(x, timesteps[modality]) for modality, x in latents.items()}
+TEMPORAL = ("num_heads", "attention_mult", "feed_forward_mult", "max_frames", "frame_rate")
+"""Config values of a ``TemporalAdapter`` that an environment encoder's temporal blocks share."""
 
 
-def environment_seconds(
-    denoisers: Mapping[Modality, Denoiser], latents: Mapping[Modality, Tensor]
-) -> dict[Modality, Tensor]:
-    """When each environment token of every modality in ``latents`` is: seconds [n], NaN for tokens without time."""
-    return {modality: denoisers[modality].environment_seconds(x) for modality, x in latents.items()}
+class AlignmentAdapter(Adapter):
+    """Lets a denoiser see the other modalities while they are denoised, and lets them see its latents.
 
-
-def exchanged(
-    environments: Mapping[Modality, Tensor],
-    exchange: Exchange,
-    seconds: Mapping[Modality, Tensor] | None = None,
-    listeners: Iterable[Modality] | None = None,
-) -> dict[Modality, Context | None]:
-    """What each modality's alignment sub-layers attend to.
+    Sub-layers sit after named modules. They start as identities. The same class serves any network of diffusers, given the
+    names and widths of its blocks: see ``for_blocks``.
 
     Args:
-        environments: tokens [B, n, E] of every modality that says something.
-        exchange: ``"others"``: the tokens of all other modalities, side by side (the paper);
-            ``"self"``: its own token (what the published code does, SPEC §0.1).
-        seconds: when these tokens are, from ``environment_seconds``; None: they have no time.
-        listeners: the modalities that are generated; by default those of ``environments``.
-
-    Returns:
-        Context of tokens [B, m, E] per listener; None for one that has nobody to attend to. A modality of many tokens
-        counts as much as one of a single token.
+        block_names: modules of the denoiser whose output a sub-layer takes.
+        channels: width of the features at each of them.
+        layout: shape of the features, one of ``LAYOUTS``.
+        tokens_per_feature: for vectors, tokens in a feature.
+        num_heads: heads of every sub-layer.
+        width_mult: width inside a sub-layer, as a multiple of the channels.
+        feed_forward_mult: its feed-forward, as a multiple of that width.
+        norm_num_groups: groups of every group norm; must divide every width.
+        latents: shape of the latents, one of ``environment.LATENTS``.
+        in_channels: latent channels.
+        environment_dim: size of an environment token; equal in all networks that are to generate together.
+        environment_channels: widths of the environment encoder's levels; its entry has half the first.
+        environment_num_res_blocks: residual blocks of each of its levels.
+        environment_tokens: tokens along time that others see of a latent; 1, as published, says nothing of when. More
+            also let the sub-layers know when the tokens they attend to are (``clock.TimeQuery``). A latent without time,
+            such as an image, always has 1.
+        seconds_per_row: from one row of a latent (or token of a sequence) to the next, for sounds; None: rows are no time.
+        time_channels: of the sinusoid of the timestep in the environment encoder.
+        time_embedding_dim: width of its time embedding.
+        temporal: how its temporal blocks for clips are built, ``{name: value}`` of ``TEMPORAL``; None: it sees no clips.
 
     Raises:
-        ArgumentError: if ``exchange`` is neither.
+        ConfigurationError: if values do not fit together.
     """
-    if exchange not in ("others", "self"):
-        raise ArgumentError(f"exchange: {exchange!r} is unknown, choose 'others' or 'self'")
-    listening = list(environments if listeners is None else listeners)
-    seen: dict[Modality, Context | None] = dict.fromkeys(listening)
-    for modality in listening:
-        watched = [m for m in environments if (m == modality) == (exchange == "self")]
-        if not watched:
-            continue
-        times = None if seconds is None else torch.cat([seconds[m] for m in watched])
-        tokens = [environments[m] for m in watched]
-        seen[modality] = Context(torch.cat(tokens, dim=1), seconds=times, bias=_equal_shares(tokens))
-    return seen
+
+    @register_to_config
+    def __init__(
+        self,
+        block_names: tuple[str, ...],
+        channels: tuple[int, ...],
+        layout: str = "map",
+        tokens_per_feature: int | None = None,
+        num_heads: int = 4,
+        width_mult: float = 1.0,
+        feed_forward_mult: float = 4.0,
+        norm_num_groups: int = 32,
+        latents: str = "map",
+        in_channels: int = 4,
+        environment_dim: int = 256,
+        environment_channels: tuple[int, ...] = (64, 128),
+        environment_num_res_blocks: int = 1,
+        environment_tokens: int = 1,
+        seconds_per_row: float | None = None,
+        time_channels: int = 128,
+        time_embedding_dim: int = 512,
+        temporal: Mapping[str, float] | None = None,
+    ):
+        super().__init__()
+        _check(self.config)
+        self.blocks = nn.ModuleList(
+            SpatialTransformer(
+                width,
+                environment_dim,
+                num_heads,
+                feed_forward_mult,
+                norm_num_groups,
+                width=int(width * width_mult),
+                with_time=environment_tokens > 1,
+            )
+            for width in channels
+        )
+        self.environment_encoder = EnvironmentEncoder(
+            latents,
+            in_channels,
+            environment_dim,
+            environment_channels,
+            environment_num_res_blocks,
+            tokens_per_feature,
+            time_channels,
+            time_embedding_dim,
+            norm_num_groups,
+            None if temporal is None else [*(temporal[name] for name in TEMPORAL), norm_num_groups],
+        )
+
+    @classmethod
+    def for_denoiser(cls, denoiser: nn.Module, levels: tuple[bool, ...] | None = None, **values: Any) -> Self:
+        """A new adapter, which changes nothing yet, for one of our networks: after its blocks.
+
+        Its environment encoder starts with the denoiser's time embedding.
+
+        Args:
+            denoiser: a ``UNet`` or ``FlatUNet``.
+            levels: per level, whether its blocks get a sub-layer; all by default.
+            **values: the other arguments.
+        """
+        adapter = cls(**alignment_config(denoiser.config, levels, **values))
+        adapter.environment_encoder.time_embedding.load_state_dict(denoiser.time_embedding.state_dict())
+        nn.Module.to(adapter, denoiser.device, denoiser.dtype)  # the library's own ``to`` warns of any cast
+        return adapter
+
+    @classmethod
+    def for_blocks(cls, denoiser: nn.Module, blocks: Mapping[str, int], **values: Any) -> Self:
+        """A new adapter, which changes nothing yet, for any network.
+
+        Args:
+            denoiser: such as a ``UNet2DConditionModel`` or a ``StableAudioDiTModel``.
+            blocks: module name → width of its output. A module that returns a tuple is taken by its first entry.
+            **values: the other arguments; ``layout`` and ``latents`` say what shapes it works with.
+
+        Raises:
+            ConfigurationError: if it has no module of such a name.
+        """
+        known = {name for name, _ in denoiser.named_modules()}
+        for name in blocks:
+            if name not in known:
+                raise ConfigurationError(f"blocks: {type(denoiser).__name__} has no module {name!r}")
+        return cls(block_names=tuple(blocks), channels=tuple(blocks.values()), **values)
+
+    # ------------------------------------------------------------------ what the denoiser sees
+
+    def hooks(self) -> dict[str, Hook]:
+        """A sub-layer after each of ``block_names``."""
+        return {name: partial(self._after, number) for number, name in enumerate(self.config.block_names)}
+
+    def _after(self, number: int, x: Tensor, call: Call) -> Tensor:
+        if call.environment is None:
+            return x
+        environment, places = call.environment.selected()
+        return change_where_seen(x, places, lambda part: self(part, number, environment=environment, call=call))
+
+    def forward(self, x: Tensor, number: int | None = None, **given: Any) -> Tensor:
+        """The sub-layer of that number on features, or the environment encoder on latents; see ``_attend``, ``environment``.
+
+        Everything goes through here, since offloaded weights come when a module is called.
+        """
+        return self.environment_encoder(x, **given) if number is None else self._attend(x, number, **given)
+
+    def _attend(self, x: Tensor, number: int, environment: Context, call: Call) -> Tensor:
+        block = self.blocks[number]
+        if self.config.layout == "vector":
+            return block.of_vectors(x, environment, self.config.tokens_per_feature)
+        if self.config.layout == "tokens":
+            x = x.transpose(1, 2)[..., None]
+        seconds = None if call.duration is None else position_seconds(x, call.duration, call.num_frames)
+        x = block(x, environment, seconds)
+        return x[..., 0].transpose(1, 2) if self.config.layout == "tokens" else x
+
+    # ------------------------------------------------------------------ what the others see
+
+    def duration(self, sample: Tensor) -> float | None:
+        """Seconds that a latent covers, if its rows are time; else None. (How long clips are, their temporal adapter knows.)"""
+        config = self.config
+        if not config.seconds_per_row or config.latents == "vector" or sample.ndim == 5:
+            return None
+        return config.seconds_per_row * time_length(sample, config.latents)
+
+    def environment(self, sample: Tensor, timesteps: Tensor, duration: float | None = None) -> Tensor:
+        """What the other modalities see of this noisy latent (SPEC §3).
+
+        Args:
+            sample: noisy latents, in clips [B, C, F, H, W] or as ``latents`` says.
+            timesteps: [B].
+            duration: seconds that they cover; None: they have no time.
+
+        Returns:
+            L2-normalised tokens [B, n, environment_dim] along time (``environment_seconds`` says when), or one if the
+            latent has no time.
+        """
+        return self(sample, timesteps=timesteps, count=self.num_environment_tokens(sample, duration))
+
+    def environment_seconds(self, sample: Tensor, duration: float | None = None) -> Tensor:
+        """When in the sample each token of ``environment`` is, in seconds [n]; NaN if it is about all of it."""
+        count = self.num_environment_tokens(sample, duration)
+        return no_time(sample.device) if count == 1 else centres(duration, count, sample.device)
+
+    def num_environment_tokens(self, sample: Tensor, duration: float | None = None) -> int:
+        """As many as the config says, but not more than there are positions along time."""
+        if duration is None:
+            return 1
+        return min(self.config.environment_tokens, time_length(sample, self.config.latents))
 
 
-def _equal_shares(tokens: list[Tensor]) -> Tensor | None:
-    """Logits [N] with which every modality weighs the same, however many tokens it has; None if they do anyway."""
-    counts = [x.shape[1] for x in tokens]
-    if len(set(counts)) == 1:
-        return None
-    return torch.cat([torch.full((count,), -math.log(count), device=tokens[0].device) for count in counts])
-
-
-def joint_forward(
-    denoisers: Mapping[Modality, Denoiser],
-    latents: Mapping[Modality, Tensor],
-    timesteps: Mapping[Modality, Tensor],
-    encoder_hidden_states: Tensor,
-    exchange: Exchange = "others",
-    environments: Mapping[Modality, Tensor] | None = None,
-    outputs: Iterable[Modality] | None = None,
-) -> dict[Modality, Tensor]:
-    """Run the denoisers of all modalities in ``latents`` on one prompt, each seeing the others.
+def alignment_config(
+    config: Mapping[str, Any],
+    levels: tuple[bool, ...] | None = None,
+    temporal: Mapping[str, Any] | None = None,
+    **values: Any,
+) -> dict[str, Any]:
+    """The config of an ``AlignmentAdapter`` for a network of ours of this config; see ``AlignmentAdapter.for_denoiser``.
 
     Args:
-        denoisers: a network per modality; image and video may be the same object.
-        latents: noisy latents per modality, batch first.
-        timesteps: [B] per modality; they may differ between modalities.
-        encoder_hidden_states: prompt tokens [B, N, D], the same for all.
-        exchange: see ``exchanged``.
-        environments: tokens already computed with ``environment_tokens`` (a training loss needs them too).
-        outputs: the modalities to predict, by default all; the others are only seen.
-
-    Returns:
-        Predictions per output, each of its latent's shape. One modality alone runs without alignment.
+        config: of the ``UNet`` or ``FlatUNet``.
+        levels: per level, whether its blocks get a sub-layer; all by default.
+        temporal: config of the network's ``TemporalAdapter``, if it makes clips as well.
+        **values: other arguments of the adapter.
     """
-    if len(latents) == 1:
-        seen = dict.fromkeys(latents)
-    else:
-        environments = environments or environment_tokens(denoisers, latents, timesteps)
-        seen = exchanged(environments, exchange, environment_seconds(denoisers, latents))
+    places = residual_widths(config, (True,) * len(config["channel_mult"]) if levels is None else levels)
+    tokens = config.get("feature_tokens")
     return {
-        modality: denoisers[modality](latents[modality], timesteps[modality], encoder_hidden_states, seen[modality])
-        for modality in (latents if outputs is None else outputs)
+        "block_names": tuple(places),
+        "channels": tuple(places.values()),
+        "layout": "map" if tokens is None else "vector",
+        "latents": "map" if tokens is None else "vector",
+        "tokens_per_feature": tokens,
+        "in_channels": config["in_channels"],
+        "num_heads": config["num_attention_heads"],
+        "norm_num_groups": config["norm_num_groups"],
+        "time_channels": config["model_channels"],
+        "time_embedding_dim": config.get("time_embedding_dim") or 4 * config["model_channels"],
+        "temporal": None if temporal is None else {name: temporal[name] for name in TEMPORAL},
+        **values,
     }
+
+
+def _check(config: Mapping[str, Any]) -> None:
+    check_names(config["block_names"], config["channels"])
+    for name, known in (("layout", LAYOUTS), ("latents", LATENTS)):
+        if config[name] not in known:
+            raise ConfigurationError(f"{name}: {config[name]!r} is unknown, choose from {', '.join(known)}")
+    if config["environment_tokens"] < 1:
+        raise ConfigurationError(f"environment_tokens: {config['environment_tokens']} asked, give at least 1")
+    if config["environment_tokens"] > 1 and config["latents"] == "vector":
+        raise ConfigurationError(
+            f"environment_tokens: {config['environment_tokens']} lie along time, and a vector has none; use 1"
+        )
+    inner = [int(width * config["width_mult"]) for width in config["channels"]]
+    check_divides("num_heads", config["num_heads"], inner)
+    widths = [config["environment_channels"][0] // 2, *config["environment_channels"]]
+    tokens = config["tokens_per_feature"] or 1 if config["latents"] == "vector" else 1
+    encoder = [width * tokens for width in widths] + widths[-1:]  # the head's norm runs over channels alone
+    check_divides("norm_num_groups", config["norm_num_groups"], [*config["channels"], *encoder])

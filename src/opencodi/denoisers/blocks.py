@@ -9,7 +9,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from .clock import TimeQuery, position_seconds
+from .clock import TimeQuery
 from .context import Context
 
 
@@ -107,6 +107,10 @@ class SpatialTransformer(nn.Module):
         tokens = tokens + self.ff(self.norm3(tokens))
         return x + self.proj_out(tokens).transpose(1, 2).unflatten(2, x.shape[2:])
 
+    def of_vectors(self, x: Tensor, context: Context, tokens: int) -> Tensor:
+        """``x`` [B, C * tokens], channel-major -> like ``x``."""
+        return self(x.unflatten(1, (-1, tokens)), context).flatten(1)
+
     def cross_attention(self, tokens: Tensor, context: Context, seconds: Tensor | None = None) -> Tensor:
         """What the context adds to every token: [B, 1, width] for one context token, else [B, N, width].
 
@@ -121,57 +125,29 @@ class SpatialTransformer(nn.Module):
 
 
 class Block(nn.Module):
-    """One step of the UNet: ``residual → temporal → attention → resample → alignment``, each part optional.
-
-    The alignment part is also skipped when no environment tokens are given, and the temporal part for images.
-    """
+    """One step of the UNet: ``residual → attention → resample``, each part optional."""
 
     def __init__(
         self,
         residual: nn.Module | None = None,
-        temporal: nn.Module | None = None,
         attention: SpatialTransformer | None = None,
         resample: nn.Module | None = None,
-        alignment: SpatialTransformer | None = None,
         tokens_per_feature: int | None = None,
     ):
         super().__init__()
-        self.residual, self.temporal, self.attention = residual, temporal, attention
-        self.resample, self.alignment = resample, alignment
+        self.residual, self.attention, self.resample = residual, attention, resample
         self.tokens_per_feature = tokens_per_feature
 
-    def forward(
-        self,
-        x: Tensor,
-        time_embedding: Tensor,
-        context: Context | None = None,
-        environment: Context | None = None,
-        num_frames: int | None = None,
-        duration: float | None = None,
-    ) -> Tensor:
-        """``x`` [B, C, h, w], frames of a video folded into the batch, or [B, C * tokens] -> the next feature.
-
-        ``duration`` is how many seconds the frames of a video, or else the rows of ``x``, cover; None: they have no time.
-        """
+    def forward(self, x: Tensor, time_embedding: Tensor, context: Context | None = None) -> Tensor:
+        """``x`` [B, C, h, w] or [B, C * tokens] -> the next feature."""
         if self.residual is not None:
             x = self.residual(x, time_embedding)
-        if self.temporal is not None and num_frames is not None:
-            x = self.temporal(x, num_frames)
         if self.attention is not None:
-            x = self._transform(self.attention, x, context)
+            tokens = self.tokens_per_feature
+            x = self.attention(x, context) if tokens is None else self.attention.of_vectors(x, context, tokens)
         if self.resample is not None:
             x = self.resample(x)
-        if self.alignment is not None and environment is not None:
-            seconds = None if duration is None else position_seconds(x, duration, num_frames)
-            x = environment.heard(x, self._transform(self.alignment, x, environment, seconds))
         return x
-
-    def _transform(
-        self, transformer: SpatialTransformer, x: Tensor, context: Context, seconds: Tensor | None = None
-    ) -> Tensor:
-        if self.tokens_per_feature is None:
-            return transformer(x, context, seconds)
-        return transformer(x.unflatten(1, (-1, self.tokens_per_feature)), context).flatten(1)
 
 
 class Head(nn.Module):

@@ -1,7 +1,7 @@
-"""What cross-attention listens to: the tokens of a prompt or of the other modalities' environments."""
+"""What cross-attention attends to: the tokens of a prompt, or those of the other modalities' environments."""
 
-from collections.abc import Callable, Hashable
-from typing import Self
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -16,11 +16,13 @@ class Context:
     (the environment), the context makes it do so once. With weights that change in between, make a new one.
 
     Args:
-        tokens: [B, N, D].
+        tokens: [B, N, D], one row for each sample of the pass.
         mask: bool [B, N], True where a token counts, at least one of each row; None if all do.
         seconds: [N], when in the sample each token is, NaN for one that is about all of it; None if all are.
         bias: [N], added to the attention logits of each token; None adds nothing.
-        manner: [B, M], how what the tokens name is to be shown (``Condition.manner``); None says nothing of it.
+        attributes: name → [B, ...]: what else is asked for, for adapters that know the name. A denoiser ignores it.
+        rows: bool [B], the samples that see these tokens. The others are computed as if there were none. None: all see
+            them. For environments; a prompt is for all.
     """
 
     def __init__(
@@ -29,37 +31,60 @@ class Context:
         mask: Tensor | None = None,
         seconds: Tensor | None = None,
         bias: Tensor | None = None,
-        manner: Tensor | None = None,
+        attributes: Mapping[str, Tensor] | None = None,
+        rows: Tensor | None = None,
     ):
         self.tokens = tokens
         self.mask = None if mask is None or mask.all() else mask
-        self.seconds, self.bias, self.manner = seconds, bias, manner
-        self.halves = self.frames = 1
-        self.only_last = False
-        self._constants: dict[Hashable, Tensor] = {}
+        self.seconds, self.bias = seconds, bias
+        self.attributes = dict(attributes or {})
+        self.rows = None if rows is None or rows.all() else rows
+        self.frames = 1
+        self._constants: dict[Hashable, Any] = {}
 
-    def repeated(self, halves: int = 1, frames: int = 1, only_last: bool = False) -> Self:
-        """The same for a larger batch: all of it ``halves`` times over (guidance), each sample ``frames`` times (video).
+    def repeated(self, frames: int) -> Self:
+        """The same for a batch in which each sample is ``frames`` times in a row, as the frames of a clip are.
 
-        With ``only_last`` it counts in the last of the halves alone: ``heard`` keeps the others as if it were not there.
         What was computed and what will be is shared with this one.
         """
-        larger = type(self)(self.tokens, self.mask, self.seconds, self.bias, self.manner)
-        larger.halves, larger.frames = halves * self.halves, frames * self.frames
-        larger.only_last = only_last or self.only_last
+        larger = type(self)(self.tokens, self.mask, self.seconds, self.bias, self.attributes, self.rows)
+        larger.frames = frames * self.frames
         larger._constants = self._constants
         return larger
 
-    def stacked(self, listens: tuple[bool, ...]) -> Self:
-        """The same for passes one below the other, of which some listen: all of them, or the last alone."""
-        return self.repeated(halves=len(listens), only_last=not all(listens))
+    def stacked(self, listens: Sequence[bool]) -> Self:
+        """The same for passes one below the other [len(listens) * B, N, D], of which some see it."""
+        count, size = len(listens), len(self.tokens)
+        rows = torch.tensor(listens, device=self.tokens.device).repeat_interleave(size)
+        if self.rows is not None:
+            rows = rows & self.rows.repeat(count)
+        mask = None if self.mask is None else torch.cat([self.mask] * count)
+        attributes = {name: torch.cat([value] * count) for name, value in self.attributes.items()}
+        return type(self)(torch.cat([self.tokens] * count), mask, self.seconds, self.bias, attributes, rows)
 
-    def heard(self, without: Tensor, with_it: Tensor) -> Tensor:
-        """``with_it`` [batch, ...] where the context counts, else ``without``, the same before it had a say."""
-        if not self.only_last:
-            return with_it
-        start = len(with_it) - len(with_it) // self.halves
-        return torch.cat([without[:start], with_it[start:]])
+    def selected(self) -> tuple[Self, slice | Tensor | None]:
+        """The part of the batch that sees it: (a context of these samples alone, their places); None: all of it.
+
+        Places are those in the batch with its frames: a slice where they follow one another, else numbers [M].
+        """
+        if self.rows is None:
+            return self, None
+        places, part = self._once("selected", lambda _: self._select())
+        if self.frames == 1:
+            return part, places
+        if isinstance(places, slice):
+            return part.repeated(self.frames), slice(places.start * self.frames, places.stop * self.frames)
+        steps = torch.arange(self.frames, device=places.device)
+        return part.repeated(self.frames), (places[:, None] * self.frames + steps).flatten()
+
+    def _select(self) -> tuple[slice | Tensor, Self]:
+        chosen = self.rows.nonzero()[:, 0].tolist()
+        start, stop = (chosen[0], chosen[-1] + 1) if chosen else (0, 0)
+        in_a_row = stop - start == len(chosen)
+        places = slice(start, stop) if in_a_row else torch.tensor(chosen, device=self.tokens.device)
+        attributes = {name: value[places] for name, value in self.attributes.items()}
+        mask = None if self.mask is None else self.mask[places]
+        return places, type(self)(self.tokens[places], mask, self.seconds, self.bias, attributes)
 
     @property
     def is_single(self) -> bool:
@@ -72,15 +97,15 @@ class Context:
         return F.normalize(torch.einsum("n,bnd->bd", weights.softmax(0), self.tokens), dim=-1)
 
     def constant(self, layer: Hashable, compute: Callable[[Tensor], Tensor]) -> Tensor:
-        """``compute(tokens)`` [B, ...], computed once for this layer, spread over the batch."""
+        """``compute(tokens)`` [B, ...], computed once for this layer, repeated for each frame."""
         return self._spread(self._once(layer, compute))
 
     def of_frames(self, layer: Hashable, compute: Callable[[Tensor], Tensor]) -> Tensor:
         """``compute(tokens)`` [B, frames, ...], computed once for this layer, with the frames folded into the batch."""
-        return torch.cat([self._once(layer, compute)] * self.halves).flatten(0, 1)
+        return self._once(layer, compute).flatten(0, 1)
 
     def keys(self) -> tuple[Tensor, Tensor | None]:
-        """Tokens [batch, N, D] and their mask, spread over the batch.
+        """Tokens [batch, N, D] and their mask, repeated for each frame.
 
         The mask is None, boolean [batch, 1, 1, N], or (with ``bias`` or ``seconds``) what it adds to the logits.
         """
@@ -92,12 +117,10 @@ class Context:
             mask = bias if mask is None else mask + bias
         return self._spread(self.tokens), mask
 
-    def _once(self, layer: Hashable, compute: Callable[[Tensor], Tensor]) -> Tensor:
+    def _once(self, layer: Hashable, compute: Callable[[Tensor], Any]) -> Any:
         if layer not in self._constants:
             self._constants[layer] = compute(self.tokens)
         return self._constants[layer]
 
     def _spread(self, x: Tensor) -> Tensor:
-        if self.halves > 1:
-            x = torch.cat([x] * self.halves)
         return x.repeat_interleave(self.frames, dim=0) if self.frames > 1 else x

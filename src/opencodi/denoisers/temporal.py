@@ -1,18 +1,25 @@
-"""What turns the image network into a video network: attention, feed-forward and shift along time (SPEC §2.2)."""
+"""What turns an image network into a video network: attention, feed-forward and shift along time (SPEC §2.2)."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
+from diffusers.configuration_utils import register_to_config
 from einops import rearrange
 from torch import Tensor, nn
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, ConfigurationError
+from .adapter import Adapter, Call, Hook, check_names
 from .blocks import attend, zero_init
+from .topology import residual_widths
 
 
 def normalise(x: Tensor, dim: int, eps: float = 1e-5) -> Tensor:
     """Zero mean and unit biased variance along ``dim``; the variance is clamped at ``eps``, not increased by it."""
-    variance, mean = torch.var_mean(x, dim=dim, unbiased=False, keepdim=True)
-    return (x - mean) * variance.clamp(min=eps).rsqrt()
+    centred = x - x.mean(dim, keepdim=True)  # torch.var_mean takes several times as long on a CPU
+    return centred * centred.square().mean(dim, keepdim=True).clamp(min=eps).rsqrt()
 
 
 def shift_later(x: Tensor, frames: int, dim: int) -> Tensor:
@@ -61,16 +68,16 @@ class TemporalAttention(nn.Module):
         self.to_out = zero_init(nn.Linear(width, channels, bias=False))
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """``x`` [B, positions, frames, C], ``bias`` [heads, frames, frames] -> like ``x``, before the residual."""
-        num_frames = x.shape[2]
+        """``x`` [B, frames, positions, C], ``bias`` [heads, frames, frames] -> like ``x``, before the residual."""
+        _, num_frames, positions, _ = x.shape
         embedding = self.position_embedding[0, :num_frames] + self.frame_rate_embedding[0, self.frame_rate - 1]
-        normed = normalise(x + embedding, dim=2) * self.norm_weight
+        normed = normalise(x + embedding[:, None], dim=1) * self.norm_weight
         query, key, value = (
-            rearrange(layer(normed), "b n f (h d) -> (b n) h f d", h=self.num_heads)
+            rearrange(layer(normed), "b f n (h d) -> (b n) h f d", h=self.num_heads)
             for layer in (self.to_q, self.to_k, self.to_v)
         )
         attended = attend(query, key, value, bias=bias.to(query.dtype)[None])
-        return self.to_out(rearrange(attended, "(b n) h f d -> b n f (h d)", b=x.shape[0]))
+        return self.to_out(rearrange(attended, "(b n) h f d -> b f n (h d)", n=positions))
 
 
 class TemporalFeedForward(nn.Module):
@@ -83,10 +90,10 @@ class TemporalFeedForward(nn.Module):
         self.proj_out = zero_init(nn.Linear(width, channels, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
-        """``x`` [B, positions, frames, C] -> like ``x``, before the residual."""
+        """``x`` [B, frames, positions, C] -> like ``x``, before the residual."""
         hidden, gate = self.proj_in(x).chunk(2, dim=-1)
         now, before = (hidden * F.gelu(gate)).chunk(2, dim=-1)
-        hidden = torch.cat([now, shift_later(before, 1, dim=2)], dim=-1)
+        hidden = torch.cat([now, shift_later(before, 1, dim=1)], dim=-1)
         return self.proj_out(normalise(hidden, dim=-1) * self.norm_weight)
 
 
@@ -106,8 +113,13 @@ class FrameShift(nn.Module):
 
     def shift(self, frames: Tensor) -> Tensor:
         """``frames`` [B, frames, C, h, w] -> like it, chunk ``i`` of the channels moved ``i`` frames later."""
-        chunks = frames.chunk(self.num_chunks, dim=2)
-        return torch.cat([shift_later(chunk, i, dim=1) for i, chunk in enumerate(chunks)], dim=2)
+        shifted, (length, channels) = torch.zeros_like(frames), frames.shape[1:3]
+        size = -(-channels // self.num_chunks)
+        for later, start in enumerate(range(0, channels, size)):
+            if later < length:
+                place = slice(start, start + size)
+                shifted[:, later:, place] = frames[:, : length - later, place]
+        return shifted
 
 
 class TemporalBlock(nn.Module):
@@ -148,9 +160,126 @@ class TemporalBlock(nn.Module):
         if num_frames > self.attention.max_frames:
             raise ArgumentError(f"num_frames: {num_frames} frames, but this model makes {self.attention.max_frames}")
         height = x.shape[2]
-        # Linear layers on a strided view multiply frame by frame, with copies that cost more than the products in bfloat16.
-        tokens = rearrange(x, "(b f) c h w -> b (h w) f c", f=num_frames).contiguous()
+        # Linear layers on a strided view multiply position by position, with copies that cost more than the products.
+        tokens = rearrange(x, "(b f) c h w -> b f (h w) c", f=num_frames).contiguous()
         tokens = tokens + self.attention(tokens, self.position_bias(num_frames, x.device))
         tokens = tokens + self.feed_forward(tokens)
-        x = rearrange(tokens, "b (h w) f c -> (b f) c h w", h=height).contiguous()
-        return x + self.frame_shift(x, num_frames)
+        maps = rearrange(tokens, "b f (h w) c -> (b f) c h w", h=height).contiguous()
+        return maps + self.frame_shift(maps, num_frames)
+
+
+class TemporalAdapter(Adapter):
+    """What a video has beyond an image: temporal blocks after named modules of an image network (CoDi §3.2).
+
+    As diffusers' ``MotionAdapter`` is to a UNet. Frames are folded into the batch around the network (``fold``), which sees
+    images; a block sees the frames of a clip together.
+
+    Args:
+        block_names: modules of the network whose output [B * frames, C, h, w] a block takes.
+        channels: C at each of them.
+        num_heads, attention_mult, feed_forward_mult, max_frames, frame_rate, norm_num_groups: see ``TemporalBlock``.
+        shared_frame_noise: share of the variance of a clip's noise that all its frames have in common, in training and
+            in sampling (``opencodi.sampling.noise.share_frame_noise``); 0 as published.
+        seconds_per_frame: from one frame of a clip to the next; None: clips have no time in seconds.
+
+    Raises:
+        ConfigurationError: if heads do not divide the width of the attention somewhere.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        block_names: tuple[str, ...],
+        channels: tuple[int, ...],
+        num_heads: int = 8,
+        attention_mult: float = 2.0,
+        feed_forward_mult: float = 8 / 3,
+        max_frames: int = 30,
+        frame_rate: int = 4,
+        norm_num_groups: int = 32,
+        shared_frame_noise: float = 0.0,
+        seconds_per_frame: float | None = None,
+    ):
+        super().__init__()
+        check_names(block_names, channels)
+        sizes = num_heads, attention_mult, feed_forward_mult, max_frames, frame_rate, norm_num_groups
+        self.blocks = nn.ModuleList(temporal_block(width, *sizes) for width in channels)
+
+    @classmethod
+    def for_denoiser(cls, config: Mapping[str, Any], levels: tuple[bool, ...] | None = None, **values: Any) -> Self:
+        """A new adapter, which adds nothing yet, for one of our networks: after the residual parts of its blocks.
+
+        Args:
+            config: of the ``UNet``.
+            levels: per level, whether its blocks get one (the middle follows the last level); all by default.
+            **values: the other arguments.
+        """
+        return cls(**temporal_config(config, levels, **values))
+
+    def hooks(self) -> dict[str, Hook]:
+        """A temporal block after each of ``block_names``."""
+        return {name: partial(self._after, number) for number, name in enumerate(self.config.block_names)}
+
+    def _after(self, number: int, x: Tensor, call: Call) -> Tensor:
+        return x if call.num_frames is None else self(x, call.num_frames, number)
+
+    def forward(self, x: Tensor, num_frames: int, number: int) -> Tensor:
+        """``x`` [B * frames, C, h, w] through the block of that number. (Offloaded weights come when a module is called.)"""
+        return self.blocks[number](x, num_frames)
+
+    def fold(self, sample: Tensor) -> Tensor:
+        """Clips [B, C, F, H, W] → their frames [B * F, C, H, W].
+
+        Raises:
+            ArgumentError: if there are more frames than this adapter knows positions for.
+        """
+        self.check_num_frames(sample.shape[2])
+        return sample.transpose(1, 2).flatten(0, 1)
+
+    def check_num_frames(self, num_frames: int) -> None:
+        """Refuse clips of more frames than the position table has rows.
+
+        Raises:
+            ArgumentError: naming both numbers.
+        """
+        if num_frames > self.config.max_frames:
+            raise ArgumentError(
+                f"num_frames: {num_frames} frames asked, this model knows positions for {self.config.max_frames}"
+            )
+
+    def duration(self, sample: Tensor) -> float | None:
+        """Seconds that a clip [B, C, F, H, W] covers, if the config says; else None."""
+        seconds = self.config.seconds_per_frame
+        return seconds * sample.shape[2] if seconds else None
+
+
+def temporal_block(
+    channels: int,
+    num_heads: int,
+    attention_mult: float,
+    feed_forward_mult: float,
+    max_frames: int,
+    frame_rate: int,
+    norm_num_groups: int,
+) -> TemporalBlock:
+    """A ``TemporalBlock``.
+
+    Raises:
+        ConfigurationError: if the heads do not divide the width of its attention.
+    """
+    width = int(channels * attention_mult)
+    if width % num_heads:
+        raise ConfigurationError(
+            f"temporal num_heads: {num_heads} must divide {width}, the width of temporal attention at {channels} channels"
+        )
+    sizes = num_heads, attention_mult, feed_forward_mult, max_frames, frame_rate, norm_num_groups
+    return TemporalBlock(channels, *sizes)
+
+
+def temporal_config(config: Mapping[str, Any], levels: tuple[bool, ...] | None = None, **values: Any) -> dict[str, Any]:
+    """The config of a ``TemporalAdapter`` for a ``UNet`` of this config; see ``TemporalAdapter.for_denoiser``."""
+    levels = (True,) * len(config["channel_mult"]) if levels is None else levels
+    places = residual_widths(config, levels, middle=levels[-1])
+    names = tuple(f"{name}.residual" for name in places)
+    groups = {"norm_num_groups": config["norm_num_groups"]}
+    return {"block_names": names, "channels": tuple(places.values()), **groups, **values}

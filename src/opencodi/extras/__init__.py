@@ -12,12 +12,16 @@ from .anchored_exchange import AnchoredExchange
 from .audible_names import AudibleNames
 from .base import Extra, PromptInput
 from .candidates import Candidates
+from .environment_map import EnvironmentMap, EnvironmentMaps
 from .in_turn import OutputsInTurn
 from .manner import MannerReader, ReadManner
 from .manner_decision import MannerDecision
+from .manner_embedding import MannerEmbedding, MannerEmbeddings
+from .motion_map import MotionMap, MotionMaps
 from .motion_renderer import MotionRenderer
 from .name_evidence import NameEvidence, SummedEvidence
 from .prompt_anchors import AnchoredPrompts, PromptAnchors
+from .prompt_map import PromptMap, PromptMaps
 from .proofreading import Proofreading
 from .rereading import Rereading
 from .swapped_partners import SwappedPartners
@@ -26,6 +30,10 @@ from .understood_wording import UnderstoodWording
 from .unnamed_style import UnnamedStyle
 
 EXTRAS: dict[str, type[Extra]] = {
+    "manner_embedding": MannerEmbeddings,
+    "prompt_map": PromptMaps,
+    "motion_map": MotionMaps,
+    "environment_map": EnvironmentMaps,
     "understood_wording": UnderstoodWording,
     "manner": ReadManner,
     "prompt_anchors": AnchoredPrompts,
@@ -81,11 +89,15 @@ def call_arguments() -> dict[str, str]:
 
 __all__ = [
     "EXTRAS",
+    "EnvironmentMap",
     "Extra",
+    "MannerEmbedding",
     "MannerReader",
+    "MotionMap",
     "NameEvidence",
     "PromptAnchors",
     "PromptInput",
+    "PromptMap",
     "build",
     "call_arguments",
     "check_names",

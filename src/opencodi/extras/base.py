@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from ..denoisers import ComposedDenoiser
 from ..prompts.condition import Condition
 from ..sampling.plans import ExchangePlan, Samples
 from ..sampling.request import Call
@@ -33,11 +34,13 @@ class Extra:
 
     Attributes:
         needs: components of the model; without one of them the extra is left out.
+        adapters: components that it attaches to denoisers, where the model has them (``AdapterExtra``).
         reads: whether it reads outputs with prompt encoders while a call denoises.
         arguments: arguments of a call that it takes, see ``Call.options``.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
+    adapters: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[bool] = False
     arguments: ClassVar[tuple[str, ...]] = ()
 
@@ -71,3 +74,18 @@ class Extra:
     def settings(self) -> Mapping[str, Any]:
         """What it was made with, as the model folder stores it."""
         return {}
+
+
+class AdapterExtra(Extra):
+    """An extra that is one adapter for each denoiser.
+
+    Attributes:
+        adapter_of: modality → component of the model, for the modalities that it serves.
+    """
+
+    adapter_of: ClassVar[Mapping[str, str]] = {}
+
+    def denoiser(self, denoiser: ComposedDenoiser, modality: str, call: Call) -> ComposedDenoiser:
+        """The denoiser with the adapter, if the model has one for it."""
+        name = self.adapter_of.get(modality)
+        return denoiser if name is None or not call.has(name) else denoiser.with_extra(call.part(name))

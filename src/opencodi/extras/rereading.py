@@ -54,7 +54,7 @@ class RereadInTurn(InTurn):
         shown = [
             self._shown(modality, latents, call)
             for modality, latents in made.items()
-            if call.has(MODALITIES[modality].prompt_encoder)
+            if all(map(call.has, readers(modality)))
         ]
         anchors = call.part("prompt_anchors").move if "anchored_exchange" in call.extras else None
         return replace(request, condition=joined_by(request.condition, shown, self.weight, anchors))
@@ -65,6 +65,12 @@ class RereadInTurn(InTurn):
             anchors = call.part("prompt_anchors")
             read = anchors(read.to(anchors.device), only_text=modality == Modality.TEXT)
         return read.tokens.roll(1, 0) if "swapped_partners" in call.extras else read.tokens
+
+
+def readers(modality: str) -> list[str]:
+    """The components that reading a modality takes."""
+    record = MODALITIES[modality]
+    return [record.prompt_encoder, *record.prompt_encoder_parts.values()]
 
 
 def joined_by(

@@ -1,7 +1,7 @@
 """Text, image and video → condition with CLIP ViT-L/14, as in the published model (SPEC §1.1)."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,13 +12,12 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from ..errors import ConfigurationError
+from ..errors import ArgumentError, ConfigurationError
 from ..media.image import normalise
 from ..media.objects import Video
-from ..modality import MODALITIES, Modality
 from .clip_temporal import ClipTemporalBlock
 from .condition import Condition, check_unconditional
-from .encoder import PromptEncoder
+from .encoder import PromptEncoder, bring
 from .tokenized import TokenizedPromptEncoder
 
 # Mean and standard deviation of CLIP's training images, red, green, blue, of pixels in [0, 1].
@@ -161,29 +160,28 @@ class ClipImagePromptEncoder(PromptEncoder):
 
 
 class ClipVideoPromptEncoder(PromptEncoder):
-    """CLIP's vision tower on every frame, with a temporal block in each of its layers.
+    """A temporal block for each layer of CLIP's vision tower, which then reads every frame of a clip.
 
-    The tower (``vision``) has the names and the weights of ``ClipImagePromptEncoder``'s.
+    It holds the temporal blocks only; the tower is that of the ``ClipImagePromptEncoder`` of the same model, which is given
+    to it whenever it reads clips.
 
     Args:
+        hidden_size: width of the tower.
+        num_hidden_layers: its layers.
+        num_attention_heads: heads of the temporal attention; the reference takes the tower's own number.
+        projection_dim: D, width of the shared space.
         num_frames: F, frames taken from a clip; the reference always takes 4 (SPEC §7).
         clip_seconds: seconds in the middle of the clip that they are spread over; a shorter clip is taken whole.
         temporal_feed_forward_mult: width of the temporal feed-forward, as a multiple of ``hidden_size``.
         prepared_size: frames are first scaled to this many pixels per side, as in the reference.
         unconditional: ``"empty"``: the unconditional token is the embedding of a mid grey clip, as in the reference
             (SPEC §1.2); ``"zeros"``: it is zero.
-        Others: as in ``ClipImagePromptEncoder``.
     """
-
-    shared_weights: ClassVar = {"vision": (MODALITIES[Modality.IMAGE].prompt_encoder, "vision")}
 
     @register_to_config
     def __init__(
         self,
-        image_size: int = 224,
-        patch_size: int = 14,
         hidden_size: int = 1024,
-        intermediate_size: int = 4096,
         num_hidden_layers: int = 24,
         num_attention_heads: int = 16,
         projection_dim: int = 768,
@@ -195,13 +193,12 @@ class ClipVideoPromptEncoder(PromptEncoder):
     ):
         super().__init__()
         check_unconditional(unconditional)
-        self.vision = _vision_tower(self.config)
         self.temporal = nn.ModuleList(
             ClipTemporalBlock(hidden_size, num_attention_heads, temporal_feed_forward_mult)
             for _ in range(num_hidden_layers)
         )
 
-    def preprocess(self, videos: Sequence[Video]) -> dict[str, torch.Tensor]:
+    def preprocess(self, videos: Sequence[Video], image: ClipImagePromptEncoder) -> dict[str, torch.Tensor]:
         """Clips → ``pixel_values`` [B, 3, F, size, size] as CLIP wants them, from the centre square of F frames.
 
         The reference starts anywhere in the clip, at random (SPEC §7).
@@ -214,17 +211,31 @@ class ClipVideoPromptEncoder(PromptEncoder):
             # Each frame is prepared once, however often a short clip shows it.
             shown, order = np.unique(picks, return_inverse=True)
             squares = [_centre_square(Image.fromarray(video.frames[i]), self.config.prepared_size) for i in shown]
-            frames = torch.stack([clip_pixel_values(square, self.config.image_size) for square in squares])
+            frames = torch.stack([clip_pixel_values(square, image.config.image_size) for square in squares])
             clips.append(frames[torch.from_numpy(order)].transpose(0, 1))
         return {"pixel_values": torch.stack(clips)}
 
-    def hidden_states(self, pixel_values: torch.Tensor) -> torch.Tensor:
+    @torch.no_grad()
+    def encode(self, items: Sequence[Video], image: ClipImagePromptEncoder | None = None) -> Condition:
+        """Clips → Condition [B, 1, D], with the image prompt encoder of the same model.
+
+        Raises:
+            ArgumentError: if ``image`` is not given.
+        """
+        image = _given(image)
+        return self(self.preprocess(items, image)["pixel_values"].to(self.device), image)
+
+    def read(self, items: Sequence[Video], image: ClipImagePromptEncoder) -> tuple[Condition, None]:
+        """Clips → Condition [B, 1, D], and nothing that was seen before."""
+        return self.encode(items, image), None
+
+    def hidden_states(self, pixel_values: torch.Tensor, image: ClipImagePromptEncoder) -> torch.Tensor:
         """``pixel_values`` [B, 3, F, size, size] → the tower's last tokens, mean over the frames, [B, N, width]."""
         num_frames = pixel_values.shape[2]
-        tower = self.vision.vision_model
+        tower = image.vision.vision_model
         frames = rearrange(pixel_values.to(self.dtype), "b c f h w -> (b f) c h w")
         hidden = tower.pre_layrnorm(tower.embeddings(frames))
-        for layer, temporal in zip(tower.encoder.layers, self.temporal):
+        for layer, temporal in zip(tower.encoder.layers, self.temporal, strict=True):
             hidden = hidden + layer.self_attn(layer.layer_norm1(hidden), attention_mask=None)[0]
             if num_frames > 1:  # the reference takes a clip of one frame for an image
                 tokens = rearrange(hidden, "(b f) n c -> (b n) f c", f=num_frames)
@@ -232,18 +243,26 @@ class ClipVideoPromptEncoder(PromptEncoder):
             hidden = hidden + layer.mlp(layer.layer_norm2(hidden))
         return reduce(hidden, "(b f) n c -> b n c", "mean", f=num_frames)
 
-    def forward(self, pixel_values: torch.Tensor) -> Condition:
+    def forward(self, pixel_values: torch.Tensor, image: ClipImagePromptEncoder) -> Condition:
         """``pixel_values`` [B, 3, F, size, size] with CLIP's mean and deviation → Condition [B, 1, D]."""
-        pooled = self.vision.vision_model.post_layernorm(self.hidden_states(pixel_values)[:, 0])
-        return Condition.from_embedding(self.vision.visual_projection(pooled))
+        bring(image)
+        pooled = image.vision.vision_model.post_layernorm(self.hidden_states(pixel_values, image)[:, 0])
+        return Condition.from_embedding(image.vision.visual_projection(pooled))
 
     @torch.no_grad()
-    def unconditional(self, batch_size: int) -> Condition:
+    def unconditional(self, batch_size: int, image: ClipImagePromptEncoder | None = None) -> Condition:
         """The condition [B, 1, D] of having no clip, for classifier-free guidance."""
         if self.config.unconditional == "zeros":
             return Condition.zeros(batch_size, self.config.projection_dim, like=self)
-        grey = _grey(self.config.image_size, self.device).unsqueeze(2)
-        return self(grey.expand(batch_size, -1, self.config.num_frames, -1, -1))
+        image = _given(image)
+        grey = _grey(image.config.image_size, self.device).unsqueeze(2)
+        return self(grey.expand(batch_size, -1, self.config.num_frames, -1, -1), image)
+
+
+def _given(image: ClipImagePromptEncoder | None) -> ClipImagePromptEncoder:
+    if image is None:
+        raise ArgumentError("ClipVideoPromptEncoder: give the image prompt encoder of the same model as image")
+    return image
 
 
 def clip_pixel_values(pixels: torch.Tensor, size: int) -> torch.Tensor:

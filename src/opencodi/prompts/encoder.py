@@ -1,19 +1,17 @@
 """What all prompt encoders have in common."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
+from torch import nn
 
 from .condition import Condition
 
 
 class PromptEncoder(ModelMixin, ConfigMixin):
     """Media objects → condition: a subclass's ``preprocess`` makes tensors of them, its ``forward`` a condition of these."""
-
-    shared_weights: ClassVar[Mapping[str, tuple[str, str]]] = {}
-    """Sub-module → (part of a model, its sub-module) that usually has the same weights, see ``parts.Parts``."""
 
     @property
     def device(self) -> torch.device:
@@ -30,3 +28,10 @@ class PromptEncoder(ModelMixin, ConfigMixin):
     def read(self, items: Sequence[Any]) -> tuple[Condition, torch.Tensor | None]:
         """The condition of media objects, and what the encoder saw in them before it projected it, [B, F], if it tells."""
         return self.encode(items), None
+
+
+def bring(network: nn.Module) -> None:
+    """Let an offloaded network come to its device, as calling it would: for parts of it that are called by themselves."""
+    hook = getattr(network, "_hf_hook", None)
+    if hook is not None:
+        hook.pre_forward(network)

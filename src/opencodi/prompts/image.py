@@ -64,15 +64,24 @@ class ImagePromptEncoder(PromptEncoder):
         """
         return {"pixel_values": to_pixel_values(images, self.config.sample_size)}
 
-    def forward(self, pixel_values: torch.Tensor) -> Condition:
-        """``pixel_values`` [B, 3, size, size] in [-1, 1], over white → Condition [B, 1, D]."""
-        return Condition.from_embedding(self.projection(self.tower(pixel_values.to(self.dtype))))
+    def forward(
+        self, pixel_values: torch.Tensor, with_features: bool = False
+    ) -> Condition | tuple[Condition, torch.Tensor]:
+        """``pixel_values`` [B, 3, size, size] in [-1, 1], over white → Condition [B, 1, D].
+
+        ``with_features``: also what the tower sees before the projection, [B, width].
+        """
+        features = self.tower(pixel_values.to(self.dtype))
+        condition = Condition.from_embedding(self.projection(features))
+        return (condition, features) if with_features else condition
 
     @torch.no_grad()
     def read(self, items: Sequence[Image.Image]) -> tuple[Condition, torch.Tensor]:
         """Pictures of any size and mode → Condition [B, 1, D], and what the tower sees in them: [B, ``described_dim``]."""
         described = self.tower.described(self.preprocess(items)["pixel_values"].to(self.device, self.dtype))
-        features = described[:, : self.projection.in_features]  # they come first, the statistics of the style after them
+        features = described[
+            :, : self.projection.in_features
+        ]  # they come first, the statistics of the style after them
         return Condition.from_embedding(self.projection(features)), described
 
     def unconditional(self, batch_size: int) -> Condition:

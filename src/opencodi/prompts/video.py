@@ -1,81 +1,57 @@
-"""Video → condition: an image prompt encoder on every frame, and attention over time for what moves."""
+"""Video → condition: the image prompt encoder on every frame, and attention over time for what moves."""
 
-import logging
-import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from diffusers.configuration_utils import register_to_config
-from diffusers.utils import SAFETENSORS_WEIGHTS_NAME, _add_variant
 from einops import rearrange
 from PIL import Image
 from torch import nn
 
-from ..errors import ArgumentError, ConfigurationError
+from ..errors import ArgumentError
 from ..media.objects import Video
-from ..modality import MODALITIES, Modality
-from ..sharing import store_once
 from .condition import Condition, check_unconditional
-from .encoder import PromptEncoder
+from .encoder import PromptEncoder, bring
 from .image import ImagePromptEncoder, to_pixel_values
 
 
 class VideoPromptEncoder(PromptEncoder):
-    """The mean image embedding of the frames, plus what their order adds.
+    """What the order of frames adds to the mean image embedding of a clip.
 
-    What time adds is the temporal network's answer to the frames less its answer to the same clip frozen at its mean
-    frame: a still video is embedded exactly like its image, before and after training. The image network is frozen
-    while the temporal one is trained against text (paper §3.1).
+    It holds the temporal network only; the image prompt encoder is given to it whenever it reads clips. What time adds is
+    the temporal network's answer to the frames less its answer to the same clip frozen at its mean frame: a still video is
+    embedded exactly like its image, before and after training. The image network is frozen while the temporal one is
+    trained against text (paper §3.1).
 
     Args:
         num_frames: F, frames sampled from a clip.
+        feature_dim: width of the features that the image prompt encoder has of a frame.
+        projection_dim: D, width of the shared space.
         temporal_width: width of the temporal network.
         temporal_layers: its transformer layers.
         temporal_num_attention_heads: its attention heads.
         temporal_dropout: its dropout.
         unconditional: ``"zeros"``: the unconditional token is zero; ``"empty"``: the embedding of a mid grey clip, as
             in the reference (SPEC §1.2).
-        sample_size, patch_size, block_out_channels, layers_per_block, num_attention_heads, norm_num_groups, dropout,
-        projection_dim: of the ``ImagePromptEncoder`` inside.
     """
-
-    shared_weights: ClassVar = {"image": (MODALITIES[Modality.IMAGE].prompt_encoder, "")}
 
     @register_to_config
     def __init__(
         self,
         num_frames: int = 16,
+        feature_dim: int = 160,
+        projection_dim: int = 256,
         temporal_width: int = 128,
         temporal_layers: int = 2,
         temporal_num_attention_heads: int = 4,
         temporal_dropout: float = 0.1,
         unconditional: str = "zeros",
-        sample_size: int = 64,
-        patch_size: int = 4,
-        block_out_channels: Sequence[int] = (48, 96, 160),
-        layers_per_block: Sequence[int] = (1, 1, 2),
-        num_attention_heads: int = 4,
-        norm_num_groups: int = 8,
-        dropout: float = 0.1,
-        projection_dim: int = 256,
     ):
         super().__init__()
         check_unconditional(unconditional)
-        self.image = ImagePromptEncoder(
-            sample_size,
-            patch_size,
-            block_out_channels,
-            layers_per_block,
-            num_attention_heads,
-            norm_num_groups,
-            dropout,
-            projection_dim,
-        )
         self.temporal = TemporalNetwork(
-            block_out_channels[-1],
+            feature_dim,
             projection_dim,
             num_frames,
             temporal_width,
@@ -85,108 +61,65 @@ class VideoPromptEncoder(PromptEncoder):
         )
 
     @classmethod
-    def from_image_prompt_encoder(cls, image: ImagePromptEncoder, **config: Any) -> "VideoPromptEncoder":
-        """A new encoder with a copy of a trained image network and an untrained temporal one, which adds nothing yet.
+    def for_image_encoder(cls, image: ImagePromptEncoder, **config: int | float | str) -> "VideoPromptEncoder":
+        """A new temporal network, which adds nothing yet, for a trained image prompt encoder.
 
         Args:
             image: the trained ``ImagePromptEncoder``.
             **config: ``num_frames``, ``temporal_*`` and ``unconditional``.
         """
-        image_config = {name: value for name, value in image.config.items() if not name.startswith("_")}
-        encoder = cls(**{**image_config, **config})
-        encoder.image.load_state_dict(image.state_dict())
-        return encoder.to(image.device)
+        widths = {"feature_dim": image.config.block_out_channels[-1], "projection_dim": image.config.projection_dim}
+        return cls(**widths, **config).to(image.device)
 
-    def save_pretrained(
-        self, save_directory: str | os.PathLike, *args: Any, variant: str | None = None, **kwargs: Any
-    ) -> None:
-        """As every diffusers model; without the image network, if an image prompt encoder beside the folder has the same."""
-        super().save_pretrained(save_directory, *args, variant=variant, **kwargs)
-        folder, name = Path(save_directory), _add_variant(SAFETENSORS_WEIGHTS_NAME, variant)
-        beside = image_folder(folder) / name
-        if beside.is_file() and (folder / name).is_file():
-            store_once(folder / name, "image.", beside)
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> Any:
-        """As every diffusers model; an image network that is not in the folder comes from the image prompt encoder beside it.
-
-        Raises:
-            ConfigurationError: if it is not there either.
-        """
-        with_info = kwargs.pop("output_loading_info", False)
-        messages = logging.getLogger("diffusers.models.modeling_utils")
-        level = messages.level
-        messages.setLevel(logging.ERROR)  # it would announce a random image network
-        try:
-            encoder, info = super().from_pretrained(pretrained_model_name_or_path, output_loading_info=True, **kwargs)
-        finally:
-            messages.setLevel(level)
-        lacking = [name for name in info["missing_keys"] if name.startswith("image.")]
-        if lacking:
-            folder = Path(pretrained_model_name_or_path) / (kwargs.get("subfolder") or "")
-            beside = image_folder(folder)
-            if not beside.is_dir():
-                raise ConfigurationError(f"{folder}: its image network is stored in {beside}, which is missing")
-            image = ImagePromptEncoder.from_pretrained(
-                beside,
-                torch_dtype=encoder.temporal.position.dtype,
-                use_safetensors=True,
-                local_files_only=True,
-                variant=kwargs.get("variant"),
-            )
-            encoder.image.load_state_dict(image.state_dict(), assign=True)
-            info["missing_keys"] = [name for name in info["missing_keys"] if name not in lacking]
-        return (encoder, info) if with_info else encoder
-
-    def preprocess(self, videos: Sequence[Video]) -> dict[str, torch.Tensor]:
+    def preprocess(self, videos: Sequence[Video], image: ImagePromptEncoder) -> dict[str, torch.Tensor]:
         """Clips → ``pixel_values`` [B, 3, F, size, size] in [-1, 1]: F frames evenly spread over each whole clip."""
         clips = []
         for video in videos:
             picks = np.linspace(0, len(video.frames) - 1, self.config.num_frames).round().astype(int)
             # Each frame is resized once, however often a short clip shows it.
             shown, order = np.unique(picks, return_inverse=True)
-            frames = to_pixel_values([Image.fromarray(video.frames[pick]) for pick in shown], self.config.sample_size)
+            frames = to_pixel_values([Image.fromarray(video.frames[pick]) for pick in shown], image.config.sample_size)
             clips.append(frames[torch.from_numpy(order)].transpose(0, 1))
         return {"pixel_values": torch.stack(clips)}
 
-    def frame_features(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """The frozen part: ``pixel_values`` [B, 3, F, size, size] in [-1, 1] → features of each frame [B, F, width]."""
-        frames = rearrange(pixel_values.to(self.dtype), "b c f h w -> (b f) c h w")
-        return rearrange(self.image.tower(frames), "(b f) d -> b f d", b=pixel_values.shape[0])
+    def frames(self, pixel_values: torch.Tensor, image: ImagePromptEncoder) -> dict[str, torch.Tensor]:
+        """The frozen part: ``pixel_values`` [B, 3, F, size, size] in [-1, 1] → what ``forward`` takes."""
+        condition, features = image(rearrange(pixel_values, "b c f h w -> (b f) c h w"), with_features=True)
+        parts = {"features": features, "embeddings": condition.tokens[:, 0]}
+        return {name: rearrange(part, "(b f) d -> b f d", b=len(pixel_values)) for name, part in parts.items()}
 
     @torch.no_grad()
-    def read(self, items: Sequence[Video]) -> tuple[Condition, torch.Tensor]:
-        """Clips → Condition [B, 1, D] and the mean over their frames of what the tower sees in each, as for pictures."""
-        pixel_values = self.preprocess(items)["pixel_values"].to(self.device, self.dtype)
-        described = self.image.tower.described(rearrange(pixel_values, "b c f h w -> (b f) c h w"))
-        described = rearrange(described, "(b f) d -> b f d", b=len(items))
-        return self(features=described[..., : self.image.projection.in_features]), described.mean(1)
-
-    def forward(self, pixel_values: torch.Tensor | None = None, features: torch.Tensor | None = None) -> Condition:
-        """``pixel_values`` [B, 3, F, size, size] in [-1, 1], or their ``frame_features`` → Condition [B, 1, D].
+    def encode(self, items: Sequence[Video], image: ImagePromptEncoder | None = None) -> Condition:
+        """Clips → Condition [B, 1, D], with the image prompt encoder of the same model.
 
         Raises:
-            ArgumentError: if not exactly one of the two is given.
+            ArgumentError: if ``image`` is not given.
         """
-        if (pixel_values is None) == (features is None):
-            raise ArgumentError("VideoPromptEncoder: give either pixel_values or features")
-        features = self.frame_features(pixel_values) if features is None else features
-        embeddings = torch.nn.functional.normalize(self.image.projection(features), dim=-1)
+        if image is None:
+            raise ArgumentError("VideoPromptEncoder.encode: give the image prompt encoder of the same model as image")
+        return self(**self.frames(self.preprocess(items, image)["pixel_values"].to(image.device), image))
+
+    @torch.no_grad()
+    def read(self, items: Sequence[Video], image: ImagePromptEncoder) -> tuple[Condition, torch.Tensor]:
+        """Clips → Condition [B, 1, D] and the mean over their frames of what the tower sees in each, as for pictures."""
+        bring(image)
+        pixel_values = self.preprocess(items, image)["pixel_values"].to(image.device, image.dtype)
+        described = image.tower.described(rearrange(pixel_values, "b c f h w -> (b f) c h w"))
+        described = rearrange(described, "(b f) d -> b f d", b=len(items))
+        features = described[..., : image.projection.in_features]
+        embeddings = torch.nn.functional.normalize(image.projection(features), dim=-1)
+        return self(features, embeddings), described.mean(1)
+
+    def forward(self, features: torch.Tensor, embeddings: torch.Tensor) -> Condition:
+        """``features`` [B, F, feature_dim] and unit ``embeddings`` [B, F, D] of the frames → Condition [B, 1, D]."""
         return Condition.from_embedding(embeddings.mean(1) + self.temporal(features))
 
-    def unconditional(self, batch_size: int) -> Condition:
+    def unconditional(self, batch_size: int, image: ImagePromptEncoder | None = None) -> Condition:
         """The condition [B, 1, D] of having no clip, for classifier-free guidance."""
         if self.config.unconditional == "zeros":
             return Condition.zeros(batch_size, self.config.projection_dim, like=self)
-        size = self.config.sample_size
-        grey = Video(np.full((1, size, size, 3), 128, dtype=np.uint8), fps=8)
-        return self.encode([grey] * batch_size)
-
-
-def image_folder(folder: Path) -> Path:
-    """Where a model keeps the image prompt encoder, seen from its video prompt encoder."""
-    return folder.resolve().parent / MODALITIES[Modality.IMAGE].prompt_encoder
+        grey = Video(np.full((1, 64, 64, 3), 128, dtype=np.uint8), fps=8)
+        return self.encode([grey] * batch_size, image)
 
 
 class TemporalNetwork(nn.Module):

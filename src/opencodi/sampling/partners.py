@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..denoisers import Context
-from ..denoisers.alignment import Exchange, exchanged
+from ..denoisers.exchange import Exchange, exchanged
 from .trajectory import Trajectory
 
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ..denoisers.alignment import Exchange
+from ..denoisers.exchange import Exchange
 from .request import Request
 from .sample import Latents, interleave, sample
 from .trajectory import num_timesteps

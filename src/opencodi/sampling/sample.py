@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..denoisers.alignment import Exchange
+from ..denoisers.exchange import Exchange
 from ..errors import ArgumentError
 from ..prompts import Condition
 from .guidance import Guidance, Prompts, guided_prediction

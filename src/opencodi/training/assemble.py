@@ -20,12 +20,12 @@ import diffusers
 import torch
 import yaml
 
-from ..denoisers.maps import with_quantized_maps
-from ..denoisers.topology import Denoiser
+from ..denoisers import Adapter
 from ..errors import ConfigurationError, OpenCoDiError, TrainingError
-from ..pipeline import AnyToAnyPipeline
+from ..pipeline import EXTRA_ADAPTERS, AnyToAnyPipeline
 from ..prompts import TextPromptEncoder
 from ..prompts.vocabulary import english_only, quantized
+from ..quantized import with_quantized
 from .components import forget_paths, put_in_place
 
 SOLVER, CURVES = "scheduler", "curves"
@@ -43,7 +43,7 @@ def assemble(model_folder: Path, destination: Path, sampling: Mapping[str, Any] 
     Raises:
         TrainingError: if a component has not been trained yet; the message names all that are missing.
     """
-    optional = ("audio_vocoder", "prompt_anchors", "manner_reader", "name_evidence")
+    optional = ("audio_vocoder", "prompt_anchors", "manner_reader", "name_evidence", *EXTRA_ADAPTERS)
     names = [name for name in AnyToAnyPipeline._optional_components if name not in optional]
     missing = [name for name in names if not (model_folder / name).is_dir()]
     if missing:
@@ -52,8 +52,8 @@ def assemble(model_folder: Path, destination: Path, sampling: Mapping[str, Any] 
     if isinstance(parts["text_prompt_encoder"], TextPromptEncoder):
         parts["text_prompt_encoder"] = quantized(english_only(parts["text_prompt_encoder"]))
     for name, part in parts.items():
-        if isinstance(part, Denoiser):
-            parts[name] = with_quantized_maps(part)
+        if isinstance(part, Adapter):
+            parts[name] = with_quantized(part)
     settings = dict(sampling or {})
     if solver := settings.pop(SOLVER, None):
         parts[SOLVER] = getattr(diffusers, solver).from_config(parts[SOLVER].config)

@@ -45,9 +45,9 @@ def draw_timesteps(scheduler: Any, count: int, generator: torch.Generator, devic
 
 
 def draw_noise(shape: tuple[int, ...], denoiser: Any, generator: torch.Generator, device: torch.device) -> torch.Tensor:
-    """Standard normal noise; the frames of a clip [B, C, F, H, W] share as much of it as the denoiser's config says."""
+    """Standard normal noise; the frames of a clip [B, C, F, H, W] share as much of it as its temporal adapter says."""
     noise = torch.randn(shape, generator=generator, device=device)
-    share = denoiser.config.get("shared_frame_noise", 0.0)
+    share = denoiser.shared_frame_noise
     if not share or len(shape) != 5:
         return noise
     common = torch.randn(noise[:, :, :1].shape, generator=generator, device=device)

@@ -10,29 +10,34 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-from ..denoisers.topology import Denoiser
+from ..denoisers import Adapter, ComposedDenoiser
 from ..errors import ConfigurationError
+from ..extras.motion_map import MotionMap
+from ..extras.prompt_map import PromptMap
 
 BATCH_SIZE, LEARNING_RATE = 512, 2e-3
 
 
 def prompt_map_loss(
-    denoiser: Denoiser, condition: torch.Tensor, latents: torch.Tensor, manner: torch.Tensor | None = None
+    denoiser: ComposedDenoiser, condition: torch.Tensor, latents: torch.Tensor, manner: torch.Tensor | None = None
 ) -> torch.Tensor:
     """Mean squared error of what is drawn for condition embeddings [B, D] and manners [B, M] against the latents [B, ...].
 
     For clips [B, C, F, H, W] the motion map adds to the prompt map, which is of all frames alike.
     """
     embedding, size = condition * denoiser.config.context_scale, latents.shape[-2:]
+    prompt_map = attached(denoiser, PromptMap)
     if latents.ndim < 5:
-        return F.mse_loss(denoiser.prompt_map.draw(embedding, latents.shape[2:], manner).float(), latents)
-    still = denoiser.prompt_map.draw(embedding, size, manner)[:, None]
-    drawn = still + denoiser.motion_map.draw(embedding, latents.shape[2], size)
+        return F.mse_loss(prompt_map.draw(embedding, latents.shape[2:], manner).float(), latents)
+    still = prompt_map.draw(embedding, size, manner)[:, None]
+    drawn = still + attached(denoiser, MotionMap).draw(embedding, latents.shape[2], size)
     return F.mse_loss(drawn.transpose(1, 2).float(), latents)
 
 
 def fit_prompt_map(
-    denoiser: Denoiser, draw: Callable[[int], tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]], steps: int
+    denoiser: ComposedDenoiser,
+    draw: Callable[[int], tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]],
+    steps: int,
 ) -> list[float]:
     """Fit the map of ``denoiser`` alone (for clips the motion map), with AdamW and a cosine schedule.
 
@@ -49,15 +54,13 @@ def fit_prompt_map(
     """
     wanted = tuple(draw(1)[1].shape[1:])
     moving = len(wanted) == 4
-    for name, needed in (("prompt_map", True), ("motion_map", moving)):
-        if needed and getattr(denoiser, name) is None:
-            raise ConfigurationError(f"prompt_map_steps: the network has no {name}; set {name}_dim or leave it 0")
-    drawn, wanted = tuple(denoiser.prompt_map.shape), (wanted[0], *wanted[2:]) if moving else wanted
+    prompt_map = attached(denoiser, PromptMap)
+    drawn, wanted = tuple(prompt_map.shape), (wanted[0], *wanted[2:]) if moving else wanted
     if drawn != wanted:
         raise ConfigurationError(
-            f"prompt_map_size: the map is {list(drawn[1:])} and the latents {list(wanted[1:])}; make them equal"
+            f"size: the prompt map is {list(drawn[1:])} and the latents {list(wanted[1:])}; make them equal"
         )
-    fitted = denoiser.motion_map if moving else denoiser.prompt_map
+    fitted = attached(denoiser, MotionMap) if moving else prompt_map
     drawing = [p for name, p in fitted.named_parameters() if name.startswith("linear_")]
     optimizer = torch.optim.AdamW(drawing, lr=LEARNING_RATE, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -71,3 +74,17 @@ def fit_prompt_map(
         optimizer.zero_grad(set_to_none=True)
         schedule.step()
     return losses
+
+
+def attached(denoiser: ComposedDenoiser, kind: type[Adapter]) -> Adapter:
+    """The map of that kind among a denoiser's extras.
+
+    Raises:
+        ConfigurationError: if it has none.
+    """
+    found = next((each for each in denoiser.extras if isinstance(each, kind)), None)
+    if found is None:
+        raise ConfigurationError(
+            f"prompt_map_steps: the denoiser has no {kind.__name__}; name one in adapters or leave it 0"
+        )
+    return found

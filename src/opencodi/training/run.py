@@ -14,7 +14,7 @@ from ..data.shards import find_data
 from ..device import pick_device, working_on
 from ..errors import ConfigurationError, TrainingError
 from .checkpoint import KEEP, find_checkpoints
-from .components import ModelFolder, check_nothing_is_lost, load_component
+from .components import MAPS, ModelFolder, check_nothing_is_lost, load_component
 from .loop import train
 from .recipe import Recipe, checked, load_recipe
 from .task import Task
@@ -132,7 +132,8 @@ def start_from(task: Task, folder: Path, fresh_weights: Sequence[str] = ()) -> N
     """Give every network that ``task`` trains the weights it has in the model folder ``folder``.
 
     Parts of the network (its direct children) that the stored one lacks altogether stay fresh, and so do weights whose names
-    begin with one of ``fresh_weights``.
+    (``image_prompt_map.linear_1.weight``) begin with one of ``fresh_weights``. An adapter beyond the paper that
+    the folder lacks is fresh.
 
     Raises:
         TrainingError: if one is missing there or has other shapes (the first such weight is named), or if no weight's name
@@ -140,18 +141,20 @@ def start_from(task: Task, folder: Path, fresh_weights: Sequence[str] = ()) -> N
     """
     unused = set(fresh_weights)
     for name, network in task.components().items():
-        if not isinstance(network, torch.nn.Module):
+        is_new = name in MAPS and not (folder / name).is_dir()
+        if is_new or not isinstance(network, torch.nn.Module):
             continue
         stored, own = load_component(type(network), folder, name).state_dict(), network.state_dict()
         # A finished model has parts that later stages added, and may lack a whole part that this recipe adds.
         parts = {key.split(".")[0] for key in stored}
-        fresh = {key for key in own if key.split(".")[0] not in parts or key.startswith(tuple(fresh_weights))}
-        unused -= {start for start in unused if any(key.startswith(start) for key in own)}
+        named = {key: f"{name}.{key}" for key in own}
+        fresh = {key for key in own if key.split(".")[0] not in parts or named[key].startswith(tuple(fresh_weights))}
+        unused -= {start for start in unused if any(each.startswith(start) for each in named.values())}
         for key in (key for key in own if key not in fresh):
             if key not in stored or stored[key].shape != own[key].shape:
                 raise TrainingError(
-                    f"initial_weights: {folder / name} does not fit this recipe: {key} differs; leave it empty, or name {key} "
-                    "among fresh_weights"
+                    f"initial_weights: {folder / name} does not fit this recipe: {key} differs; leave it empty, or name "
+                    f"{named[key]} among fresh_weights"
                 )
         network.load_state_dict({key: own[key] if key in fresh else stored[key] for key in own})
     for start in sorted(unused):

@@ -24,10 +24,11 @@ def image_tokens(items: Items, parts: ModelFolder) -> torch.Tensor:
 
 def video_tokens(items: Items, parts: ModelFolder) -> torch.Tensor:
     """Embeddings [N, D] of clips as prompts."""
+    image = parts.load(ImagePromptEncoder, "image_prompt_encoder")
     encoder = parts.load(VideoPromptEncoder, "video_prompt_encoder")
 
     def tokens(chunk: np.ndarray) -> torch.Tensor:
-        return encoder(over_white(chunk).transpose(1, 2).to(encoder.device)).tokens[:, 0]
+        return encoder(**encoder.frames(over_white(chunk).transpose(1, 2).to(image.device), image)).tokens[:, 0]
 
     return in_chunks(tokens, items.media, size=8)
 

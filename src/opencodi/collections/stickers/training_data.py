@@ -173,7 +173,7 @@ class PictureSetData(SetData):
         plain, held = image_set(*arguments, self.styles, self.every_concept)
         if not self.styled_share:
             return plain, held
-        styled = styled_set(*arguments, by_manner=bool(settings.network.get("manner_dim")))
+        styled = styled_set(*arguments, by_manner="image_manner_embedding" in settings.adapters)
         both = joined_set(plain, styled, self.styled_share)
         # What leaves open which thing leaves open no style.
         both.open_weights = np.where(np.arange(len(both)) < len(plain), both.weights, 0) / (1 - self.styled_share)

@@ -15,18 +15,16 @@ import torch.nn.functional as F
 from pydantic import Field
 
 from ...data.paired import OPEN, THING, PairedSet, draw_kinds, other_beat
-from ...denoisers import FlatUNet, UNet
-from ...denoisers.alignment import environment_tokens, joint_forward
-from ...denoisers.topology import Denoiser
+from ...denoisers import AlignmentAdapter, ComposedDenoiser, TemporalAdapter, environment_tokens, joint_forward
 from ...errors import ConfigurationError
+from ...extras.environment_map import EnvironmentMaps
 from ...modality import MODALITIES, Modality, parse_modalities
-from ..components import ModelFolder
+from ..components import MAPS, ModelFolder, changed, load_composed, new_map
 from ..contrastive import info_nce
 from ..objective import blurred, draw_noise, draw_timesteps, make_scheduler, noised
 from ..recipe import Values
 from ..task import Task
 
-NETWORKS = {"text_denoiser": FlatUNet, "image_denoiser": UNet, "audio_denoiser": UNet}
 ENVIRONMENT_BATCH_SIZE, ENVIRONMENT_LEARNING_RATE = 128, 1e-3
 
 
@@ -54,8 +52,9 @@ class AlignmentTask(Task):
 
         Attributes:
             pair: the two modalities that are denoised together.
-            train: those of the two whose alignment parts learn; the other's stay as an earlier stage left them.
-            network: {component: config values} of alignment parts that do not exist yet, or gain environment tokens.
+            train: those of the two whose alignment adapters learn; the other's stay as an earlier stage left them.
+            network: {component: config values} of alignment adapters that do not exist yet, or gain environment tokens.
+            adapters: {component: config values} of environment maps that are trained with them.
             scheduler: as in the diffusers' recipes.
             prompt_share: share of the pairs with a text prompt; the fewer, the more must come from the other modality.
             thing_share: share of the pairs prompted by what kind of thing it is ("an animal"): which, they must agree on.
@@ -83,6 +82,7 @@ class AlignmentTask(Task):
         prompt_share: float
         contrastive_weight: float
         temperature: float
+        adapters: dict[str, Any] = Field(default_factory=dict)
         bridge_weight: float = 0.0
         environment_steps: int = 0
         independent_timesteps: float = 0.0
@@ -110,28 +110,47 @@ class AlignmentTask(Task):
                 "synchronous_share: is for the pair video and audio, with at least 2 synchronous_clips; else make it 0"
             )
         self.scheduler = make_scheduler(settings.scheduler, parts.scheduler_config())
-        self.networks = torch.nn.ModuleDict(
-            {
-                name: _with_alignment(parts.load(NETWORKS[name], name), settings.network.get(name, {}))
-                for name in dict.fromkeys(MODALITIES[modality].denoiser for modality in self.pair)
-            }
-        )
+        self.learning = learning
+        self.trained: dict[str, torch.nn.Module] = {}
+        self.networks = torch.nn.ModuleDict({modality: self._compose(modality, parts) for modality in self.pair})
         shares = settings.finished_shares
         if not set(shares) <= {m.value for m in self.pair} or not 0 <= sum(shares.values()) <= 1:
             raise ConfigurationError(
                 "finished_shares: give shares of the modalities of the pair that add up to at most 1"
             )
-        self.learning = learning
-        for modality in learning:
-            for _, parameter in self.denoisers[modality].alignment_parameters():
-                parameter.requires_grad_(True)
         self.items, self.held = data.items, data.held
         self.synchronous = data.synchronous if settings.synchronous_share else ()
 
     @property
-    def denoisers(self) -> Mapping[Modality, Denoiser]:
+    def denoisers(self) -> Mapping[Modality, ComposedDenoiser]:
         """The two networks by modality."""
-        return {modality: self.networks[MODALITIES[modality].denoiser] for modality in self.pair}
+        return {modality: self.networks[modality] for modality in self.pair}
+
+    def _compose(self, modality: Modality, parts: ModelFolder) -> ComposedDenoiser:
+        """The frozen network of a modality with the alignment adapter and environment map that learn, or that are there."""
+        name, values = MODALITIES[modality].alignment, self.settings.network
+        alignment = None
+        if (parts.path / name).is_dir() or modality not in self.learning:
+            alignment = changed(parts.load(AlignmentAdapter, name), values.get(name, {}))
+        composed = load_composed(parts, modality, alignment)
+        if alignment is None:
+            seen = MODALITIES[Modality.VIDEO]  # pictures and clips share one
+            clips = name == seen.alignment and (parts.path / seen.temporal).is_dir()
+            temporal = TemporalAdapter.load_config(parts.path / seen.temporal) if clips else None
+            alignment = AlignmentAdapter.for_denoiser(composed.denoiser, temporal=temporal, **values.get(name, {}))
+            composed = load_composed(parts, modality, alignment)
+        environment_map = EnvironmentMaps.adapter_of[modality]
+        if environment_map in self.settings.adapters and not (parts.path / environment_map).is_dir():
+            made = new_map(environment_map, composed.denoiser, self.settings.adapters[environment_map] or {})
+            composed = composed.with_extra(made.to(alignment.device))
+        if modality in self.learning:
+            kind = MAPS[environment_map]
+            drawn = [each for each in composed.extras if isinstance(each, kind)]
+            self.trained |= {name: alignment, **dict(zip([environment_map], drawn))}
+        composed.requires_grad_(False)
+        for learning in self.trained.values():
+            learning.requires_grad_(True)
+        return composed
 
     def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
         """Latents of both modalities, pairs of one concept, and condition [B, D] (zeros: no prompt)."""
@@ -147,7 +166,7 @@ class AlignmentTask(Task):
     def begin(self, generator: torch.Generator) -> None:
         """Environment encoders learn alone to name what they see: they are a small part of the work of a whole step."""
         rng = np.random.default_rng(generator.initial_seed())
-        encoders = {modality: self.denoisers[modality].environment_encoder for modality in self.learning}
+        encoders = {modality: self.denoisers[modality].alignment.environment_encoder for modality in self.learning}
         learned = [parameter for encoder in encoders.values() for parameter in encoder.parameters()]
         optimizer = torch.optim.AdamW(learned, lr=ENVIRONMENT_LEARNING_RATE)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, self.settings.environment_steps))
@@ -251,19 +270,8 @@ class AlignmentTask(Task):
         return found[0], found[1]
 
     def components(self) -> dict[str, Any]:
-        """Both denoisers, with their alignment parts."""
-        return dict(self.networks.items())
-
-
-def _with_alignment(denoiser: Denoiser, changes: Mapping[str, Any]) -> Denoiser:
-    """The network with alignment parts (new ones start as identities), everything frozen.
-
-    Parts of an earlier run may gain what they lacked, such as environment tokens along time.
-    """
-    wanted = {"alignment": True, **changes}
-    if any(denoiser.config.get(name) != value for name, value in wanted.items()):
-        denoiser = denoiser.extended(**wanted)
-    return denoiser.requires_grad_(False)
+        """The alignment adapters and environment maps that learned."""
+        return dict(self.trained)
 
 
 def _denoising(predicted: torch.Tensor, targets: torch.Tensor, unfinished: torch.Tensor) -> torch.Tensor:

@@ -133,30 +133,32 @@ class VideoPair:
     """Clips, which are loops and may start anywhere. The image network is frozen, so it sees each frame only once."""
 
     def __init__(self, network: Mapping[str, Any], parts: ModelFolder):
-        image = parts.load(ImagePromptEncoder, MODALITIES[Modality.IMAGE].prompt_encoder)
-        self.encoder = build_network(VideoPromptEncoder.from_image_prompt_encoder, network, image)
-        self.encoder.image.requires_grad_(False)
+        self.image = parts.load(ImagePromptEncoder, MODALITIES[Modality.IMAGE].prompt_encoder)
+        self.encoder = build_network(VideoPromptEncoder.for_image_encoder, network, self.image)
 
     def fit(self, media: np.ndarray) -> None:
         return None
 
     @torch.no_grad()
-    def prepare(self, media: np.ndarray, mirrored: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
-        image = self.encoder.image.eval().to(pick_device())
+    def prepare(self, media: np.ndarray, mirrored: np.ndarray) -> tuple[dict[str, torch.Tensor], np.ndarray]:
+        image = self.image.to(pick_device())
         parts = [
-            self.encoder.frame_features(over_white(chunk).transpose(1, 2).to(image.device)).cpu()
+            self.encoder.frames(over_white(chunk).transpose(1, 2).to(image.device), image)
             for chunk in np.split(media, range(32, len(media), 32))
         ]
-        return torch.cat(parts), media[:, media.shape[1] // 2]
+        seen = {name: torch.cat([part[name].cpu() for part in parts]) for name in parts[0]}
+        return seen, media[:, media.shape[1] // 2]
 
-    def batch(self, prepared: tuple[torch.Tensor, np.ndarray], chosen: np.ndarray, rng: np.random.Generator | None):
-        features = prepared[0][chosen]
-        if rng is not None:
-            order = (
-                np.arange(features.shape[1]) + rng.integers(0, features.shape[1], (len(chosen), 1))
-            ) % features.shape[1]
-            features = features[torch.arange(len(chosen))[:, None], torch.from_numpy(order)]
-        return {"features": features}
+    def batch(
+        self, prepared: tuple[dict[str, torch.Tensor], np.ndarray], chosen: np.ndarray, rng: np.random.Generator | None
+    ):
+        seen = {name: part[chosen] for name, part in prepared[0].items()}
+        if rng is None:
+            return seen
+        count = next(iter(seen.values())).shape[1]
+        order = (np.arange(count) + rng.integers(0, count, (len(chosen), 1))) % count
+        rows = torch.arange(len(chosen))[:, None], torch.from_numpy(order)
+        return {name: part[rows] for name, part in seen.items()}
 
     def mixed(self, inputs: dict[str, torch.Tensor], rng: np.random.Generator, share: float):
         return inputs, 1.0
@@ -164,7 +166,7 @@ class VideoPair:
     def condition(self, inputs: dict[str, torch.Tensor], generator: torch.Generator | None) -> Condition:
         return self.encoder(**inputs)
 
-    def picture(self, prepared: tuple[torch.Tensor, np.ndarray], chosen: np.ndarray) -> torch.Tensor:
+    def picture(self, prepared: tuple[dict[str, torch.Tensor], np.ndarray], chosen: np.ndarray) -> torch.Tensor:
         return over_white(prepared[1][chosen])
 
 

@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 
 from ...data.paired import THING, PairedSet
-from ...denoisers import FlatUNet, UNet
+from ...denoisers import ComposedDenoiser, TemporalAdapter, UNet
 from ...errors import ConfigurationError
 from ...extras.manner import MANNER
-from ...modality import Modality
+from ...modality import MODALITIES, Modality
 from ...prompts import Condition
 from ...sampling import Guidance, sample
-from ..components import ModelFolder
+from ..components import DENOISERS, MAPS, ModelFolder, map_names, new_map
 from ..objective import blurred, draw_noise, draw_timesteps, make_scheduler, noised
 from ..pictures import save_grid
 from ..prompt_map import fit_prompt_map, prompt_map_loss
@@ -42,6 +43,8 @@ class DiffuserTask(Task):
 
         Attributes:
             network: config values of the denoiser (``UNet`` or ``FlatUNet``).
+            adapters: {component: config values} of adapters beyond the paper that are trained with it, such as
+                ``image_prompt_map``.
             scheduler: class and config of the diffusers scheduler that defines noise and prediction.
             prompt_shares: {prompt modality, or ``thing`` for what kind of thing it is: share of the items prompted by it};
                 the rest, up to 1, has no prompt, which teaches the unconditional half of classifier-free guidance.
@@ -59,6 +62,7 @@ class DiffuserTask(Task):
         prompt_shares: dict[str, float]
         name_share: float
         condition_noise: float
+        adapters: dict[str, Any] = Field(default_factory=dict)
         prompt_map_steps: int = 0
         prompt_map_weight: float = 0.0
 
@@ -69,11 +73,20 @@ class DiffuserTask(Task):
             raise ConfigurationError("prompt_shares: the shares must add up to more than 0 and at most 1")
         self.scheduler = make_scheduler(settings.scheduler, parts.scheduler_config())
         self.items, self.held = data
+        self.trained: dict[str, torch.nn.Module] = {}
         self.denoiser = self.build_network()
 
-    def build_network(self) -> torch.nn.Module:
-        """The denoiser to train, from scratch or from an earlier stage's weights."""
-        raise TypeError(f"{type(self).__name__} has no network")
+    def build_network(self) -> ComposedDenoiser:
+        """The denoiser with its adapters; notes in ``trained`` which of these components learn."""
+        denoiser = DENOISERS[self.component](**self.settings.network)
+        self.trained = {self.component: denoiser, **self._new_maps(denoiser)}
+        return ComposedDenoiser(denoiser, extras=self._in_order())
+
+    def _new_maps(self, denoiser: torch.nn.Module) -> dict[str, torch.nn.Module]:
+        return {name: new_map(name, denoiser, values or {}) for name, values in self.settings.adapters.items()}
+
+    def _in_order(self) -> list[torch.nn.Module]:
+        return [self.trained[name] for name in MAPS if name in self.trained]
 
     def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
         """latents [B, ...], condition [B, D] and, if the set tells it, manner [B, M] (zeros: no prompt)."""
@@ -105,7 +118,7 @@ class DiffuserTask(Task):
         noise = draw_noise(latents.shape, self.denoiser, generator, latents.device)
         noisy, target = noised(self.scheduler, latents, noise, timesteps)
         attributes = {} if manner is None else {MANNER: manner}
-        prompt = self.denoiser.context(condition[:, None].to(noisy.dtype), None, attributes)
+        prompt = self.denoiser.context(condition[:, None].to(noisy.dtype), attributes=attributes)
         denoising = F.mse_loss(self.denoiser(noisy, timesteps, prompt).float(), target)
         if not (self.training and self.settings.prompt_map_weight):
             return {"loss": denoising}
@@ -143,8 +156,8 @@ class DiffuserTask(Task):
         )[self.modality]
 
     def components(self) -> dict[str, Any]:
-        """The denoiser and the scheduler it was trained with."""
-        return {self.component: self.denoiser, "scheduler": self.scheduler}
+        """What learned, and the scheduler it was trained with."""
+        return {**self.trained, "scheduler": self.scheduler}
 
     def shown(self, count: int) -> np.ndarray:
         """Items whose prompts the sample pictures show, the same every time: spread over the training set."""
@@ -156,9 +169,6 @@ class ImageDiffuserTask(DiffuserTask):
 
     modality, component = Modality.IMAGE, "image_denoiser"
 
-    def build_network(self) -> torch.nn.Module:
-        """An image network, without temporal and alignment parts."""
-        return UNet(**self.settings.network)
 
     def sample(self, path: Path, generator: torch.Generator) -> None:
         """32 pictures made from names, above the pictures they name."""
@@ -175,21 +185,25 @@ class VideoDiffuserTask(DiffuserTask):
     modality, component = Modality.VIDEO, "image_denoiser"
 
     class Settings(DiffuserTask.Settings):
-        """As for every diffuser; ``network`` holds what changes from the image network (``temporal: true`` and widths).
+        """As for every diffuser; ``network`` holds config values of the ``TemporalAdapter``.
 
         Attributes:
-            freeze_image: train the temporal blocks alone, so that pictures stay exactly as they were.
+            freeze_image: train the temporal adapter alone, so that pictures stay exactly as they were.
         """
 
         freeze_image: bool = True
 
-    def build_network(self) -> torch.nn.Module:
-        """The trained image network, extended by temporal blocks that start as identities."""
-        image_denoiser = self.parts.load(UNet, self.component)
-        denoiser = image_denoiser.extended(**self.settings.network).requires_grad_(not self.settings.freeze_image)
-        for _, parameter in denoiser.temporal_parameters():
-            parameter.requires_grad_(True)
-        return denoiser
+    def build_network(self) -> ComposedDenoiser:
+        """The trained image network with a temporal adapter that changes nothing yet."""
+        denoiser = self.parts.load(UNet, self.component)
+        maps = {name: self.parts.load(MAPS[name], name) for name in map_names(self.parts.path, Modality.IMAGE)}
+        temporal = TemporalAdapter.for_denoiser(denoiser.config, **self.settings.network)
+        self.trained = {MODALITIES[self.modality].temporal: temporal.to(denoiser.device), **self._new_maps(denoiser)}
+        if not self.settings.freeze_image:
+            self.trained |= {self.component: denoiser.requires_grad_(True)}
+            self.trained |= {name: each.requires_grad_(True) for name, each in maps.items()}
+        every = maps | self.trained
+        return ComposedDenoiser(denoiser, temporal, extras=[every[name] for name in MAPS if name in every])
 
     def sample(self, path: Path, generator: torch.Generator) -> None:
         """Four clips made from names, frame by frame, each above the clip it names."""
@@ -205,9 +219,6 @@ class AudioDiffuserTask(DiffuserTask):
 
     modality, component = Modality.AUDIO, "audio_denoiser"
 
-    def build_network(self) -> torch.nn.Module:
-        """An audio network."""
-        return UNet(**self.settings.network)
 
     def sample(self, path: Path, generator: torch.Generator) -> None:
         """Spectrograms made from captions, above those they describe."""
@@ -222,9 +233,6 @@ class TextDiffuserTask(DiffuserTask):
 
     modality, component = Modality.TEXT, "text_denoiser"
 
-    def build_network(self) -> torch.nn.Module:
-        """A text network."""
-        return FlatUNet(**self.settings.network)
 
     def validate(self, generator: torch.Generator) -> dict[str, float]:
         """Also the share of exact names made from validation prompts of each kind."""
