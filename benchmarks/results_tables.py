@@ -1,6 +1,6 @@
 """Put the tables of an evaluation into documents, between the comments that mark where they go.
 
-    python benchmarks/results_tables.py docs/results/evaluation/results.json README.md docs/results/README.md
+    python benchmarks/results_tables.py docs/results/evaluation/results.json docs/results/README.md
 
 A document says ``<!-- table NAME -->`` and, further down, ``<!-- end -->``; what stands between is replaced. Names are those
 of ``TABLES``.

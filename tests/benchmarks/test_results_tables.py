@@ -9,7 +9,7 @@ from .conftest import FOLDER
 
 ROOT = FOLDER.parent
 RESULTS = ROOT / "docs" / "results" / "evaluation" / "results.json"
-DOCUMENTS = [ROOT / folder / "README.md" for folder in (".", "docs/results", "src/opencodi/models/stickers")]
+DOCUMENTS = [ROOT / folder / "README.md" for folder in ("docs/results", "src/opencodi/models/stickers")]
 
 
 @pytest.fixture
