@@ -39,7 +39,7 @@ def test_packs_for_all_apps_in_one_go(run, folder):
     files = [Path(line) for line in out.splitlines()]
     assert all(file.is_file() for file in files)
     assert {file.parent.name for file in files} == {"telegram", "whatsapp", "discord"}
-    assert "note: whatsapp takes packs of at least 3 stickers" in err
+    assert "note: WhatsApp takes packs of at least 3 stickers" in err
     listed = json.loads((folder / "stickers/telegram/pack.json").read_text())
     assert (listed["title"], listed["stickers"][0]["emoji"]) == ("Fruit", ["🍎"])
     # What was exported is not taken for a source the next time

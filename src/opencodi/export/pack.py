@@ -111,7 +111,7 @@ def _write(stickers: Sequence[Sticker], target: Target, folder: Path, title: str
     fewest = target.stickers[0]
     note = None
     if len(stickers) < fewest:
-        note = f"{target.name} takes packs of at least {fewest} stickers and {folder} has {len(stickers)}; add some"
+        note = f"{target.title} takes packs of at least {fewest} stickers and {folder} has {len(stickers)}; add some"
     return Pack(folder, tuple(sorted(folder.iterdir())), note)
 
 

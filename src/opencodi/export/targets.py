@@ -32,6 +32,7 @@ class Target:
 
     Attributes:
         name: as users write it.
+        title: as the app writes it.
         still, moving, icon: the files it takes; ``icon`` is None where a pack has none.
         stickers: fewest and most stickers of a pack.
         max_emoji: how many emoji may tag a sticker.
@@ -41,6 +42,7 @@ class Target:
     """
 
     name: str
+    title: str
     still: FileRule
     moving: FileRule
     icon: FileRule | None
@@ -56,6 +58,7 @@ TARGETS = {
     for target in (
         Target(
             name="telegram",
+            title="Telegram",
             still=FileRule("webp", 512, 512 * KIB),
             moving=FileRule("webm", 512, 256 * KIB, max_seconds=3, max_fps=30),
             icon=FileRule("webp", 100, 128 * KIB),
@@ -67,6 +70,7 @@ TARGETS = {
         ),
         Target(
             name="whatsapp",
+            title="WhatsApp",
             still=FileRule("webp", 512, 100 * KIB),
             # Its own checker refuses frames shorter than 8 ms, which is 125 a second.
             moving=FileRule("webp", 512, 500 * KIB, max_seconds=10, max_fps=125),
@@ -78,6 +82,7 @@ TARGETS = {
         ),
         Target(
             name="discord",
+            title="Discord",
             still=FileRule("png", 320, 512_000),
             moving=FileRule("png", 320, 512_000, max_seconds=5, max_fps=60),
             icon=None,
@@ -116,7 +121,7 @@ def table() -> str:
         moving = f"{_file(target.moving)}, {target.moving.max_seconds:g} s, {target.moving.max_fps:g} frames a second"
         icon = _file(target.icon) if target.icon else "none"
         count = f"{fewest} to {most}" + ("" if target.mixed else ", all still or all moving")
-        rows.append(f"| {target.name} | {_file(target.still)} | {moving} | {icon} | {count} | {target.max_emoji} |")
+        rows.append(f"| {target.title} | {_file(target.still)} | {moving} | {icon} | {count} | {target.max_emoji} |")
     return "\n".join(rows)
 
 

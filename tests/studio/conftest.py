@@ -1,0 +1,85 @@
+"""The studio in a real browser: skipped with a reason where there is none."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+pytest.importorskip("gradio", reason="the studio needs the extra `studio`")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+AXE = "axe-core@4.14.1"
+
+
+@pytest.fixture(scope="session")
+def address():
+    """The studio with the bundled model, served in the background."""
+    from opencodi.studio import launch
+
+    address, stop = launch("stickers", device="cpu", block=False)
+    yield address
+    stop()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    found = os.environ.get("OPENCODI_BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    if not found:
+        pytest.skip("no browser: install Debian's chromium, or name one in OPENCODI_BROWSER")
+    playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need the package playwright")
+    # No sandbox: containers in which tests run as root have none. Fake devices: a webcam and a microphone.
+    arguments = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=found, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser, address):
+    """Open a page of one's own, `visit(width=…, height=…, dark=…)`; all that it requests must come from the studio."""
+    home, contexts, foreign, broken = urlsplit(address).netloc, [], [], []
+
+    def open_page(width: int = 1280, height: int = 900, dark: bool = False):
+        context = browser.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme="dark" if dark else "light",
+            permissions=["camera", "microphone"],
+            accept_downloads=True,
+        )
+        contexts.append(context)
+        context.on("request", lambda request: foreign.append(request.url) if _is_foreign(request.url, home) else None)
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        page.on("pageerror", lambda error: broken.append(str(error)))
+        page.goto(address)
+        page.locator("#oc-generate").wait_for()
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert foreign == []
+    assert broken == []
+
+
+def _is_foreign(url: str, home: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme in ("http", "https", "ws", "wss") and parts.netloc != home
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory) -> str:
+    """The script of axe-core."""
+    if os.environ.get("OPENCODI_AXE"):
+        return Path(os.environ["OPENCODI_AXE"]).read_text(encoding="utf-8")
+    if not shutil.which("npm"):
+        pytest.skip("no npm to fetch axe-core with; name its axe.min.js in OPENCODI_AXE")
+    folder = tmp_path_factory.mktemp("axe")
+    command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(folder), AXE]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    if done.returncode:
+        pytest.skip(f"npm could not fetch axe-core: {done.stderr.strip().splitlines()[-1:]}")
+    return (folder / "node_modules/axe-core/axe.min.js").read_text(encoding="utf-8")
