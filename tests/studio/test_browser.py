@@ -27,7 +27,7 @@ def says(page, words: str) -> None:
 
 def more(page, **numbers: float) -> None:
     if not page.get_by_label("Seed").is_visible():
-        page.get_by_role("button", name="More", exact=True).click()
+        page.locator("#oc-more > button").click()
     for label, value in numbers.items():
         page.get_by_label(label, exact=True).fill(str(value))
         page.get_by_label(label, exact=True).blur()
@@ -74,12 +74,12 @@ def test_words_become_a_picture_a_clip_and_a_sound_and_go_round_again(visit):
     with zipfile.ZipFile(download.value.path()) as archive:
         assert sorted(archive.namelist()) == ["audio-0.wav", "image-0.png", "result.json", "video-0.mp4"]
     clip.evaluate("clip => { clip.pause(); clip.currentTime = 0.9; clip.removeAttribute('controls'); }")
-    page.get_by_role("button", name="More", exact=True).click()
+    page.locator("#oc-more > button").click()
     page.wait_for_timeout(300)
     figure(page, "studio.png")
 
     # The picture goes back in, together with other words
-    page.get_by_role("button", name="Use the picture as input").click()
+    page.get_by_role("button", name="Use as input: the picture").click()
     page.locator("#oc-image img").wait_for()
     page.get_by_label("number input for Weight of the picture").wait_for()
     says(page, "a guitar")
@@ -98,7 +98,7 @@ def test_words_become_a_picture_a_clip_and_a_sound_and_go_round_again(visit):
     ticked = [page.locator("#oc-to").get_by_label(n, exact=True).is_checked() for n in ("Picture", "Clip", "Sound", "Caption")]
     assert ticked == [True, True, True, False]
     page.locator("#oc-image img").wait_for(state="hidden")
-    page.get_by_role("button", name="More", exact=True).click()
+    page.locator("#oc-more > button").click()
     assert page.get_by_label("Seed", exact=True).input_value() == "3"
 
 

@@ -14,7 +14,7 @@ from .inputs import clip_input, picture_input, sound_input
 from .jobs import Job
 from .theme import THEME
 from .visits import Run, Visit, Visits, write_zip
-from .wish import FILES, MAX_NUMBER, MAX_STEPS, NAMES, Wish, read_file, read_wish
+from .wish import FILES, MAX_NUMBER, NAMES, Wish, read_file, read_wish
 from .work import Done, Studio, takes_partner_guidance
 
 _HERE = Path(__file__).parent
@@ -30,6 +30,12 @@ _HINTS = {
     "video": "Clip · upload or webcam",
     "audio": "Sound · upload or microphone",
 }
+_NAMED_AS_SEEN = """() => {
+  // Gradio names its upload areas otherwise than they read, so that who speaks to the page cannot name what is seen there.
+  const tidy = () => document.querySelectorAll('.upload-container[aria-label]').forEach(area => area.removeAttribute('aria-label'));
+  new MutationObserver(tidy).observe(document.body, {childList: true, subtree: true});
+  tidy();
+}"""
 _TO_RESULTS = "() => { if (innerWidth < 900) document.querySelector('#oc-results').scrollIntoView({behavior: 'smooth'}); }"
 _TO_INPUTS = "() => { document.querySelector('#oc-inputs').scrollIntoView({behavior: 'smooth', block: 'start'}); }"
 
@@ -71,7 +77,7 @@ class Page:
             for name, component in (("image", picture_input), ("video", clip_input), ("audio", sound_input)):
                 title = NAMES[name].capitalize()
                 with gr.Accordion(_HINTS[name], open=False, elem_id=f"oc-panel-{name}", elem_classes="oc-panel") as self.panels[name]:
-                    self.fields[name] = component(label=title, buttons=[], elem_id=f"oc-{name}")
+                    self.fields[name] = component(label=title, show_label=False, buttons=[], elem_id=f"oc-{name}")
                     self.fields[f"{name}_weight"] = self._weight(NAMES[name])
         self.note = gr.HTML("", elem_id="oc-note")
 
@@ -88,26 +94,21 @@ class Page:
         with gr.Accordion("More", open=False, elem_id="oc-more", elem_classes="oc-panel"):
             self.fields["negative"] = gr.Textbox(label="Steer away from", placeholder="nothing", max_length=1000, lines=1)
             with gr.Row():
-                self.fields["steps"] = self._number("Steps", "the model's own", minimum=1, maximum=MAX_STEPS, precision=0)
-                self.fields["guidance"] = self._number("Guidance", "the model's own", minimum=0, maximum=30, step=0.5)
+                self.fields["steps"] = self._number("Steps", "the model's own")
+                self.fields["guidance"] = self._number("Guidance", "the model's own")
                 self.fields["partner_guidance"] = self._number(
-                    "Partner guidance",
-                    "the model's own",
-                    minimum=0,
-                    maximum=30,
-                    step=0.5,
-                    info="How closely outputs follow one another",
-                    visible=takes_partner_guidance(),
+                    "Partner guidance", "the model's own", visible=takes_partner_guidance()
                 )
             with gr.Row():
-                self.fields["seed"] = self._number("Seed", "a new one each time", minimum=0, precision=0)
-                self.fields["number"] = gr.Slider(1, MAX_NUMBER, value=1, step=1, label="Number of results", min_width=120)
+                self.fields["seed"] = self._number("Seed", "a new one each time")
+                self.fields["number"] = gr.Slider(1, MAX_NUMBER, value=1, step=1, label="Results", min_width=120)
             models = list(installed())
             models += [] if model in models else [model]
             self.fields["model"] = gr.Dropdown(models, value=model, label="Model", interactive=True)
 
-    def _number(self, label: str, placeholder: str, **options: Any) -> gr.Number:
-        return gr.Number(label=label, value=None, placeholder=placeholder, min_width=120, **options)
+    def _number(self, label: str, placeholder: str, **options: Any) -> gr.Textbox:
+        """A number that may be left out; Gradio's own field for numbers turns an empty one into 0."""
+        return gr.Textbox(label=label, placeholder=placeholder, min_width=120, lines=1, max_lines=1, max_length=20, **options)
 
     def _examples(self) -> None:
         gr.HTML('<h2 class="oc-label">Try</h2>')
@@ -207,10 +208,10 @@ class Page:
             **{f"{name}_weight": wish.weights.get(name, 1.0) for name in ("text", *FILES)},
             "outputs": list(wish.outputs),
             "negative": wish.negative,
-            "steps": wish.steps,
-            "guidance": wish.guidance,
-            "partner_guidance": wish.partner_guidance,
-            "seed": wish.seed if seed else None,
+            "steps": _written(wish.steps),
+            "guidance": _written(wish.guidance),
+            "partner_guidance": _written(wish.partner_guidance),
+            "seed": _written(wish.seed if seed else None),
             "number": wish.number,
             "model": wish.model if wish.model else gr.skip(),
         }
@@ -271,6 +272,10 @@ def _wish_of(example: Example) -> Wish:
     return Wish(text=example.text, files=dict(example.files), weights=dict(example.weights), outputs=example.outputs, model="")
 
 
+def _written(number: float | None) -> str:
+    return "" if number is None else f"{number:g}" if isinstance(number, float) else str(number)
+
+
 def build(studio: Studio, visits: Visits, model: str = "stickers") -> gr.Blocks:
     """The page, not yet served."""
     return Page(studio, visits, model).blocks
@@ -319,6 +324,7 @@ def launch(
             enable_monitoring=False,
             theme=THEME,
             css_paths=[_HERE / "style.css"],
+            js=_NAMED_AS_SEEN,
         )
         if block:
             blocks.block_thread()

@@ -41,10 +41,10 @@ def news(latest: News, wish: Wish, picture: object = None) -> str:
     """What goes on, while it does; ``picture`` is the newest there is so far."""
     if isinstance(latest, Waiting):
         said = "Someone else is first" if latest.before == 1 else f"{latest.before} others are first"
-        body = f'<h2 role="status">{said}</h2><p>You are number {latest.before + 1} in the line. It begins by itself.</p>'
+        body = f'<div role="status"><h2>{said}</h2></div><p>You are number {latest.before + 1} in the line. It begins by itself.</p>'
         return _stage(f'<div class="oc-busy oc-waiting">{_queue(latest.before)}{body}</div>')
     if isinstance(latest, Loading):
-        body = f'<h2 role="status">Loading the model</h2><p>{escape(latest.model)}, only this once</p>'
+        body = f'<div role="status"><h2>Loading the model</h2></div><p>{escape(latest.model)}, only this once</p>'
         return _stage(f'<div class="oc-busy">{_canvas(None)}{body}{_bar(None, None)}</div>')
     if isinstance(latest, Working):
         making = escape(_listed(wish.outputs))
@@ -57,13 +57,13 @@ def news(latest: News, wish: Wish, picture: object = None) -> str:
     if isinstance(latest, Failed):
         return problem(latest.reason)
     assert isinstance(latest, Cancelled)
-    return _stage('<div class="oc-empty"><h2 role="status">Cancelled</h2><p>Nothing was kept. Change what you like and try again.</p></div>')
+    return _stage('<div class="oc-empty"><div role="status"><h2>Cancelled</h2></div><p>Nothing was kept. Change what you like and try again.</p></div>')
 
 
 def starting(wish: Wish) -> str:
     """The moment between the press of the button and the first news."""
     return _stage(
-        f'<div class="oc-busy">{_canvas(None)}<h2 role="status">Making {escape(_listed(wish.outputs))}</h2>{_bar(None, None)}</div>'
+        f'<div class="oc-busy">{_canvas(None)}<div role="status"><h2>Making {escape(_listed(wish.outputs))}</h2></div>{_bar(None, None)}</div>'
     )
 
 
@@ -83,7 +83,7 @@ def results(run: Run) -> str:
         cards.append(f'<section class="oc-card {few}" aria-label="{label}">{figures}</section>')
     facts = [_seconds(run.seconds), f"seed {run.wish.seed}", escape(run.wish.model)]
     head = (
-        f'<div class="oc-head"><div><h2 role="status">{escape(run.wish.summary())}</h2><p>{" · ".join(facts)}</p></div>'
+        f'<div class="oc-head"><div><div role="status"><h2>{escape(run.wish.summary())}</h2></div><p>{" · ".join(facts)}</p></div>'
         f'{_download(run.folder.parent / "opencodi.zip", "opencodi.zip", "Download all")}</div>'
     )
     return _stage(f'{head}<div class="oc-cards">{"".join(cards)}</div>{_export(run)}')
@@ -103,7 +103,7 @@ def history(runs: Sequence[Run], shown: int | None) -> str:
         title = escape(run.wish.summary())
         entries.append(
             f'<li><button type="button" data-do="restore_run" data-run="{run.number}"{current} '
-            f'aria-label="Restore run {run.number}: {title}">{image}<span class="oc-title">{title}</span>'
+            f'><span class="oc-unseen">Restore run {run.number}:</span>{image}<span class="oc-title">{title}</span>'
             f"<span class=\"oc-small\">{escape(_listed(run.wish.outputs))}</span></button></li>"
         )
     return (
@@ -127,7 +127,7 @@ def _figure(run: Run, name: str, index: int, file: Path) -> str:
         media = f'<div class="oc-wave">{_wave(file)}<audio src="{address}" controls preload="auto" aria-label="The {numbered}"></audio></div>'
     use = (
         f'<button type="button" class="oc-button" data-do="use_result" data-run="{run.number}" data-modality="{name}" '
-        f'data-index="{index}" aria-label="Use the {numbered} as input">{icon("use")}Use as input</button>'
+        f'data-index="{index}" aria-label="Use as input: the {numbered}">{icon("use")}Use as input</button>'
     )
     save = _download(file, file.name, "Download", f"Download the {numbered}")
     title = f'<figcaption>{icon(name)}{what.capitalize()}</figcaption>'

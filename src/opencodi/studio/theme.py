@@ -50,6 +50,7 @@ THEME = gr.themes.Base(
     block_shadow="none",
     block_radius="14px",
     input_radius="10px",
+    input_border_width="1px",
     border_color_primary="#e3dcd1",
     border_color_primary_dark="#37332c",
     input_background_fill="#fbf9f6",

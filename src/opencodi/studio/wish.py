@@ -103,16 +103,21 @@ def read_file(modality: str, path: str) -> Any:
 
 
 def _number(value: Any, name: str, least: float, most: float) -> float | None:
-    if value is None or value == "":
-        return None
-    if not isinstance(value, int | float) or not math.isfinite(value) or not least <= value <= most:
+    """A number, or its digits; nothing is None."""
+    try:
+        number = None if value is None or not str(value).strip() else float(str(value).replace(",", "."))
+    except ValueError:
+        number = math.nan
+    if number is not None and not least <= number <= most:  # nan, too
         raise ArgumentError(f"{name} must be a number from {least:g} to {most:g}.")
-    return float(value)
+    return number
 
 
 def _whole(value: Any, name: str, least: int, most: int) -> int | None:
-    if value is None or value == "":
+    """A whole number, or its digits; nothing is None."""
+    said = "" if value is None else str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
+    if not said:
         return None
-    if not isinstance(value, int | float) or value != value or not least <= value <= most or int(value) != value:
+    if not said.isdecimal() or len(said) > 20 or not least <= int(said) <= most:
         raise ArgumentError(f"{name} must be a whole number from {least:,} to {most:,}.")
-    return int(value)
+    return int(said)
