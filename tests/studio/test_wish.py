@@ -17,7 +17,8 @@ def test_an_empty_form_asks_for_something_to_make():
 
 
 def test_only_inputs_that_are_there_have_weights():
-    wish = read_wish({"text": " a bell ", "image": "cat.jpg", "image_weight": 0.5, "audio_weight": 2, "outputs": ["text", "image"]})
+    form = {"text": " a bell ", "image": "cat.jpg", "image_weight": 0.5, "audio_weight": 2, "outputs": ["text", "image"]}
+    wish = read_wish(form)
     assert (wish.text, wish.files, wish.weights) == ("a bell", {"image": "cat.jpg"}, {"text": 1.0, "image": 0.5})
     assert wish.outputs == ("text", "image")
     assert wish.inputs == ["text", "image"]
@@ -28,7 +29,8 @@ def test_what_is_left_out_is_the_models_own_and_a_seed_is_drawn():
     wishes = [read_wish({"outputs": ["image"], "steps": "", "guidance": None}) for _ in range(2)]
     assert (wishes[0].steps, wishes[0].guidance, wishes[0].number) == (None, None, 1)
     assert wishes[0].seed != wishes[1].seed
-    assert read_wish({"outputs": ["image"], "seed": "7", "steps": 12.0, "guidance": "2,5"}) == Wish(seed=7, steps=12, guidance=2.5)
+    given = read_wish({"outputs": ["image"], "seed": "7", "steps": 12.0, "guidance": "2,5"})
+    assert given == Wish(seed=7, steps=12, guidance=2.5)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 import threading
 import time
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -122,9 +123,10 @@ def test_a_visit_keeps_its_inputs_its_runs_and_a_zip_until_it_ends(studio, model
     assert visits.of("one") is visit and visits.of("two") is not visit
     upload = tmp_path / "upload.txt"
     upload.write_text("sound")
-    wish, folder = visit.keep_inputs(Wish(text="<b>bell</b>", files={"audio": str(upload)}, outputs=("text",), steps=1, model=model))
+    given = Wish(text="<b>bell</b>", files={"audio": str(upload)}, outputs=("text",), steps=1, model=model)
+    wish, folder = visit.keep_inputs(given)
     upload.unlink()  # what the browser's cache holds may go
-    assert open(wish.files["audio"]).read() == "sound"
+    assert Path(wish.files["audio"]).read_text() == "sound"
     *_, done = studio.work(Job(), Wish(text=wish.text, outputs=("text",), steps=1, model=model), folder)
     run = visit.add(wish, done.files, done.seconds)
     with zipfile.ZipFile(run.folder.parent / "opencodi.zip") as archive:

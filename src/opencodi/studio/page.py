@@ -32,7 +32,8 @@ _HINTS = {
 }
 _NAMED_AS_SEEN = """() => {
   // Gradio names its upload areas otherwise than they read, so that who speaks to the page cannot name what is seen there.
-  const tidy = () => document.querySelectorAll('.upload-container[aria-label]').forEach(area => area.removeAttribute('aria-label'));
+  const areas = () => document.querySelectorAll('.upload-container[aria-label]');
+  const tidy = () => areas().forEach(area => area.removeAttribute('aria-label'));
   new MutationObserver(tidy).observe(document.body, {childList: true, subtree: true});
   tidy();
 }"""
@@ -76,7 +77,9 @@ class Page:
         with gr.Group(elem_id="oc-media"):
             for name, component in (("image", picture_input), ("video", clip_input), ("audio", sound_input)):
                 title = NAMES[name].capitalize()
-                with gr.Accordion(_HINTS[name], open=False, elem_id=f"oc-panel-{name}", elem_classes="oc-panel") as self.panels[name]:
+                panel = gr.Accordion(_HINTS[name], open=False, elem_id=f"oc-panel-{name}", elem_classes="oc-panel")
+                self.panels[name] = panel
+                with panel:
                     self.fields[name] = component(label=title, show_label=False, buttons=[], elem_id=f"oc-{name}")
                     self.fields[f"{name}_weight"] = self._weight(NAMES[name])
         self.note = gr.HTML("", elem_id="oc-note")

@@ -13,7 +13,7 @@ class Previews:
 
     A picture that is half noise says little, so the clean picture that it leads to is computed from two successive
     latents: both are ``alpha * clean + sigma * noise`` with the same clean picture and noise, two equations for two unknowns.
-    That holds exactly for DDIM and nearly for other solvers; where a scheduler does not say its alphas, latents are shown as they are.
+    That holds exactly for DDIM and nearly for other solvers. Where a scheduler has no alphas, latents are shown as they are.
     """
 
     def __init__(self, pipe: Any) -> None:

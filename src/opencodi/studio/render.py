@@ -41,7 +41,8 @@ def news(latest: News, wish: Wish, picture: object = None) -> str:
     """What goes on, while it does; ``picture`` is the newest there is so far."""
     if isinstance(latest, Waiting):
         said = "Someone else is first" if latest.before == 1 else f"{latest.before} others are first"
-        body = f'<div role="status"><h2>{said}</h2></div><p>You are number {latest.before + 1} in the line. It begins by itself.</p>'
+        place = f"<p>You are number {latest.before + 1} in the line. It begins by itself.</p>"
+        body = f'<div role="status"><h2>{said}</h2></div>{place}'
         return _stage(f'<div class="oc-busy oc-waiting">{_queue(latest.before)}{body}</div>')
     if isinstance(latest, Loading):
         body = f'<div role="status"><h2>Loading the model</h2></div><p>{escape(latest.model)}, only this once</p>'
@@ -57,14 +58,14 @@ def news(latest: News, wish: Wish, picture: object = None) -> str:
     if isinstance(latest, Failed):
         return problem(latest.reason)
     assert isinstance(latest, Cancelled)
-    return _stage('<div class="oc-empty"><div role="status"><h2>Cancelled</h2></div><p>Nothing was kept. Change what you like and try again.</p></div>')
+    said = '<div role="status"><h2>Cancelled</h2></div><p>Nothing was kept. Change what you like and try again.</p>'
+    return _stage(f'<div class="oc-empty">{said}</div>')
 
 
 def starting(wish: Wish) -> str:
     """The moment between the press of the button and the first news."""
-    return _stage(
-        f'<div class="oc-busy">{_canvas(None)}<div role="status"><h2>Making {escape(_listed(wish.outputs))}</h2></div>{_bar(None, None)}</div>'
-    )
+    said = f'<div role="status"><h2>Making {escape(_listed(wish.outputs))}</h2></div>'
+    return _stage(f'<div class="oc-busy">{_canvas(None)}{said}{_bar(None, None)}</div>')
 
 
 def problem(reason: str) -> str:
@@ -82,8 +83,9 @@ def results(run: Run) -> str:
         label = f"Result {index + 1} of {run.wish.number}" if run.wish.number > 1 else "Result"
         cards.append(f'<section class="oc-card {few}" aria-label="{label}">{figures}</section>')
     facts = [_seconds(run.seconds), f"seed {run.wish.seed}", escape(run.wish.model)]
+    title = f'<div role="status"><h2>{escape(run.wish.summary())}</h2></div><p>{" · ".join(facts)}</p>'
     head = (
-        f'<div class="oc-head"><div><div role="status"><h2>{escape(run.wish.summary())}</h2></div><p>{" · ".join(facts)}</p></div>'
+        f'<div class="oc-head"><div>{title}</div>'
         f'{_download(run.folder.parent / "opencodi.zip", "opencodi.zip", "Download all")}</div>'
     )
     return _stage(f'{head}<div class="oc-cards">{"".join(cards)}</div>{_export(run)}')
@@ -122,9 +124,11 @@ def _figure(run: Run, name: str, index: int, file: Path) -> str:
     elif name == "image":
         media = f'<img class="oc-picture" src="{address}" alt="Picture made from: {said}">'
     elif name == "video":
-        media = f'<video class="oc-clip" src="{address}" controls loop playsinline preload="auto" aria-label="The {numbered}"></video>'
+        player = f'src="{address}" controls loop playsinline preload="auto" aria-label="The {numbered}"'
+        media = f'<video class="oc-clip" {player}></video>'
     else:
-        media = f'<div class="oc-wave">{_wave(file)}<audio src="{address}" controls preload="auto" aria-label="The {numbered}"></audio></div>'
+        player = f'src="{address}" controls preload="auto" aria-label="The {numbered}"'
+        media = f'<div class="oc-wave">{_wave(file)}<audio {player}></audio></div>'
     use = (
         f'<button type="button" class="oc-button" data-do="use_result" data-run="{run.number}" data-modality="{name}" '
         f'data-index="{index}" aria-label="Use as input: the {numbered}">{icon("use")}Use as input</button>'
@@ -140,7 +144,8 @@ def _export(run: Run) -> str:
     buttons = []
     for app, target in TARGETS.items():
         if app in run.packs:
-            buttons.append(_download(run.packs[app], f"{app}-stickers.zip", f"{target.title} pack", f"Download the {target.title} pack"))
+            label = f"{target.title} pack"
+            buttons.append(_download(run.packs[app], f"{app}-stickers.zip", label, f"Download the {label}"))
         else:
             buttons.append(
                 f'<button type="button" class="oc-button" data-do="export_pack" data-run="{run.number}" data-app="{app}" '
@@ -190,8 +195,8 @@ def _bar(step: int | None, steps: int | None) -> str:
 
 
 def _queue(before: int) -> str:
-    people = "".join(f'<span class="oc-person{" oc-you" if place == before else ""}"></span>' for place in range(min(before, 8) + 1))
-    return f'<div class="oc-queue" aria-hidden="true">{people}</div>'
+    others = '<span class="oc-person"></span>' * min(before, 8)
+    return f'<div class="oc-queue" aria-hidden="true">{others}<span class="oc-person oc-you"></span></div>'
 
 
 def _stage(content: str) -> str:

@@ -1,4 +1,7 @@
-"""Colours, type and corners, as a Gradio theme; `style.css` has what a theme cannot say. Fonts come with Gradio, whole ones only in 400 and 700."""
+"""Colours, type and corners, as a Gradio theme; `style.css` has what a theme cannot say.
+
+The font comes with Gradio, which has the whole of it only in the weights 400 and 700.
+"""
 
 import gradio as gr
 from gradio.themes.utils import colors, fonts, sizes
