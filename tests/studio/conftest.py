@@ -18,9 +18,9 @@ def address():
     """The studio with the bundled model, served in the background."""
     from opencodi.studio import launch
 
-    address, stop = launch("stickers", device="cpu", block=False)
+    address, wait = launch("stickers", device="cpu")
     yield address
-    stop()
+    wait(now=True)
 
 
 @pytest.fixture(scope="session")

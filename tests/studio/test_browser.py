@@ -175,7 +175,6 @@ def test_on_a_phone_nothing_scrolls_sideways(visit):
     page.locator("#oc-generate").click()
     finished(page, "a bell")
     assert sideways(page) <= 0
-    figure(page, "studio-phone.png")
 
 
 def test_by_keyboard_alone(visit):

@@ -25,8 +25,9 @@ def studio(
             f"studio: the package {error.name} is not installed; run pip install 'opencodi[studio]'"
         ) from error
 
-    typer.echo(f"The studio is at http://{host}:{port} (Ctrl+C stops it)", err=True)
     try:
-        launch(model, device, host, port, open_browser)
+        address, wait = launch(model, device, host, port, open_browser)
     except OSError as error:
-        raise ArgumentError(f"--port: {port} cannot be used on {host} ({error}); choose another") from error
+        raise ArgumentError(f"--port: {port} cannot be used on {host}; choose another") from error
+    typer.echo(f"The studio is at {address.rstrip('/')} (Ctrl+C stops it)", err=True)
+    wait()

@@ -7,12 +7,12 @@ import gradio as gr
 
 def picture_input(**options: Any) -> gr.Image:
     """Upload, paste or webcam → the path of the file."""
-    return _untouched(gr.Image(sources=["upload", "clipboard", "webcam"], type="filepath", height=210, **options))
+    return _untouched(gr.Image(sources=["upload", "clipboard", "webcam"], type="filepath", **options))
 
 
 def clip_input(**options: Any) -> gr.Video:
     """Upload or webcam → the path of the file."""
-    return _untouched(gr.Video(sources=["upload", "webcam"], height=250, include_audio=True, **options))
+    return _untouched(gr.Video(sources=["upload", "webcam"], include_audio=True, **options))
 
 
 def sound_input(**options: Any) -> gr.Audio:

@@ -1,7 +1,8 @@
 """The page: one column of inputs, one of results."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import gradio as gr
@@ -290,18 +291,19 @@ def launch(
     host: str = "127.0.0.1",
     port: int | None = None,
     open_browser: bool = False,
-    block: bool = True,
-) -> tuple[str, Any]:
-    """Serve the studio until interrupted (or, with ``block=False``, in the background).
+) -> tuple[str, Callable[..., None]]:
+    """Serve the studio in the background.
 
     Nothing is fetched from another machine, and nothing is sent to one.
 
     Returns:
-        Its address, and a function that stops it.
+        Its address, and a function that waits until the program is interrupted and then stops it; with ``now=True`` it
+        stops at once.
 
     Raises:
         ConfigurationError: if there is no such model.
         ArgumentError: if there is no such device.
+        OSError: if the port is taken, or the address is not one of this machine.
     """
     from ..device import pick_device
     from ..models import resolve
@@ -329,15 +331,18 @@ def launch(
             css_paths=[_HERE / "style.css"],
             js=_NAMED_AS_SEEN,
         )
-        if block:
-            blocks.block_thread()
-    finally:
-        if block:
+    except BaseException:
+        visits.close()
+        raise
+
+    def wait(now: bool = False) -> None:
+        try:
+            while not now:
+                sleep(1)
+        except KeyboardInterrupt:
+            pass
+        finally:
             blocks.close(verbose=False)
             visits.close()
 
-    def stop() -> None:
-        blocks.close(verbose=False)
-        visits.close()
-
-    return address, stop
+    return address, wait

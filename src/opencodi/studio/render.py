@@ -88,7 +88,8 @@ def results(run: Run) -> str:
         f'<div class="oc-head"><div>{title}</div>'
         f'{_download(run.folder.parent / "opencodi.zip", "opencodi.zip", "Download all")}</div>'
     )
-    return _stage(f'{head}<div class="oc-cards">{"".join(cards)}</div>{_export(run)}')
+    singles = " oc-singles" if run.wish.number > 1 and len(run.wish.outputs) == 1 else ""
+    return _stage(f'{head}<div class="oc-cards{singles}">{"".join(cards)}</div>{_export(run)}')
 
 
 def history(runs: Sequence[Run], shown: int | None) -> str:
@@ -134,7 +135,7 @@ def _figure(run: Run, name: str, index: int, file: Path) -> str:
         f'data-index="{index}" aria-label="Use as input: the {numbered}">{icon("use")}Use as input</button>'
     )
     save = _download(file, file.name, "Download", f"Download the {numbered}")
-    title = f'<figcaption>{icon(name)}{what.capitalize()}</figcaption>'
+    title = f'<figcaption>{icon(name)}{numbered.capitalize()}</figcaption>'
     return f'<figure class="oc-figure oc-{name}">{title}{media}<div class="oc-actions">{use}{save}</div></figure>'
 
 
