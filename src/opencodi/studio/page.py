@@ -38,7 +38,11 @@ _NAMED_AS_SEEN = """() => {
   new MutationObserver(tidy).observe(document.body, {childList: true, subtree: true});
   tidy();
 }"""
-_TO_RESULTS = "() => { if (innerWidth < 900) document.querySelector('#oc-results').scrollIntoView({behavior: 'smooth'}); }"
+_TO_RESULTS = """() => {
+  const results = document.querySelector('#oc-results');
+  const {top} = results.getBoundingClientRect();
+  if (top < 0 || top > innerHeight / 2) results.scrollIntoView({behavior: 'smooth'});
+}"""
 _TO_INPUTS = "() => { document.querySelector('#oc-inputs').scrollIntoView({behavior: 'smooth', block: 'start'}); }"
 
 

@@ -88,6 +88,8 @@ THEME = gr.themes.Base(
     button_cancel_text_color_dark="#f2b0ab",
     slider_color="#c4431a",
     slider_color_dark="#ff8a63",
+    checkbox_border_color="#8d8578",
+    checkbox_border_color_dark="#8a8376",
     checkbox_background_color_selected="#c4431a",
     checkbox_background_color_selected_dark="#c4431a",
 )
