@@ -3,19 +3,36 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-pytest.importorskip("gradio", reason="the studio needs the extra `studio`")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 AXE = "axe-core@4.14.1"
+LOCAL = ("127.0.0.1", "localhost", "::1", "0.0.0.0", b"127.0.0.1", b"localhost")
 
 
 @pytest.fixture(scope="session")
-def address():
+def left_the_machine():
+    """Addresses that this process, the server among it, has asked for that are not on this machine."""
+    asked = []
+
+    def watch(event: str, arguments: tuple) -> None:
+        if event == "socket.getaddrinfo" and arguments[0] not in (None, *LOCAL):
+            asked.append(arguments[0])
+        elif event == "socket.connect" and isinstance(arguments[1], tuple) and arguments[1][0] not in LOCAL:
+            asked.append(arguments[1])
+
+    sys.addaudithook(watch)
+    return asked
+
+
+@pytest.fixture(scope="session")
+def address(left_the_machine):
     """The studio with the bundled model, served in the background."""
+    pytest.importorskip("gradio", reason="the studio needs the extra `studio`")
     from opencodi.studio import launch
 
     address, wait = launch("stickers", device="cpu")
@@ -38,8 +55,11 @@ def browser():
 
 
 @pytest.fixture
-def visit(browser, address):
-    """Open a page of one's own, `visit(width=…, height=…, dark=…)`; all that it requests must come from the studio."""
+def visit(browser, address, left_the_machine):
+    """Open a page of one's own, `visit(width=…, height=…, dark=…)`; all that it requests must come from the studio.
+
+    The studio itself must not ask another machine for anything either.
+    """
     home, contexts, foreign, broken = urlsplit(address).netloc, [], [], []
 
     def open_page(width: int = 1280, height: int = 900, dark: bool = False):
@@ -61,7 +81,7 @@ def visit(browser, address):
     yield open_page
     for context in contexts:
         context.close()
-    assert foreign == []
+    assert foreign == left_the_machine == []
     assert broken == []
 
 

@@ -3,8 +3,10 @@
 import io
 import os
 import re
+import time
 import zipfile
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -223,6 +225,16 @@ def test_results_are_exported_as_stickers(visit):
         page.get_by_role("link", name="Download the Telegram pack").click()
     with zipfile.ZipFile(download.value.path()) as archive:
         assert {"telegram/icon.webp", "telegram/pack.json", "telegram/sticker-01.webp"} <= set(archive.namelist())
+
+    # The files of a visit go when its page is closed
+    address = page.get_by_role("link", name="Download all").get_attribute("href")
+    file = Path(unquote(address.partition("file=")[2]))
+    assert file.exists()
+    page.close(run_before_unload=True)
+    until = time.monotonic() + 20
+    while file.exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not file.exists()
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

@@ -33,6 +33,14 @@ def test_bad_input_is_one_line(run):
     assert code == 2 and "choose another" in err and err.count("\n") == 1
 
 
+def test_without_gradio_it_says_what_to_install(run, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("opencodi.studio")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    code, _, err = run("studio")
+    assert code == 2 and err == "error: studio: the package gradio is not installed; run pip install 'opencodi[studio]'\n"
+
+
 def test_it_serves_the_page_until_it_is_interrupted():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

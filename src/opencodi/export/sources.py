@@ -63,13 +63,6 @@ def find_stickers(folder: str | Path, limits: Limits = DEFAULT_LIMITS) -> list[S
     return stickers
 
 
-def sticker_of(name: str, media: object, caption: str = "", audio: Audio | None = None) -> Sticker:
-    """A picture (any mode of Pillow, alpha kept) or a ``Video`` as a sticker."""
-    if isinstance(media, Image.Image):
-        return Sticker(name, np.asarray(media.convert("RGBA"))[None], caption=caption, audio=audio)
-    return Sticker(name, _opaque(media.frames), float(media.fps), caption, audio or media.audio)
-
-
 def _files(folder: Path) -> Iterator[Path]:
     if (folder / PACK).exists():
         return

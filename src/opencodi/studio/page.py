@@ -170,6 +170,8 @@ class Page:
         except (OpenCoDiError, OSError) as error:
             yield render.problem(str(error)), gr.skip(), *idle
             return
+        if visit.job:
+            visit.job.cancel()  # one run at a time for each page
         visit.job = job = Job()
         try:
             yield render.starting(wish), gr.skip(), gr.update(value="Working …", interactive=False), gr.update(visible=True)
@@ -236,7 +238,8 @@ class Page:
     def _use(self, event: gr.EventData, request: gr.Request) -> list[Any]:
         """A result becomes the input of its modality; other inputs stay."""
         run, name = self._run(self._visit(request), event), str(event._data.get("modality"))
-        file = run.file(name, int(event._data.get("index", 0))) if run else None
+        index = str(event._data.get("index", ""))
+        file = run.file(name, int(index)) if run and index.isdecimal() else None
         text: Any = gr.skip()
         values, panels = [gr.skip()] * len(FILES), [gr.skip()] * len(FILES)
         if file and name == "text":
@@ -273,7 +276,7 @@ class Page:
     @staticmethod
     def _run(visit: Visit, event: gr.EventData) -> Run | None:
         number = str(event._data.get("run", ""))
-        return visit.run(int(number)) if number.isdigit() else None
+        return visit.run(int(number)) if number.isdecimal() else None
 
 
 def _wish_of(example: Example) -> Wish:

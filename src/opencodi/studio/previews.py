@@ -2,10 +2,14 @@
 
 import base64
 import io
+import logging
 from collections.abc import Mapping
 from typing import Any
 
+from ..media import over_white
 from ..modality import MODALITIES, Modality
+
+_LOG = logging.getLogger(__name__)
 
 
 class Previews:
@@ -20,11 +24,12 @@ class Previews:
         self._alphas = getattr(getattr(pipe, "scheduler", None), "alphas_cumprod", None)
         self._part = lambda name: getattr(pipe, name)
         self._seen: dict[str, list[tuple[int, Any]]] = {}
+        self._failed = False
 
     def keep(self, latents: Mapping[str, Any], timesteps: Mapping[str, Any]) -> None:
         """Remember what the callback was given after a step; ``timesteps`` are those the step started from."""
         for modality in (Modality.IMAGE, Modality.VIDEO):
-            if modality in latents and modality in timesteps:
+            if modality in latents and modality in timesteps and not self._failed:
                 seen = self._seen.setdefault(modality, [])
                 if seen:  # the latents of the last call are of the level from which this step started
                     seen[-1] = (int(timesteps[modality]), seen[-1][1])
@@ -32,14 +37,21 @@ class Previews:
                 del seen[:-3]
 
     def picture(self) -> Any | None:
-        """The picture, or the first frame of the clip, as far as it can be told; None before the first step."""
-        for modality, seen in self._seen.items():
-            latents = self._clean(seen)
-            if modality == Modality.VIDEO:
-                latents = latents[:, :, 0]
-            decoded = MODALITIES[Modality.IMAGE].build_codec(self._part).decode(latents)
-            return decoded[0]
-        return None
+        """The picture, or the first frame of the clip, as far as it can be told; None before the first step.
+
+        A preview that fails is logged, and there are no more of them: it must not end the run.
+        """
+        if not self._seen:
+            return None
+        modality, seen = next(iter(self._seen.items()))
+        latents = self._clean(seen)
+        try:
+            codec = MODALITIES[Modality.IMAGE].build_codec(self._part)
+            return codec.decode(latents[:, :, 0] if modality == Modality.VIDEO else latents)[0]
+        except Exception:
+            _LOG.exception("the studio cannot show how the picture comes about")
+            self._seen, self._failed = {}, True
+            return None
 
     def _clean(self, seen: list[tuple[int, Any]]) -> Any:
         if self._alphas is None or len(seen) < 3:
@@ -55,5 +67,5 @@ class Previews:
 def data_address(picture: Any) -> str:
     """A small picture as an address that needs no request."""
     file = io.BytesIO()
-    picture.convert("RGB").save(file, "PNG")
+    over_white(picture).save(file, "PNG")
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

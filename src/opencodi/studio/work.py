@@ -110,9 +110,9 @@ class Studio:
             yield Cancelled()
             return
         news: queue.Queue[News] = queue.Queue()
-        threading.Thread(target=self._run, args=(job, wish, folder, news), daemon=True).start()
         if not self.is_loaded(wish.model):
-            yield Loading(wish.model)
+            news.put(Loading(wish.model))
+        threading.Thread(target=self._run, args=(job, wish, folder, news), daemon=True).start()
         while not job.cancelled.is_set():
             try:
                 latest = news.get(timeout=0.1)
@@ -196,7 +196,7 @@ def _expected_steps(pipe: Any, wish: Wish) -> int | None:
     try:
         steps, _ = pipe.steps_and_guidance(list(wish.outputs), wish.steps, None)
         return pipe.num_ticks(steps)
-    except AttributeError:
+    except (AttributeError, TypeError):  # a pipeline of another make
         return wish.steps
 
 
