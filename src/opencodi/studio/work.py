@@ -6,7 +6,7 @@ import logging
 import queue
 import threading
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -114,13 +114,10 @@ class Studio:
             news.put(Loading(wish.model))
         threading.Thread(target=self._run, args=(job, wish, folder, news), daemon=True).start()
         while not job.cancelled.is_set():
-            try:
-                latest = news.get(timeout=0.1)
-            except queue.Empty:
-                continue
-            yield latest
-            if isinstance(latest, Done | Failed | Cancelled):
-                return
+            for latest in _gathered(news):
+                yield latest
+                if isinstance(latest, Done | Failed | Cancelled):
+                    return
         yield Cancelled()
 
     def _run(self, job: Job, wish: Wish, folder: Path, news: "queue.Queue[News]") -> None:
@@ -189,6 +186,21 @@ def _call(pipe: Any, job: Job, wish: Wish, inputs: dict[str, Any], tell: Any) ->
         generator=[torch.Generator().manual_seed(wish.seed + place) for place in range(wish.number)],
         callback_on_step_end=after_step,
     )
+
+
+def _gathered(news: "queue.Queue[News]", wait: float = 0.1) -> list[News]:
+    """What there is to tell, at most after ``wait`` seconds; of steps that came faster than they were told, the last."""
+    try:
+        gathered = [news.get(timeout=wait)]
+    except queue.Empty:
+        return []
+    while not news.empty():  # nobody else takes from it
+        following = news.get()
+        if isinstance(gathered[-1], Working) and isinstance(following, Working):
+            gathered[-1] = replace(following, picture=following.picture or gathered[-1].picture)
+        else:
+            gathered.append(following)
+    return gathered
 
 
 def _expected_steps(pipe: Any, wish: Wish) -> int | None:
