@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .common import show_files
+from .common import check_output, show_files, steps_bar
 
 
 def export(
@@ -28,10 +28,10 @@ def export(
 
     targets = parse_targets(apps)
     from ..export import export_packs, find_stickers
-    from .common import steps_bar
 
     stickers = find_stickers(folder)
     place = output or folder / "stickers"
+    check_output(place)
     with steps_bar("packing", len(targets)) as advance:
         packs = []
         for target in targets:

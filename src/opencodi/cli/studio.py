@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from ..errors import ArgumentError
-from .common import DEVICE, MODEL
+from .common import DEVICE, MODEL, check_device
+from .edge import importing
 
 
 def studio(
@@ -18,8 +19,10 @@ def studio(
     open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Open the studio: a page in the browser, which works without a network."""
+    check_device(device)
     try:
-        from ..studio import launch
+        with importing():
+            from ..studio import launch
     except ModuleNotFoundError as error:
         raise ArgumentError(
             f"studio: the package {error.name} is not installed; run pip install 'opencodi[studio]'"

@@ -1,9 +1,7 @@
 """Stickers → the folder of a pack, complete or not there at all."""
 
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,8 @@ import numpy as np
 
 from ..errors import ArgumentError, MediaError
 from ..media import write_audio
+from ..media.partial import partial_folder
+from ..media.system import refused
 from .cutout import cut_out
 from .emoji import emoji_for, emoji_name
 from .encode import encode
@@ -85,34 +85,32 @@ def _write(stickers: Sequence[Sticker], target: Target, folder: Path, title: str
     """All files in a folder beside, which then takes the place of ``folder``."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        stage = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
-    except OSError as error:
-        raise MediaError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
-    try:
-        entries = [_write_sticker(each, n, target, stage, keep_background) for n, each in enumerate(stickers, 1)]
-        described = {"app": target.name, "title": title, "icon": None, "stickers": entries}
-        if target.icon:
-            described["icon"] = f"icon{_ENDINGS[target.icon.kind]}"
-            first = _prepared(stickers[0], target.icon, keep_background)[:1]
-            (stage / described["icon"]).write_bytes(encode(first, 1.0, target.icon))
-        if target.name == "whatsapp":
-            _write_json(stage / WHATSAPP_CONTENTS, _whatsapp_contents(described, stickers[0].moves))
-        _write_json(stage / PACK, described)
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.chmod(stage, 0o755)
-        os.replace(stage, folder)
+        with partial_folder(folder.parent) as stage:
+            _fill(stage, stickers, target, title, keep_background)
+            if folder.exists():
+                shutil.rmtree(folder)
+            stage.rename(folder)
     except OSError as error:
         if isinstance(error, MediaError):
             raise
-        raise MediaError(f"{folder}: cannot be written ({error.strerror}); check the space and the rights there") from error
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
+        raise refused(f"{folder}: cannot be written", error) from error
     fewest = target.stickers[0]
     note = None
     if len(stickers) < fewest:
         note = f"{target.title} takes packs of at least {fewest} stickers and {folder} has {len(stickers)}; add some"
     return Pack(folder, tuple(sorted(folder.iterdir())), note)
+
+
+def _fill(stage: Path, stickers: Sequence[Sticker], target: Target, title: str, keep_background: bool) -> None:
+    entries = [_write_sticker(each, n, target, stage, keep_background) for n, each in enumerate(stickers, 1)]
+    described = {"app": target.name, "title": title, "icon": None, "stickers": entries}
+    if target.icon:
+        described["icon"] = f"icon{_ENDINGS[target.icon.kind]}"
+        first = _prepared(stickers[0], target.icon, keep_background)[:1]
+        (stage / described["icon"]).write_bytes(encode(first, 1.0, target.icon))
+    if target.name == "whatsapp":
+        _write_json(stage / WHATSAPP_CONTENTS, _whatsapp_contents(described, stickers[0].moves))
+    _write_json(stage / PACK, described)
 
 
 def _write_sticker(sticker: Sticker, number: int, target: Target, folder: Path, keep_background: bool) -> dict:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, ImageSequence
+from PIL import Image, ImageSequence
 
 from ..errors import ArgumentError, DamagedFile, MediaError, OverLimit
-from ..media import DEFAULT_LIMITS, Audio, Limits, read_audio, read_text, read_video
-from ..media.files import require_kind
+from ..media import DEFAULT_LIMITS, Audio, Limits, normalise, read_audio, read_text, read_video
+from ..media.files import opened_kind
 from .pack_names import PACK
 
 STILL_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".apng")
@@ -86,24 +86,23 @@ def _read(path: Path, limits: Limits) -> Sticker:
 
 def _read_pictures(path: Path, limits: Limits) -> tuple[np.ndarray, float]:
     """A still or animated PNG, WebP or GIF, or a JPEG, with its alpha: frames ``[num_frames, height, width, 4]``, fps."""
-    path, kind = require_kind(path, limits, _KINDS, "a picture")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is checked instead
-            image = Image.open(path, formats=[kind])
-        with image:
-            count = getattr(image, "n_frames", 1)
-            pixels = image.width * image.height
-            if pixels > limits.max_pixels or count > limits.max_frames or pixels * count * 4 > limits.max_decoded_bytes:
-                raise OverLimit(f"{path}: has {count:,} frames of {pixels:,} pixels, which is too much; scale it down")
-            frames, seconds = [], 0.0
-            for frame in ImageSequence.Iterator(image):
-                seconds += frame.info.get("duration", 100) / 1000
-                frames.append(np.asarray(ImageOps.exif_transpose(frame).convert("RGBA")))
-    except MediaError:
-        raise
-    except Exception as error:  # Pillow's readers raise what their parsers run into
-        raise DamagedFile(f"{path}: cannot be decoded ({error}), fetch or export it again") from error
+    with opened_kind(path, limits, _KINDS, "a picture (PNG, JPEG, WebP or GIF)") as (file, kind):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is checked instead
+                image = Image.open(file, formats=[kind])
+            with image:
+                count, pixels = getattr(image, "n_frames", 1), image.width * image.height
+                if count > limits.max_frames or pixels * count * 4 > limits.max_decoded_bytes:
+                    raise OverLimit(f"{path}: has {count:,} frames of {pixels:,} pixels, scale it down or cut it")
+                frames, seconds = [], 0.0
+                for frame in ImageSequence.Iterator(image):
+                    seconds += frame.info.get("duration", 100) / 1000
+                    frames.append(np.asarray(normalise(frame, alpha=True, limits=limits)))
+        except MediaError as error:
+            raise type(error)(str(error).replace("image:", f"{path}:", 1)) from error
+        except Exception as error:  # Pillow's readers raise what their parsers run into
+            raise DamagedFile(f"{path}: cannot be decoded ({error}), fetch or export it again") from error
     return np.stack(frames), (len(frames) / seconds if len(frames) > 1 and seconds else 1.0)
 
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from ..media import over_white
+from ..media import normalise
 from ..modality import MODALITIES, Modality
 
 _LOG = logging.getLogger(__name__)
@@ -67,5 +67,5 @@ class Previews:
 def data_address(picture: Any) -> str:
     """A small picture as an address that needs no request."""
     file = io.BytesIO()
-    over_white(picture).save(file, "PNG")
+    normalise(picture).save(file, "PNG")
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

@@ -167,8 +167,8 @@ def _call(pipe: Any, job: Job, wish: Wish, inputs: dict[str, Any], tell: Any) ->
         picture = None
         if now - shown > _PREVIEW_EVERY or done == 1:
             picture, shown = previews.picture(), now
-        steps = max(total or done, done)
-        left = (now - started) / done * (steps - done) if total and done > 1 else None
+        steps = max(total, done)
+        left = (now - started) / done * (steps - done) if done > 1 else None
         tell(Working(done, steps, left, picture))
 
     optional = {
@@ -203,13 +203,9 @@ def _gathered(news: "queue.Queue[News]", wait: float = 0.1) -> list[News]:
     return gathered
 
 
-def _expected_steps(pipe: Any, wish: Wish) -> int | None:
-    """How often the callback will be called, as far as the pipeline can tell."""
-    try:
-        steps, _ = pipe.steps_and_guidance(list(wish.outputs), wish.steps, None)
-        return pipe.num_ticks(steps)
-    except (AttributeError, TypeError):  # a pipeline of another make
-        return wish.steps
+def _expected_steps(pipe: Any, wish: Wish) -> int:
+    """How often the callback will be called."""
+    return pipe.num_ticks(list(wish.outputs), wish.inputs, wish.steps)
 
 
 def _write_report(folder: Path, wish: Wish, files: list[Path]) -> None:
