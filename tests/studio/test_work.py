@@ -4,6 +4,7 @@ import json
 import threading
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,25 @@ def test_what_fails_is_one_sentence_and_leaves_the_studio_usable(studio, model, 
     assert isinstance(last, Failed) and "no-such-model" in last.reason
     *_, last = studio.work(Job(), Wish(steps=2, model=model), tmp_path / "c")
     assert isinstance(last, Done)
+
+
+@pytest.mark.parametrize("outputs", [("image",), ("image", "audio")])
+def test_every_setting_reaches_the_pipeline(studio, model, tmp_path, outputs):
+    usual = Wish(text="a rooster", outputs=outputs, steps=2, seed=1, model=model)
+    changes = {"guidance": 5.0, "negative": "a red apple", "steps": 3, "seed": 2}
+    if len(outputs) > 1:
+        changes["partner_guidance"] = 4.0
+
+    def made(name: str, **changes) -> bytes:
+        *_, last = studio.work(Job(), replace(usual, **changes), tmp_path / name)
+        assert isinstance(last, Done), last
+        return (tmp_path / name / "image-0.png").read_bytes()
+
+    plain = made("plain")
+    assert made("again") == plain
+    for name, value in changes.items():
+        assert made(name, **{name: value}) != plain, name
+    assert made("partner", partner_guidance=4.0)  # harmless where there is no partner
 
 
 def test_previews_find_the_clean_picture_between_two_noisy_ones():
