@@ -26,6 +26,8 @@ element.addEventListener('click', event => {
 });
 // The events of these buttons: 'use_result', 'restore_run', 'export_pack'
 """
+_UPLOADS_KEPT = (3600, 24 * 3600)
+"""Seconds between two looks for old uploads, and at what age they go; all go when the server stops."""
 _HINTS = {
     "image": "Picture · upload, paste or webcam",
     "video": "Clip · upload or webcam",
@@ -53,7 +55,8 @@ class Page:
     def __init__(self, studio: Studio, visits: Visits, model: str) -> None:
         self.studio, self.visits = studio, visits
         self.fields: dict[str, Any] = {}
-        with gr.Blocks(title="OpenCoDi Studio", analytics_enabled=False, fill_width=True) as self.blocks:
+        options = {"analytics_enabled": False, "fill_width": True, "delete_cache": _UPLOADS_KEPT}
+        with gr.Blocks(title="OpenCoDi Studio", **options) as self.blocks:
             gr.HTML(render.header(), elem_id="oc-header")
             with gr.Row(elem_id="oc-columns", equal_height=False):
                 with gr.Column(scale=5, min_width=320, elem_id="oc-inputs"):
