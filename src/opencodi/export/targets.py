@@ -38,7 +38,7 @@ class Target:
         max_emoji: how many emoji may tag a sticker.
         mixed: whether one pack may hold stills and moving stickers.
         source: where the app says so.
-        read: the month in which that was read.
+        read: the month in which that was checked, against copies of it in public repositories.
     """
 
     name: str
