@@ -49,6 +49,9 @@ def generate(
     ] = 1,
     model: MODEL = "stickers",
     device: DEVICE = None,
+    server: Annotated[
+        str | None, typer.Option(metavar="URL", help="Let a running `opencodi serve` do the work; needs no model here.")
+    ] = None,
 ) -> None:
     """Make text, images, video and audio from any of them.
 
@@ -58,6 +61,13 @@ def generate(
     weights = None if weight is None else parse_weights(weight)
     given = {modality: items for modality, items in zip(Modality, (text, image, video, audio)) if items}
     check_output(output)
+    if server is not None:
+        from ..server.client import generate_remotely
+
+        settings = {"weights": weights, "negative_prompt": negative, "num_inference_steps": steps}
+        settings |= {"guidance_scale": guidance, "num_candidates": candidates}
+        show_files(output, generate_remotely(server, output, given, outputs=outputs, seed=seed, number=number, **settings))
+        return
     inputs = read_inputs(given)
     seed = secrets.randbelow(2**31) if seed is None else seed
 
