@@ -116,15 +116,12 @@ class Decoders:
             answer = await child.ask(request, self._limits.timeout_seconds + 5)
             if "error" in answer:
                 message = str(answer.get("message"))[:500].replace(str(path), label)
-                message = message if message.startswith(label) else f"{label}: {message}"
                 code = "".join("_" + letter.lower() if letter.isupper() else letter for letter in str(answer["error"]))
-                raise Problem(STATUS.get(answer["error"], 400), code.strip("_"), message, modality)
+                raise Problem(STATUS.get(answer["error"], 400), code.strip("_"), message)
             return await asyncio.to_thread(_restore, raw, answer, self._limits)
         except Problem as problem:
-            problem.param = modality
-            if not problem.message.startswith(label):
-                problem.message = f"{label}: {problem.message}"
-            raise
+            message = problem.message if problem.message.startswith(label) else f"{label}: {problem.message}"
+            raise Problem(problem.status, problem.code, message, modality) from None
         finally:
             path.unlink(missing_ok=True)
             raw.unlink(missing_ok=True)

@@ -79,7 +79,6 @@ class Engine:
         try:
             results = await self.call(self._make, batch)
         except Exception as error:
-            forget_failed_call(error)
             wanted = [job for job in batch if self._still_wanted(job)]
             if len(batch) > 1:
                 log.warning("batch of %d failed (%s): one by one now", len(batch), type(error).__name__)
@@ -109,7 +108,11 @@ class Engine:
                 raise Stopped("takes too long")
             loop.call_soon_threadsafe(_advance, batch, steps)
 
-        return run(self.pipeline, [job.work for job in batch], after_step)
+        try:
+            return run(self.pipeline, [job.work for job in batch], after_step)
+        except Exception as error:
+            forget_failed_call(error)
+            raise
 
     async def _save(self, job: Job, media: dict[str, list[Any]]) -> None:
         """Write the files of one job while the next batch is made already."""
@@ -169,8 +172,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def forget_failed_call(error: BaseException) -> None:
-    """Let go of the tensors that the frames of a failed call still hold."""
+    """Let go of the tensors that the frames of a failed call still hold; to be called where it failed, on its thread."""
     traceback.clear_frames(error.__traceback__)
+    if not is_out_of_memory(error):
+        return
     gc.collect()
     import torch
 

@@ -75,6 +75,8 @@ async def _read_parts(request: Request, settings: Settings, repeated: tuple[str,
                     fields[name] = _maybe_json(value)
     except HTTPException as error:
         raise bad_request(f"The form cannot be read: {error.detail}", code="invalid_body") from None
+    if not fields and not files:
+        raise bad_request("The form is empty, or its end is missing.", code="invalid_body")
     return Form(fields, files)
 
 

@@ -3,6 +3,7 @@
 import base64
 import json
 import struct
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -171,21 +172,24 @@ def generation_routes(service: Service) -> APIRouter:
 
 async def follow(service: Service, request: Request, job: Job, cancel: bool = False) -> AsyncIterator[str]:
     """A job's events until it ends. With ``cancel``, a listener who leaves ends it."""
-    version, quiet = -1, 0.0
+    version = -1
+    looked = spoken = time.monotonic()
     try:
-        while version < 0 or job.state not in ENDED:
+        while True:
             if job.version != version:
-                version, quiet = job.version, 0.0
+                version, spoken = job.version, time.monotonic()
                 yield _event(service, job)
-            elif not await job.news(LOOK_SECONDS):
+                continue  # it may have changed meanwhile
+            if job.state in ENDED:
+                return
+            await job.news(LOOK_SECONDS)
+            if time.monotonic() - spoken >= KEEP_ALIVE_SECONDS:
+                spoken = time.monotonic()
+                yield ": still here\n\n"
+            if time.monotonic() - looked >= LOOK_SECONDS:
+                looked = time.monotonic()
                 if await request.is_disconnected():
                     return
-                quiet += LOOK_SECONDS
-                if quiet >= KEEP_ALIVE_SECONDS:
-                    quiet = 0.0
-                    yield ": still here\n\n"
-        if job.version != version:
-            yield _event(service, job)
     finally:
         if cancel:
             service.jobs.cancel(job)

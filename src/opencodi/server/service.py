@@ -131,8 +131,13 @@ class Service:
         Raises:
             Problem: how it failed.
         """
+        looked = time.monotonic()
         while job.state not in ENDED:
-            if not await job.news(LOOK_SECONDS) and await request.is_disconnected():
+            await job.news(LOOK_SECONDS)
+            if time.monotonic() - looked < LOOK_SECONDS:
+                continue
+            looked = time.monotonic()
+            if await request.is_disconnected():
                 self.jobs.cancel(job)
                 raise Problem(499, "client_left", "The client left.")
         if job.problem is not None:
@@ -149,7 +154,6 @@ class Service:
         try:
             return await self.engine.call(_embed, self.engine.pipeline, items)
         except Exception as error:
-            forget_failed_call(error)
             raise explain(error, self.settings) from None
 
     def remove(self, job: Job) -> None:
@@ -168,6 +172,7 @@ class Service:
                 log.warning("waited too long job=%s client=%s", job.short, job.owner)
             for job in old:
                 self.remove(job)
+            self.store.purge()
 
 
 def _warm_up(pipeline: Any) -> None:
@@ -187,8 +192,10 @@ def _embed(pipeline: Any, items: list[tuple[str, Media]]) -> list[list[float]]:
     """Runs on the pipeline's thread. Each alone, so that no input changes another's numbers."""
     import torch
 
-    with torch.no_grad():
-        return [
-            pipeline.prompt_encoders[modality].encode([item]).tokens[0, 0].float().cpu().tolist()
-            for modality, item in items
-        ]
+    try:
+        with torch.no_grad():
+            encoded = [pipeline.prompt_encoders[modality].encode([item]) for modality, item in items]
+        return [condition.tokens[0, 0].float().cpu().tolist() for condition in encoded]
+    except Exception as error:
+        forget_failed_call(error)
+        raise

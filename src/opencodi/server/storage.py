@@ -5,6 +5,7 @@ import os
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ MEDIA_TYPES = {
     ".aac": "audio/aac",
     ".pcm": "audio/pcm",
 }
+GRACE_SECONDS = 1.0
 _PREFIX = "opencodi-serve-"
 
 
@@ -81,6 +83,7 @@ class Store:
         self.uploads = self.folder / "uploads"
         self.uploads.mkdir(mode=0o700)
         self._files: dict[tuple[str, str], StoredFile] = {}
+        self._removed: list[tuple[float, Path]] = []
         self.size = 0
 
     def save(self, work: Work, media: Mapping[str, list[Any]]) -> list[StoredFile]:
@@ -118,12 +121,18 @@ class Store:
         return self._files.get((token, name))
 
     def remove(self, files: list[StoredFile]) -> None:
-        """Delete the results of one job."""
+        """Nobody finds these results of one job any more; the files go with ``purge``."""
         for file in files:
             if self._files.pop((file.token, file.path.name), None):
                 self.size -= file.size
-        for token in {file.token for file in files}:
-            shutil.rmtree(self.folder / token, ignore_errors=True)
+        self._removed += [(time.monotonic(), self.folder / token) for token in {file.token for file in files}]
+
+    def purge(self) -> None:
+        """Delete what was removed, but not what somebody may just be about to open."""
+        due = [folder for removed, folder in self._removed if time.monotonic() - removed > GRACE_SECONDS]
+        self._removed = [(removed, folder) for removed, folder in self._removed if folder not in due]
+        for folder in due:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
         """Remove everything."""
