@@ -126,6 +126,8 @@ def load(port: int, clients: int, requests: int) -> dict[str, Any]:
     in_threads(client, clients)
     whole = time.perf_counter() - started
     seconds.sort()
+    if not seconds:
+        raise SystemExit(f"error: all {requests} requests were lost")
     return {
         "clients": clients,
         "requests": requests,

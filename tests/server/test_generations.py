@@ -56,6 +56,8 @@ def test_a_form_with_files_says_the_same_as_json(server, files):
     }
     uploads = [("image", ("../../etc/passwd", files["image"])), ("video", ("b", files["video"]))]
     sent = server.http.post("/v1/generations", data={**form, "num_inference_steps": "2"}, files=uploads)
+    listed = server.http.post("/v1/generations", data={"outputs": "text,image", "num_inference_steps": "2"})
+    assert listed.json()["outputs"] == ["text", "image"]
     assert sent.status_code == 202, sent.text
     same = {"text": form["text"], "outputs": "image,text", "weights": {"text": [1, 0.25]}, "seed": 4}
     as_json = server.make(**same, image=data_url(files["image"]), video=data_url(files["video"]))

@@ -18,6 +18,7 @@ from .problems import Problem, bad_request
 from .schemas import EmbeddingRequest, Generation, ImageRequest, SoundRequest, SpeechRequest, VideoRequest
 from .service import Service
 from .settings import Keys, Settings
+from .status_routes import status_routes
 
 ABOUT = "Text, image, video and audio in any combination, to any combination of them."
 BODIES = (Generation, ImageRequest, SpeechRequest, SoundRequest, VideoRequest, EmbeddingRequest)
@@ -53,11 +54,12 @@ def build_app(
     app.state.service = service
     app.include_router(generation_routes(service))
     app.include_router(openai_routes(service))
+    app.include_router(status_routes(service))
     app.add_middleware(Gate, settings=settings, keys=keys, jobs=service.jobs, metrics=service.metrics)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid)
-    _describe_bodies(app)
+    _complete_page(app, with_keys=bool(keys))
     return app
 
 
@@ -76,7 +78,7 @@ async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
     return bad_request(f"{name}: {first['msg']}", name).response
 
 
-def _describe_bodies(app: FastAPI) -> None:
+def _complete_page(app: FastAPI, with_keys: bool) -> None:
     """Bodies are read by hand, after the gate; the OpenAPI page still shows what they may hold."""
     original = app.openapi
 
@@ -87,6 +89,9 @@ def _describe_bodies(app: FastAPI) -> None:
             schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas.update(schema.pop("$defs", {}))
             schemas[model.__name__] = schema
+        if with_keys:
+            page["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+            page["security"] = [{"key": []}]
         return page
 
     app.openapi = openapi

@@ -15,12 +15,15 @@ import numpy as np
 from ..errors import MediaError
 from ..media import Audio, Limits, Video, read
 
+LARGEST_FILE = 8 * 2**30
+
 
 def main() -> None:
     """Answer requests ``{"modality", "path", "raw", "limits"}`` until standard input ends."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints is no answer
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE, LARGEST_FILE))
     for line in sys.stdin:
         request = json.loads(line)
         answers.write(json.dumps(answer(request)) + "\n")

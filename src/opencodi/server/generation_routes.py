@@ -1,8 +1,6 @@
-"""Our own routes: any inputs to any outputs as a job, its progress and results, embeddings, and the state of the server."""
+"""Our own routes: any inputs to any outputs as a job, its progress, and its results."""
 
-import base64
 import json
-import struct
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -14,13 +12,17 @@ from ..modality import MODALITIES
 from .forms import Form, read_form
 from .jobs import ENDED, Job
 from .problems import Problem, bad_request
-from .schemas import EmbeddingRequest, Generation, check_model
+from .schemas import Generation
 from .service import LOOK_SECONDS, Service
 
 KEEP_ALIVE_SECONDS = 10.0
 EVENTS = "text/event-stream"
 PRIVATE = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"}
 """Of results: no proxy keeps them, no browser takes them for a page."""
+
+
+UPLOADS = {name: f"Files of modality {name}." for name in MODALITIES if name != "text"}
+"""Fields of a form that are files, and what the OpenAPI page says of them."""
 
 
 def body_of(model: type, files: dict[str, str] | None = None) -> dict[str, Any]:
@@ -90,9 +92,8 @@ def inputs_of(form: Form, asked: Generation) -> dict[str, list[Any]]:
 def generation_routes(service: Service) -> APIRouter:
     """The routes of a service."""
     routes = APIRouter(tags=["generations"])
-    uploads = {name: f"Files of modality {name}, mixed into the prompt." for name in MODALITIES if name != "text"}
 
-    @routes.post("/v1/generations", status_code=202, openapi_extra=body_of(Generation, uploads))
+    @routes.post("/v1/generations", status_code=202, openapi_extra=body_of(Generation, UPLOADS))
     async def create(request: Request) -> Response:
         """Make any outputs from any inputs. Answers with the job at once, or with its events if ``stream`` is true."""
         form = await read_form(request, service.settings, repeated=("text", "outputs"))
@@ -128,45 +129,6 @@ def generation_routes(service: Service) -> APIRouter:
         service.jobs.collected(file)
         return FileResponse(file.path, media_type=file.media_type, headers=PRIVATE)
 
-    @routes.post("/v1/embeddings", tags=["openai"], openapi_extra=body_of(EmbeddingRequest, uploads))
-    async def embed(request: Request) -> dict[str, Any]:
-        """Where texts, pictures, clips and sounds lie in the space that they share."""
-        form = await read_form(request, service.settings)
-        form.fields.setdefault("input", [])
-        asked = form.parse(EmbeddingRequest)
-        check_model(asked.model, service.names)
-        if form.fields.get("dimensions") is not None:
-            raise bad_request("dimensions: this model has one size of embeddings, leave it out", "dimensions")
-        listed = [asked.input] if isinstance(asked.input, str) else asked.input
-        pairs = [("text", item) if isinstance(item, str) else _only_pair(item) for item in listed]
-        pairs += [(modality, content) for modality, files in form.files.items() for content in files]
-        if not pairs or len(pairs) > service.settings.max_inputs:
-            raise bad_request(f"input: give 1 to {service.settings.max_inputs} inputs", "input", "over_limit")
-        items = [(modality, (await service.inputs.read({modality: [item]}))[modality][0]) for modality, item in pairs]
-        vectors = await service.embed(items)
-        data = [
-            {"object": "embedding", "index": index, "embedding": _encoded(vector, asked.encoding_format)}
-            for index, vector in enumerate(vectors)
-        ]
-        return {
-            "object": "list",
-            "model": service.names[0],
-            "data": data,
-            "usage": {"prompt_tokens": 0, "total_tokens": 0},
-        }
-
-    @routes.get("/health", tags=["server"])
-    async def health() -> JSONResponse:
-        """200 while jobs are taken, 503 while the server is stopping."""
-        waiting, running = len(service.jobs.waiting), len(service.jobs.running)
-        status = "stopping" if service.jobs.draining else "ok"
-        return JSONResponse({"status": status, "waiting": waiting, "running": running}, 200 if status == "ok" else 503)
-
-    @routes.get("/metrics", tags=["server"])
-    async def metrics() -> Response:
-        """Counters and gauges for Prometheus."""
-        return Response(service.metrics.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
     return routes
 
 
@@ -198,13 +160,3 @@ async def follow(service: Service, request: Request, job: Job, cancel: bool = Fa
 def _event(service: Service, job: Job) -> str:
     name = job.state.value if job.state in ENDED else "progress"
     return f"event: {name}\ndata: {json.dumps(describe(service, job))}\n\n"
-
-
-def _only_pair(item: dict[str, str]) -> tuple[str, str]:
-    if len(item) != 1 or next(iter(item)) not in MODALITIES:
-        raise bad_request(f"input: each is a text, or an object with one of {', '.join(MODALITIES)}", "input")
-    return next(iter(item.items()))
-
-
-def _encoded(vector: list[float], encoding: str) -> list[float] | str:
-    return vector if encoding == "float" else base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()

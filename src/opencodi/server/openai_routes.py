@@ -1,6 +1,7 @@
 """Routes in the shape of OpenAI's and vLLM-Omni's, for clients that know those."""
 
 import base64
+import struct
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -11,11 +12,21 @@ from fastapi.responses import FileResponse, Response
 from PIL import Image, ImageOps
 
 from ..media import Video, sample_frames
+from ..modality import MODALITIES
 from .forms import Form, from_data_url, read_form
-from .generation_routes import PRIVATE, body_of
+from .generation_routes import PRIVATE, UPLOADS, body_of
 from .jobs import Job, State
 from .problems import Problem, bad_request
-from .schemas import Generation, ImageRequest, SoundRequest, SpeechRequest, VideoRequest, at_most
+from .schemas import (
+    EmbeddingRequest,
+    Generation,
+    ImageRequest,
+    SoundRequest,
+    SpeechRequest,
+    VideoRequest,
+    at_most,
+    check_model,
+)
 from .service import Service
 
 SHARED = ("model", "negative_prompt", "num_inference_steps", "guidance_scale", "seed")
@@ -134,6 +145,33 @@ def openai_routes(service: Service) -> APIRouter:
         service.remove(service.jobs.find(id, request.state.owner, "video"))
         return {"id": id, "object": "video.deleted", "deleted": True}
 
+    @routes.post("/v1/embeddings", openapi_extra=body_of(EmbeddingRequest, UPLOADS))
+    async def embed(request: Request) -> dict[str, Any]:
+        """Where texts, pictures, clips and sounds lie in the space that they share."""
+        form = await read_form(request, service.settings)
+        form.fields.setdefault("input", [])
+        asked = form.parse(EmbeddingRequest)
+        check_model(asked.model, service.names)
+        if form.fields.get("dimensions") is not None:
+            raise bad_request("dimensions: this model has one size of embeddings, leave it out", "dimensions")
+        listed = [asked.input] if isinstance(asked.input, str) else asked.input
+        pairs = [("text", item) if isinstance(item, str) else _only_pair(item) for item in listed]
+        pairs += [(modality, content) for modality, files in form.files.items() for content in files]
+        if not pairs or len(pairs) > service.settings.max_inputs:
+            raise bad_request(f"input: give 1 to {service.settings.max_inputs} inputs", "input", "over_limit")
+        items = [(modality, (await service.inputs.read({modality: [item]}))[modality][0]) for modality, item in pairs]
+        vectors = await service.embed(items)
+        data = [
+            {"object": "embedding", "index": index, "embedding": _encoded(vector, asked.encoding_format)}
+            for index, vector in enumerate(vectors)
+        ]
+        return {
+            "object": "list",
+            "model": service.names[0],
+            "data": data,
+            "usage": {"prompt_tokens": 0, "total_tokens": 0},
+        }
+
     return routes
 
 
@@ -214,3 +252,13 @@ def _fit(picture: Image.Image, target: tuple[int, int]) -> Image.Image:
 
 def _fit_clip(clip: Video, target: tuple[int, int]) -> Video:
     return replace(clip, frames=np.stack([np.asarray(_fit(Image.fromarray(frame), target)) for frame in clip.frames]))
+
+
+def _only_pair(item: dict[str, str]) -> tuple[str, str]:
+    if len(item) != 1 or next(iter(item)) not in MODALITIES:
+        raise bad_request(f"input: each is a text, or an object with one of {', '.join(MODALITIES)}", "input")
+    return next(iter(item.items()))
+
+
+def _encoded(vector: list[float], encoding: str) -> list[float] | str:
+    return vector if encoding == "float" else base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()

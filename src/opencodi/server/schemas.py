@@ -132,7 +132,7 @@ def check_generation(asked: Generation, settings: Settings) -> list[str]:
         Problem: 400 that names the field.
     """
     try:
-        outputs = parse_modalities(asked.outputs)
+        outputs = parse_modalities(asked.outputs if isinstance(asked.outputs, str) else ",".join(asked.outputs))
     except ArgumentError as error:
         raise bad_request(str(error), "outputs") from None
     for name in ("weights", "num_inference_steps", "guidance_scale", "num_candidates"):
