@@ -76,7 +76,11 @@ def test_a_clip_is_created_polled_downloaded_listed_and_deleted(server, files, t
     clip = read_video(tmp_path / "clip.mp4")
     assert clip.frames.shape[1:3] == (32, 32) and clip.audio is not None
     assert clip.seconds == pytest.approx(1, abs=0.15)
-    assert video.id in [listed.id for listed in server.openai.videos.list(limit=1)]
+    more = {"input_reference": {"image_url": data_url(files["image"])}, "generate_sound": False, **QUICK}
+    asked |= {"size": "auto", "seconds": "0.1", "extra_body": more}
+    short = server.openai.videos.create_and_poll(**asked, poll_interval_ms=50)
+    assert (short.status, short.size, short.seconds) == ("completed", "16x16", "0.125")
+    assert video.id in [listed.id for listed in server.openai.videos.list(limit=2)]
     assert server.openai.videos.delete(video.id).deleted
     with pytest.raises(openai.NotFoundError):
         server.openai.videos.retrieve(video.id)

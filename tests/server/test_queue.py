@@ -119,6 +119,11 @@ def test_of_a_batch_only_the_job_at_fault_fails(fragile, poison, code):
         assert fragile.http.post("/v1/images/generations", json={"prompt": poison, **QUICK}).status_code == 507
 
 
+def test_what_breaks_is_logged_without_what_it_was_about(fragile, caplog):
+    assert fragile.http.post("/v1/embeddings", json={"input": "broken"}).status_code == 500
+    assert "unexpected KeyError" in caplog.text and "'broken'" not in caplog.text
+
+
 def test_a_poisoned_upload_is_refused_while_others_are_served(server, files):
     answers = []
 

@@ -145,11 +145,20 @@ def test_prompts_are_logged_only_where_asked_for(pipe, caplog):
 
 def test_only_this_machine_is_served_without_keys(tmp_path):
     for host in ("127.0.0.1", "::1", "localhost"):
-        check_address(host, Keys())
+        check_address(Settings(host=host), Keys())
     (tmp_path / "keys").write_text("a-key-of-many-letters\n")
-    check_address("0.0.0.0", Keys(tmp_path / "keys"))
-    with pytest.raises(ArgumentError, match="--keys"):
-        check_address("0.0.0.0", Keys())
+    for others in (Settings(host="0.0.0.0"), Settings(public_url="https://pictures.example")):
+        check_address(others, Keys(tmp_path / "keys"))
+        with pytest.raises(ArgumentError, match="--keys"):
+            check_address(others, Keys())
+
+
+def test_pages_of_allowed_sites_may_use_the_server(pipe):
+    with serving(pipe, allowed_origins=["https://studio.example"]) as running:
+        answer = running.http.get("/health", headers={"Origin": "https://studio.example"})
+        assert answer.headers["access-control-allow-origin"] == "https://studio.example"
+        refused = running.http.get("/health", headers={"Origin": "https://evil.example"})
+        assert refused.status_code == 403 and "access-control-allow-origin" not in refused.headers
 
 
 @pytest.mark.parametrize(

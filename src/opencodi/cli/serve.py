@@ -66,7 +66,7 @@ def serve(
     }
     chosen = make_settings(settings, **given)
     known = Keys(keys)
-    check_address(chosen.host, known)
+    check_address(chosen, known)
     listening = listen(chosen)
     if memory is not None:
         limit_memory(memory)

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from .. import __version__
 from .gate import Gate
@@ -56,6 +57,9 @@ def build_app(
     app.include_router(openai_routes(service))
     app.include_router(status_routes(service))
     app.add_middleware(Gate, settings=settings, keys=keys, jobs=service.jobs, metrics=service.metrics)
+    if settings.allowed_origins:
+        anything = {"allow_methods": ["*"], "allow_headers": ["*"]}
+        app.add_middleware(CORSMiddleware, allow_origins=settings.allowed_origins, **anything)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid)

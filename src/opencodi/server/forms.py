@@ -20,6 +20,11 @@ from .settings import Settings
 
 Model = TypeVar("Model", bound=BaseModel)
 MAX_FIELDS = 100
+DICTIONARIES = (
+    *("weights", "num_inference_steps", "guidance_scale", "num_candidates"),
+    *("input_reference", "image_reference", "video_reference"),
+)
+"""Fields of a form that may hold JSON."""
 
 
 @dataclass
@@ -36,7 +41,7 @@ class Form:
             Problem: 400 that names the first field that is wrong.
         """
         try:
-            return model.model_validate(self.fields)
+            return model.model_validate({name: value for name, value in self.fields.items() if value is not None})
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             name = ".".join(map(str, first["loc"][:2])) or "body"
@@ -65,14 +70,17 @@ async def _read_parts(request: Request, settings: Settings, repeated: tuple[str,
     fields: dict[str, Any] = {}
     files: dict[str, list[bytes]] = {}
     try:
-        async with request.form(max_files=settings.max_inputs, max_fields=MAX_FIELDS, max_part_size=2**20) as form:
+        limits = {"max_files": settings.max_inputs, "max_fields": MAX_FIELDS, "max_part_size": settings.max_body_bytes}
+        async with request.form(**limits) as form:
             for name, value in form.multi_items():
                 if isinstance(value, UploadFile):
                     files.setdefault(name, []).append(await value.read(settings.max_upload_bytes + 1))
                 elif name in repeated:
                     fields.setdefault(name, []).append(value)
+                elif name.endswith("]") and "[" in name:  # an object's field, as OpenAI's package writes it
+                    fields.setdefault(name.split("[")[0], {})[name.split("[")[1][:-1]] = value
                 else:
-                    fields[name] = _maybe_json(value)
+                    fields[name] = _maybe_json(value) if name in DICTIONARIES else value
     except HTTPException as error:
         raise bad_request(f"The form cannot be read: {error.detail}", code="invalid_body") from None
     if not fields and not files:
@@ -81,7 +89,7 @@ async def _read_parts(request: Request, settings: Settings, repeated: tuple[str,
 
 
 def _maybe_json(value: str) -> Any:
-    """Dictionaries have no other form in a form."""
+    """A dictionary, where there is one."""
     if value.lstrip().startswith("{"):
         try:
             return json.loads(value)

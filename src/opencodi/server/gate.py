@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from .engine import log_error
 from .jobs import Jobs
 from .metrics import Metrics
 from .problems import Problem
@@ -15,6 +16,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 OPEN_PATHS = ("/health", "/v1/files/", "/docs", "/openapi.json", "/static-offline-docs/")
 """Need no key: nothing is made there, and links to results are secrets themselves."""
+LEFT = 499
+"""Counted where a client left before there was an answer."""
 JOB_PATHS = (
     "/v1/generations",
     "/v1/images/generations",
@@ -34,13 +37,14 @@ class Gate:
         self._app, self._settings, self._keys, self._jobs, self._metrics = app, settings, keys, jobs, metrics
         self._origins = {settings.base_url(), *settings.allowed_origins}
         self._local = settings.host in LOOPBACK
+        self._hosts = {*LOOPBACK, settings.public_host}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it here."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        status = 499  # the client left before there was an answer
+        status = LEFT
 
         async def count_status(message: MutableMapping[str, Any]) -> None:
             nonlocal status
@@ -66,6 +70,10 @@ class Gate:
             await self._app(scope, self._bounded(receive), count_status)
         except Problem as problem:
             await problem.response(scope, receive, count_status)
+        except Exception as error:  # our own fault: said in the log without what it was about
+            log_error(error, self._settings.log_prompts)
+            if status == LEFT:
+                await Problem(500, "internal_error", "The server failed.").response(scope, receive, count_status)
         finally:
             if place is not None:
                 place.release()
@@ -76,8 +84,8 @@ class Gate:
         origin = headers.get("origin")
         host = headers.get("host", "")
         name = host.rsplit(":", 1)[0].strip("[]") if not host.endswith("]") else host.strip("[]")
-        if self._local and not self._settings.public_url and name not in LOOPBACK:
-            raise Problem(403, "wrong_host", "This server answers only as 127.0.0.1 or localhost.")
+        if self._local and name not in self._hosts:
+            raise Problem(403, "wrong_host", "This server answers only as 127.0.0.1, localhost or its public address.")
         if origin is not None and origin not in self._origins and not (self._local and origin == f"http://{host}"):
             raise Problem(403, "wrong_origin", "Web pages of other sites may not use this server.")
 

@@ -207,7 +207,7 @@ def _video(service: Service, job: Job) -> dict[str, Any]:
 def _reference(form: Form, asked: VideoRequest) -> dict[str, list[Any]]:
     """The picture or clip that a video starts from."""
     content = next(iter(form.files.get("input_reference", [])), None)
-    given = asked.input_reference
+    given = asked.input_reference or asked.image_reference or asked.video_reference
     if content is None and given is None:
         return {}
     if content is None:

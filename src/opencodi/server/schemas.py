@@ -60,6 +60,7 @@ class ImageRequest(BaseModel):
     n: int = Field(1, ge=1)
     size: Size | None = Field(None, description="The picture is drawn at the model's size and enlarged to this one.")
     response_format: Literal["b64_json", "url"] = "b64_json"
+    stream: Literal[False] = Field(False, description="Only false; /v1/generations streams.")
     negative_prompt: str | None = None
     num_inference_steps: Steps | None = None
     guidance_scale: Number | None = None
@@ -104,6 +105,8 @@ class VideoRequest(BaseModel):
     prompt: str
     model: str | None = None
     input_reference: Any = Field(None, description="A picture or clip: a file, or {image_url: data URL}.")
+    image_reference: Any = Field(None, description="vLLM-Omni's: {image_url: data URL}.")
+    video_reference: Any = Field(None, description="vLLM-Omni's: {video_url: data URL}.")
     seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     size: Size | None = None
     num_frames: int | None = Field(None, ge=1)

@@ -14,7 +14,7 @@ from ..errors import OpenCoDiError
 from ..media import Media
 from ..modality import MODALITIES
 from .decoding import Decoders
-from .engine import Engine, explain, forget_failed_call
+from .engine import Engine, explain, forget_failed_call, log_error
 from .forms import Inputs, check_words
 from .jobs import ENDED, Job, Jobs, State
 from .metrics import Metrics
@@ -154,7 +154,10 @@ class Service:
         try:
             return await self.engine.call(_embed, self.engine.pipeline, items)
         except Exception as error:
-            raise explain(error, self.settings) from None
+            problem = explain(error, self.settings)
+            if problem.status == 500:
+                log_error(error, self.settings.log_prompts)
+            raise problem from None
 
     def remove(self, job: Job) -> None:
         """Cancel a job if it is not finished, and drop it and its results."""

@@ -5,6 +5,7 @@ import logging
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -81,6 +82,11 @@ class Settings(BaseModel):
             timeout_seconds=self.decode_seconds,
         )
 
+    @property
+    def public_host(self) -> str | None:
+        """The host name in ``public_url``."""
+        return urlsplit(self.public_url).hostname if self.public_url else None
+
     def base_url(self, port: int | None = None) -> str:
         """Where links to results point: what the operator says, never what a request claims."""
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -156,11 +162,12 @@ class Keys:
         return found
 
 
-def check_address(host: str, keys: Keys) -> None:
-    """Refuse to listen where others can reach this server without a key.
+def check_address(settings: Settings, keys: Keys) -> None:
+    """Refuse to be where others can reach this server without a key.
 
     Raises:
-        ArgumentError: if ``host`` is not this machine's own and there are no keys.
+        ArgumentError: if the address, or the public one, is not this machine's own and there are no keys.
     """
-    if host not in LOOPBACK and not keys:
-        raise ArgumentError(f"--host: {host} can be reached by others; give --keys FILE as well, or leave --host out")
+    for option, host in (("--host", settings.host), ("--public-url", settings.public_host)):
+        if host is not None and host not in LOOPBACK and not keys:
+            raise ArgumentError(f"{option}: {host} can be reached by others; give --keys FILE as well, or leave it out")
