@@ -110,7 +110,7 @@ def test_a_stopped_server_finishes_its_jobs_first(served):
     """The last test: the process has ended after it."""
     url, folder, process = served
     client = httpx2.Client(base_url=url, headers={"Authorization": f"Bearer {KEY}"}, trust_env=False, timeout=60)
-    body = {"text": "a rooster", "num_inference_steps": 300}
+    body = {"text": "a rooster", "num_inference_steps": 150}
     jobs = [client.post("/v1/generations", json={**body, "seed": seed}).json() for seed in range(2)]
     os.kill(process.pid, signal.SIGTERM)
     deadline = time.monotonic() + 10

@@ -145,6 +145,29 @@ def test_a_poisoned_upload_is_refused_while_others_are_served(server, files):
     assert all(server.wait(answer.json())["status"] == "completed" for place, answer in answers if place != 2)
 
 
+def test_a_job_that_a_stop_interrupts_is_reported(pipe, caplog):
+    with serving(pipe) as running:
+        jobs = [running.busy(), running.generate(text="a drum")]
+        kept = [running.service.jobs.find(job["id"], "anyone", "generation") for job in jobs]
+        folder = running.service.store.folder
+    assert [(job.state, job.problem.code) for job in kept] == [("failed", "stopped")] * 2
+    assert caplog.text.count("unfinished job=") == 2 and not folder.exists()
+
+
+def test_what_waits_and_what_is_kept_has_a_limit(pipe, files):
+    with serving(pipe, max_waiting_bytes=1000, max_stored_bytes=100) as running:
+        long = running.busy()
+        first, second = (running.http.post("/v1/generations", files={"image": files["image"]}) for _ in range(2))
+        assert (first.status_code, second.status_code) == (202, 429) and "retry-after" in second.headers
+        running.http.delete(f"/v1/generations/{long['id']}")
+        running.http.delete(f"/v1/generations/{first.json()['id']}")
+        kept = running.make(text="a rooster")
+        full = running.http.post("/v1/generations", json={"text": "a drum"})
+        assert (full.status_code, full.json()["error"]["code"]) == (429, "store_full")
+        running.http.delete(f"/v1/generations/{kept['id']}")
+        assert running.make(text="a drum")["status"] == "completed"
+
+
 def test_results_are_dropped_when_their_time_is_over(pipe):
     with serving(pipe, keep_seconds=0.4) as running:
         job = running.make(text="a rooster")

@@ -139,8 +139,10 @@ def _follow(base: str, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def _fetch(base: str, result: Mapping[str, Any], folder: Path) -> str:
     """Save one result under a name of ours, whatever the server calls it."""
     record = MODALITIES[result["modality"]]
-    name = f"{record.name}-{int(result['index'])}{record.write_suffix}"
     link = urlsplit(result["url"])
+    suffix = Path(link.path).suffix
+    known = (record.write_suffix, *record.read_suffixes)
+    name = f"{record.name}-{int(result['index'])}{suffix if suffix in known else record.write_suffix}"
     with _open(f"{base}{link.path}") as answer:
         (folder / name).write_bytes(answer.read(LARGEST_ANSWER))
     return name

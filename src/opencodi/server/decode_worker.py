@@ -8,6 +8,7 @@ import json
 import os
 import resource
 import sys
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,8 @@ def _write(media: Any, raw: Any) -> dict[str, Any]:
 def _limit_memory(limits: Limits) -> None:
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     wanted = limits.max_decoder_bytes if hard == resource.RLIM_INFINITY else min(limits.max_decoder_bytes, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
+    with suppress(ValueError, OSError):  # systems that know no such limit
+        resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
 
 
 if __name__ == "__main__":

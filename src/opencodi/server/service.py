@@ -75,12 +75,12 @@ class Service:
         """Take no more jobs, and wait until those there are finished and their results fetched, as long as the settings say."""
         self.jobs.draining = True
         log.info("stopping: %d jobs are not finished", len(self.jobs.unfinished))
-        deadline = time.monotonic() + self.settings.drain_seconds
+        begun, deadline = time.time(), time.monotonic() + self.settings.drain_seconds
         while time.monotonic() < deadline and (self.jobs.unfinished or self.jobs.reserved):
             await asyncio.sleep(0.05)
         # Who polls needs a moment to see that a job is finished, and to fetch it
         deadline = min(deadline, time.monotonic() + 5)
-        while time.monotonic() < deadline and self.jobs.uncollected:
+        while time.monotonic() < deadline and any(job.ended > begun for job in self.jobs.uncollected):
             await asyncio.sleep(0.05)
         for job in self.jobs.uncollected:
             log.warning("finished but not fetched job=%s client=%s", job.short, job.owner)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..media import Audio, Video
+from ..modality import MODALITIES
 from ..output import AnyToAnyOutput
 from .batching import Work
 from .sounds import write_sound
@@ -104,7 +105,7 @@ class Store:
                 for index, sound in enumerate(media["audio"]):
                     write_sound(sound, stage / f"audio-{index}.{work.audio_format}")
             files = [
-                self._describe(token, stage, modality, index, item)
+                self._describe(token, stage / f"{modality}-{index}{_suffix(work, modality)}", modality, index, item)
                 for modality, items in media.items()
                 for index, item in enumerate(items)
             ]
@@ -140,11 +141,15 @@ class Store:
         shutil.rmtree(self.folder, ignore_errors=True)
         self._lock.close()
 
-    def _describe(self, token: str, stage: Path, modality: str, index: int, item: Any) -> StoredFile:
-        (path,) = stage.glob(f"{modality}-{index}.*")
+    def _describe(self, token: str, path: Path, modality: str, index: int, item: Any) -> StoredFile:
         text = item if isinstance(item, str) else None
         where = self.folder / token / path.name
         return StoredFile(modality, index, token, where, path.stat().st_size, text, _facts(item))
+
+
+def _suffix(work: Work, modality: str) -> str:
+    written = MODALITIES[modality].write_suffix
+    return f".{work.audio_format}" if work.audio_format and modality == "audio" else written
 
 
 def _facts(item: Any) -> dict[str, float]:
