@@ -1,237 +1,264 @@
-"""What a user asks of the pipeline, checked once at the door and put into one shape. Imports no torch."""
+"""What a user asks of the pipeline, checked once at the door and put into one shape. Imports no torch.
 
-import math
+The whole check is one call. It returns every argument in the shape that the pipeline works with::
+
+    request = CallArguments.check(
+        {"text": text, "image": image, "video": video, "audio": audio},  # any modality in MODALITIES
+        self.defaults,                                                   # the model's own steps, guidance, ...
+        outputs=outputs, weights=weights, num_inference_steps=num_inference_steps, ...  # the rest, as it was given
+    )
+    request.inputs, request.batch_size, request.weights, request.num_inference_steps["image"], request.extras, ...
+    request = request.including(["text"], self.defaults)  # a further output, with the model's own settings
+    latents = collect_latents(request.latents, shapes)    # once the shapes are known
+
+Every refusal is an ``ArgumentError`` of one sentence that names the argument, the value and the limit, before any part of
+a model is loaded. ``bounds`` holds the limits of numbers, ``argument_rules`` the rules of everything else.
+"""
+
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, Self
 
+from pydantic import BaseModel, ConfigDict, PlainValidator, StrictBool, ValidationError, ValidationInfo
+
+from .argument_rules import (
+    Inputs,
+    check_keys,
+    collect_inputs,
+    collect_latents,
+    collect_negatives,
+    collect_weights,
+    parse_weights,
+    per_output,
+)
+from .bounds import PIXELS, finite_number, interval, one_of, optional_number, positive_integer, short
 from .errors import ArgumentError
-from .modality import MODALITIES, Modality
+from .modality import MODALITIES, Modality, parse_modalities
 
-T = TypeVar("T")
+__all__ = [
+    "CallArguments",
+    "Inputs",
+    "check_keys",
+    "collect_inputs",
+    "collect_latents",
+    "collect_negatives",
+    "collect_weights",
+    "finite_number",
+    "interval",
+    "needed_parts",
+    "one_of",
+    "optional_number",
+    "parse_weights",
+    "per_output",
+    "positive_integer",
+]
 
-Inputs = dict[Modality, list[list[Any]]]
-"""Conditions per modality; each condition is a list with one item per prompt, or a single item for all prompts."""
+
+def _rule(check: Callable[[str, Any], Any], optional: bool = True) -> PlainValidator:
+    """The rule of a field: ``check(argument, value)``, which may refuse. None stays None if the field is optional."""
+
+    def validate(value: Any, info: ValidationInfo) -> Any:
+        return None if value is None and optional else check(str(info.field_name), value)
+
+    return PlainValidator(validate)
 
 
-def collect_inputs(given: Mapping[Modality, Any]) -> tuple[Inputs, int]:
-    """Sort what was passed per modality into conditions, and count the prompts.
+def _rule_per_output(check: Callable[[str, Any], Any]) -> PlainValidator:
+    """The same for one value or a dictionary of values; an entry that is None counts as not given."""
 
-    An item is one prompt; a *list* of items is a batch of prompts; a *tuple* of items is several conditions of that
-    modality for one prompt. So ``image=(a, b)`` mixes two pictures, ``image=[a, b]`` makes two results, and
-    ``image=[(a, b), (c, d)]`` makes two results of two pictures each. Single items serve every prompt of the batch.
+    def validate(value: Any, info: ValidationInfo) -> Any:
+        argument = str(info.field_name)
+        if isinstance(value, Mapping):
+            return {key: check(argument, each) for key, each in value.items() if each is not None}
+        return None if value is None else check(argument, value)
 
-    Returns:
-        The conditions, in the order of the modalities, and the number of prompts (1 without any input).
+    return PlainValidator(validate)
 
-    Raises:
-        ArgumentError: if an item is of the wrong type, a list or tuple is empty, or the lengths disagree.
+
+def _names(argument: str, value: Any) -> tuple[str, ...]:
+    """Several names; a single string would be taken apart into letters and is refused."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ArgumentError(f"{argument}: expected a list of names, got {short(value)}")
+    names = tuple(value)
+    if not all(isinstance(name, str) for name in names):
+        raise ArgumentError(f"{argument}: expected a list of names, got {short(value)}")
+    return names
+
+
+def _outputs(argument: str, value: Any) -> list[str]:
+    return parse_modalities(value if isinstance(value, str) else _names(argument, value), argument)
+
+
+def _tensors(argument: str, value: Any) -> dict[str, Any]:
+    """Tensors by output, all finite."""
+    if not isinstance(value, Mapping):
+        raise ArgumentError(f"{argument}: expected a dictionary with a tensor for each output, got {short(value)}")
+    for modality, tensor in value.items():
+        if not hasattr(tensor, "isfinite"):
+            raise ArgumentError(f"{argument}: {modality} must be a tensor, got {type(tensor).__name__}")
+        if not bool(tensor.isfinite().all()):
+            raise ArgumentError(f"{argument}: {modality} holds NaN or infinity; every value must be finite")
+    return dict(value)
+
+
+def _generators(argument: str, value: Any) -> Any:
+    listed = value if isinstance(value, list) else [value]
+    for each in listed:
+        if not hasattr(each, "initial_seed"):
+            raise ArgumentError(f"{argument}: expected a torch.Generator or a list of them, got {short(each)}")
+    return value
+
+
+def _callback(argument: str, value: Any) -> Any:
+    if not callable(value):
+        raise ArgumentError(f"{argument}: expected a function, got {short(value)}")
+    return value
+
+
+def _offered_tensors(argument: str, value: Any) -> tuple[str, ...]:
+    return tuple(one_of(argument, name, ("latents",)) for name in _names(argument, value))
+
+
+Whole = Annotated[int | None, _rule(positive_integer)]
+WholePerOutput = Annotated[Any, _rule_per_output(positive_integer)]
+NumberPerOutput = Annotated[Any, _rule_per_output(finite_number)]
+IntervalPerOutput = Annotated[Any, _rule_per_output(interval)]
+
+PER_OUTPUT: dict[str, tuple[Any, Callable[[str, Any], Any]]] = {
+    "num_inference_steps": (20, positive_integer),
+    "guidance_scale": (2.0, finite_number),
+    "guidance_interval": ((0.0, 1.0), interval),
+    "modality_scale": (None, optional_number),
+    "modality_interval": ((0.0, 1.0), interval),
+}
+"""Argument with one value per output → what holds where neither the call nor the model says otherwise, and its rule."""
+
+
+class CallArguments(BaseModel):
+    """The arguments of one call; ``AnyToAnyPipeline.__call__`` says what each means. Made by ``check``.
+
+    Attributes:
+        inputs, batch_size: conditions per modality, and the number of prompts (see ``collect_inputs``).
+        weights: one number per condition, in the order of ``inputs``.
+        negative_prompt: a list of one text, or of one per prompt; None without any.
+        num_inference_steps, guidance_scale, guidance_interval, modality_scale, modality_interval:
+            ``{output: value}`` with an entry for each output. A ``modality_scale`` of None: as the model says.
+        extras: names, or None for those that the model lists.
+        latents: ``{output: tensor}``, empty if none are given.
     """
-    inputs: Inputs = {}
-    batch_sizes: dict[str, int] = {}
-    for modality in MODALITIES:
-        value = given.get(modality)
-        if value is None:
-            continue
-        if isinstance(value, list):
-            batch_sizes[modality] = len(value)
-        prompts = [
-            list(item) if isinstance(item, tuple) else [item]
-            for item in (value if isinstance(value, list) else [value])
-        ]
-        if not prompts or not all(prompts):
-            raise ArgumentError(f"{modality}: the list is empty; leave the argument out instead")
-        if len({len(prompt) for prompt in prompts}) > 1:
-            raise ArgumentError(f"{modality}: every prompt of a batch needs the same number of conditions")
-        media_type = MODALITIES[modality].media_type()
-        for item in (item for prompt in prompts for item in prompt):
-            if not isinstance(item, media_type):
-                raise ArgumentError(
-                    f"{modality}: expected {media_type.__name__} items, got {type(item).__name__}; "
-                    "opencodi.media reads files"
-                )
-        inputs[modality] = [list(condition) for condition in zip(*prompts)]
-    if len(set(batch_sizes.values())) > 1:
-        sizes = ", ".join(f"{name} {size}" for name, size in batch_sizes.items())
-        raise ArgumentError(f"inputs: the lists differ in length ({sizes}); give as many prompts in each, or one item")
-    return inputs, next(iter(batch_sizes.values()), 1)
 
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
-def collect_weights(weights: Mapping[str, float | Sequence[float]] | None, inputs: Inputs) -> list[float]:
-    """One weight per condition, in the order of ``inputs``; they need not add up to one.
+    inputs: Any = {}
+    batch_size: int = 1
+    outputs: Annotated[Any, _rule(_outputs, optional=False)] = ["image"]
+    weights: Any = None
+    negative_prompt: Any = None
+    num_inference_steps: WholePerOutput = None
+    guidance_scale: NumberPerOutput = None
+    guidance_interval: IntervalPerOutput = None
+    modality_scale: NumberPerOutput = None
+    modality_interval: IntervalPerOutput = None
+    num_outputs_per_prompt: Annotated[int, _rule(positive_integer, optional=False)] = 1
+    generator: Annotated[Any, _rule(_generators)] = None
+    latents: Annotated[Any, _rule(_tensors)] = None
+    height: Whole = None
+    width: Whole = None
+    num_frames: Whole = None
+    seconds: Annotated[float | None, _rule(finite_number)] = None
+    extras: Annotated[tuple[str, ...] | None, _rule(_names)] = None
+    text_decoding: Literal["greedy", "sample"] = "greedy"
+    output_type: Literal["pil", "np", "latent"] = "pil"
+    return_dict: StrictBool = True
+    callback_on_step_end: Annotated[Any, _rule(_callback)] = None
+    callback_on_step_end_tensor_inputs: Annotated[Any, _rule(_offered_tensors, optional=False)] = ("latents",)
 
-    A number is the weight of its modality, shared equally among its conditions; a sequence weighs each of them. A
-    modality that is not named weighs 1.
+    @classmethod
+    def check(cls, given: Mapping[str, Any], defaults: Mapping[str, Any], **arguments: Any) -> Self:
+        """Check everything that a call takes.
 
-    Raises:
-        ArgumentError: if a key is unknown or has no input, a sequence has the wrong length, a weight is negative or not
-            finite, or all are zero.
-    """
-    weights = dict(weights or {})
-    check_keys("weights", weights, inputs, "which is not among the inputs")
-    flat: list[float] = []
-    for modality, conditions in inputs.items():
-        weight = weights.get(modality, 1.0)
-        if isinstance(weight, Sequence) and not isinstance(weight, str):
-            shares = [finite_number(f"weights: {modality}", share) for share in weight]
-        else:
-            shares = [finite_number(f"weights: {modality}", weight) / len(conditions)] * len(conditions)
-        if len(shares) != len(conditions):
-            raise ArgumentError(
-                f"weights: {modality} has {len(conditions)} conditions but {len(shares)} weights; give one for each"
-            )
-        flat += shares
-    if any(share < 0 for share in flat):
-        raise ArgumentError("weights: none may be negative; use negative_prompt to steer away from something")
-    if flat and sum(flat) == 0:
-        raise ArgumentError("weights: at least one must be larger than 0")
-    return flat
+        Args:
+            given: modality → what to generate from, None where there is nothing (see ``collect_inputs``).
+            defaults: the model's own values of the arguments in ``PER_OUTPUT``, one for all outputs or one for each.
+            **arguments: the other arguments, as they were given.
 
-
-def parse_weights(text: str) -> dict[str, float | tuple[float, ...]]:
-    """Read ``"text=1,image=0.5"``; a name given twice weighs each input of that modality in turn.
-
-    Raises:
-        ArgumentError: if a part is not ``name=number``.
-    """
-    listed: dict[str, list[float]] = {}
-    for part in text.split(","):
-        name, _, number = part.partition("=")
+        Raises:
+            ArgumentError: for the first argument that is unknown, contradictory or out of range.
+        """
+        for name in arguments:
+            if name not in cls.model_fields or name in ("inputs", "batch_size"):
+                near = get_close_matches(name, cls.model_fields, n=1)
+                raise ArgumentError(f"{name}: unknown argument" + (f"; did you mean {near[0]!r}?" if near else ""))
         try:
-            listed.setdefault(name.strip().lower(), []).append(float(number))
-        except ValueError:
-            raise ArgumentError(f"weight: {part.strip()!r} is not of the form text=1 or image=0.5") from None
-    return {name: numbers[0] if len(numbers) == 1 else tuple(numbers) for name, numbers in listed.items()}
+            request = cls.model_validate(arguments)
+        except ValidationError as error:
+            raise _refusal(error) from None
+        request.inputs, request.batch_size = collect_inputs(given)
+        request.weights = collect_weights(request.weights, request.inputs)
+        request.negative_prompt = collect_negatives(request.negative_prompt, request.batch_size)
+        for argument, (usual, rule) in PER_OUTPUT.items():
+            value = getattr(request, argument)
+            setattr(
+                request, argument, per_output(argument, value, request.outputs, {argument: usual, **defaults}, rule)
+            )
+        request.latents = request.latents or {}
+        check_keys("latents", request.latents, request.outputs, "which is not among the outputs")
+        request._check_size()
+        request._check_generators()
+        return request
+
+    def including(self, outputs: Iterable[str], defaults: Mapping[str, Any]) -> Self:
+        """The same request with further outputs, which take the model's own settings.
+
+        ``outputs`` of the result stay what was asked for; the dictionaries of ``PER_OUTPUT`` name the further ones too,
+        in the order of the modalities.
+        """
+        further = [modality for modality in outputs if modality not in self.outputs]
+        update = {}
+        for argument, (usual, rule) in PER_OUTPUT.items():
+            known = defaults.get(argument, usual)
+            known = {m: known.get(m, usual) for m in further} if isinstance(known, Mapping) else known
+            merged = per_output(argument, None, further, {argument: known}, rule) | getattr(self, argument)
+            update[argument] = {modality: merged[modality] for modality in MODALITIES if modality in merged}
+        return self.model_copy(update=update)
+
+    def _check_size(self) -> None:
+        pixels = (self.height or 1) * (self.width or 1) * (self.num_frames or 1)
+        if pixels > PIXELS:
+            asked = f"{self.height or '…'} x {self.width or '…'} pixels in {self.num_frames or 1} frames"
+            raise ArgumentError(
+                f"height, width, num_frames: {asked} are {pixels:,} pixels; give at most {PIXELS:,} in all"
+            )
+
+    def _check_generators(self) -> None:
+        number = self.batch_size * self.num_outputs_per_prompt
+        if isinstance(self.generator, list) and len(self.generator) != number:
+            raise ArgumentError(
+                f"generator: {len(self.generator)} given for {number} outputs; give one for each, or one"
+            )
 
 
-def collect_negatives(negative_prompt: str | list[str] | None, batch_size: int) -> list[str] | None:
-    """The texts to steer away from: one, or one for each prompt.
-
-    Raises:
-        ArgumentError: if they are no texts, or as many as neither one nor the prompts.
-    """
-    if negative_prompt is None:
-        return None
-    listed = negative_prompt if isinstance(negative_prompt, list) else [negative_prompt]
-    if not listed or not all(isinstance(item, str) for item in listed):
-        raise ArgumentError("negative_prompt: expected text, or a list with one text for each prompt")
-    if len(listed) not in (1, batch_size):
-        raise ArgumentError(
-            f"negative_prompt: {len(listed)} given for {batch_size} prompts; give one for all or for each"
-        )
-    return listed
-
-
-def collect_latents(
-    latents: Mapping[str, Any] | None, shapes: Mapping[Modality, tuple[int, ...]]
-) -> dict[Modality, Any]:
-    """Initial noise that the caller brings, by output.
-
-    Raises:
-        ArgumentError: if a key is unknown or not among the outputs, or a shape is not the one needed.
-    """
-    latents = dict(latents or {})
-    check_keys("latents", latents, shapes, "which is not among the outputs")
-    for modality, tensor in latents.items():
-        if tuple(tensor.shape) != shapes[modality]:
-            raise ArgumentError(f"latents: {modality} must be {list(shapes[modality])}, not {list(tensor.shape)}")
-    return {Modality(modality): tensor for modality, tensor in latents.items()}
-
-
-def per_output(
-    argument: str,
-    value: T | Mapping[str, T] | None,
-    outputs: Iterable[Modality],
-    defaults: Mapping[str, T | Mapping[str, T]],
-    check: Callable[[str, Any], T],
-) -> dict[Modality, T]:
-    """Spread one value, or a dictionary of values, over the output modalities.
-
-    Args:
-        argument: its name.
-        value: what was given; None for the default, and the default for outputs that a dictionary does not name.
-        outputs: what is to be made.
-        defaults: argument → value, or {modality: value}, where none is given.
-        check: refuses a bad value.
-
-    Raises:
-        ArgumentError: if a key is unknown or not among the outputs, or ``check`` refuses a value.
-    """
-    outputs, default = list(outputs), defaults[argument]
-    if value is not None and not isinstance(value, Mapping):
-        return dict.fromkeys(outputs, check(argument, value))
-    given = value or {}
-    check_keys(argument, given, outputs, "which is not among the outputs")
-    usual = default if isinstance(default, Mapping) else dict.fromkeys(outputs, default)
-    return {modality: check(argument, given.get(modality, usual.get(modality))) for modality in outputs}
-
-
-def check_keys(argument: str, given: Iterable[str], allowed: Iterable[Modality], otherwise: str) -> None:
-    """Refuse a key that is no modality (suggesting the nearest), or one that is not allowed here."""
-    known = [str(modality) for modality in MODALITIES]
-    allowed = set(allowed)
-    for key in given:
-        if key not in known:
-            near = get_close_matches(str(key), known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; choose from {', '.join(known)}"
-            raise ArgumentError(f"{argument}: unknown modality {str(key)!r}{hint}")
-        if key not in allowed:
-            raise ArgumentError(f"{argument}: names {str(key)!r}, {otherwise}")
-
-
-def one_of(argument: str, value: Any, choices: Sequence[str]) -> str:
-    """One of a few names.
-
-    Raises:
-        ArgumentError: if it is anything else.
-    """
-    if value not in choices:
-        raise ArgumentError(f"{argument}: {value!r} is not one of {', '.join(choices)}")
-    return value
-
-
-def positive_integer(argument: str, value: Any) -> int:
-    """A whole number of at least 1.
-
-    Raises:
-        ArgumentError: if it is anything else.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ArgumentError(f"{argument}: must be a whole number of at least 1, got {value!r}")
-    return value
-
-
-def finite_number(argument: str, value: Any) -> float:
-    """A finite number.
-
-    Raises:
-        ArgumentError: if it is anything else.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ArgumentError(f"{argument}: must be a finite number, got {value!r}")
-    return float(value)
-
-
-def interval(argument: str, value: Any) -> tuple[float, float]:
-    """A stretch ``(start, end)`` of a whole that is 1, 0 <= start < end <= 1.
-
-    Raises:
-        ArgumentError: if it is anything else.
-    """
-    if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != 2:
-        raise ArgumentError(f"{argument}: must be two numbers, start and end, got {value!r}")
-    start, end = (finite_number(argument, bound) for bound in value)
-    if not 0 <= start < end <= 1:
-        raise ArgumentError(f"{argument}: must lie in 0 <= start < end <= 1, got {value!r}")
-    return start, end
+def _refusal(error: ValidationError) -> ArgumentError:
+    """The first thing that pydantic found, as a sentence of ours."""
+    first = error.errors(include_url=False)[0]
+    if isinstance(first.get("ctx", {}).get("error"), ArgumentError):
+        return first["ctx"]["error"]
+    argument, value = ".".join(map(str, first["loc"])), short(first["input"])
+    if first["type"] == "literal_error":
+        return ArgumentError(f"{argument}: {value} is not one of {first['ctx']['expected'].replace(chr(39), '')}")
+    return ArgumentError(f"{argument}: {first['msg'][0].lower()}{first['msg'][1:]}, got {value}")
 
 
 def needed_parts(
-    inputs: Iterable[Modality], outputs: Sequence[Modality], negative: bool = False, chosen: Iterable[Modality] = ()
+    inputs: Iterable[str], outputs: Sequence[str], negative: bool = False, chosen: Iterable[str] = ()
 ) -> dict[str, str]:
-    """{component: what for} of a call from ``inputs`` to ``outputs``, with a negative prompt or without.
+    """Which components a call needs: {component: what for}.
 
-    ``chosen``: outputs of which there are candidates.
+    Args:
+        inputs: modalities that are read.
+        outputs: modalities that are made.
+        negative: whether there is a negative prompt.
+        chosen: outputs of which there are several candidates to choose from.
     """
     return {
         **{MODALITIES[modality].prompt_encoder: f"to choose among candidates of {modality}" for modality in chosen},
@@ -240,5 +267,5 @@ def needed_parts(
         **{MODALITIES[modality].denoiser: f"to make {modality}" for modality in outputs},
         **{MODALITIES[modality].autoencoder: f"to make {modality}" for modality in outputs},
         **({"text_tokenizer": "to make text"} if Modality.TEXT in outputs else {}),
-        "scheduler": "to make anything",
+        **({"scheduler": "to make anything"} if outputs else {}),
     }

@@ -39,7 +39,7 @@ BAD_CALLS = [
     (["--checkpoints", "{files}", "--output", "{new}", "--dtype", "int8"], "--dtype"),
     (["--checkpoints", "{files}", "--output", "{new}", "--exchange", "none"], "--exchange"),
     (["--checkpoints", "{files}", "--output", "{new}"], "CoDi_encoders.pth: cannot be read as a checkpoint"),
-    (["--checkpoints", "{new}", "--output", "{new}"], "holds no checkpoint file"),
+    (["--checkpoints", "{new}", "--output", "{new}"], "--checkpoints: there is no folder"),
     (["--checkpoints", "{files}", "--output", "{files}/CoDi_encoders.pth"], "is not a folder"),
 ]
 

@@ -321,7 +321,7 @@ def test_bad_input_to_the_command_is_one_line_and_exit_code_2_and_nothing_is_wri
     shutil.copytree(stable_diffusion[0], cut)
     (cut / "unet" / WEIGHTS).write_bytes((cut / "unet" / WEIGHTS).read_bytes()[:1000])
     for checkpoint, message in {
-        tmp_path / "nowhere": "unet/config.json: cannot be read",
+        tmp_path / "nowhere": "nowhere is not a folder; give one saved by diffusers",
         pickled: f"vae: holds no {WEIGHTS}; save the model with diffusers as safetensors",
         cut: f"unet/{WEIGHTS}: cannot be read",
     }.items():

@@ -7,17 +7,23 @@ import pytest
 import torch
 
 from opencodi import Audio, Modality, Video
-from opencodi.evaluation.any_to_any import choose_cases, input_sets, limit_of, motion_energy
-from opencodi.evaluation.bridging import recall
-from opencodi.evaluation.coherence import agreement, expected_agreement, kind_of_set, output_sets
-from opencodi.evaluation.collection import Collection, Place
-from opencodi.evaluation.composition import style_pairs
-from opencodi.evaluation.distances import frechet_distance, pixel_distances
-from opencodi.evaluation.judging import in_top
+from opencodi.collections.stickers.evaluation.any_to_any import choose_cases, input_sets, limit_of, motion_energy
+from opencodi.collections.stickers.evaluation.coherence import kind_of_set, output_sets
+from opencodi.collections.stickers.evaluation.collection import Collection, Place
+from opencodi.collections.stickers.evaluation.composition import style_pairs
+from opencodi.collections.stickers.evaluation.wording import WORDINGS, unseen_wordings
+from opencodi.evaluation.accuracy import in_top
+from opencodi.evaluation.agreement import agreement, expected_agreement
+from opencodi.evaluation.distances import frechet_distance, mean_pairwise_distance, near_copies, pixel_distances
+from opencodi.evaluation.retrieval import recall
 from opencodi.evaluation.share import mean, ratio, share, share_by_group
-from opencodi.evaluation.synchrony import compare, correlation, impacts_over_time, onsets_over_time, synchrony
-from opencodi.evaluation.variety import mean_pairwise_distance, near_copies
-from opencodi.evaluation.wording import WORDINGS, unseen_wordings
+from opencodi.evaluation.synchrony import (
+    compare,
+    correlation,
+    impacts_over_time,
+    onsets_over_time,
+    synchrony,
+)
 
 from ..training.tiny_recipes import DATA
 
@@ -171,7 +177,7 @@ def test_copies_are_told_from_new_pictures():
 
 
 def test_a_pair_seen_in_one_fluent_style_is_seen_in_all(tmp_path):
-    from opencodi.evaluation.collection import Collection
+    from opencodi.collections.stickers.evaluation.collection import Collection
 
     records = [("a", "noto"), ("a", "fluent-3d"), ("b", "fluent-emoji-flat"), ("b", "noto")]
     records = [{"concept": concept, "style": style} for concept, style in records]

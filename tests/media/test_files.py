@@ -94,19 +94,6 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path, modalit
     assert path.read_bytes() == b"old"
 
 
-def test_a_write_that_fails_half_way_leaves_nothing(tmp_path, monkeypatch):
-    """A full disk: the encoder has begun its temporary file when the system refuses."""
-
-    def full(self, file, *args, **kwargs):
-        file.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(image.Image.Image, "save", full)
-    with pytest.raises(MediaError, match=r"a\.png: cannot be written .*No space left"):
-        write(Modality.IMAGE, picture(), tmp_path / "a.png")
-    assert os.listdir(tmp_path) == []
-
-
 @everything
 def test_an_unknown_ending_a_missing_folder_and_a_folder_are_refused(tmp_path, modality):
     with pytest.raises(WrongKind, match=r"cannot be written as '\.xyz', use \."):

@@ -132,13 +132,42 @@ def test_the_pixel_limit_is_exact(tmp_path):
         read_image(tmp_path / "a.png", Limits(max_pixels=199))
 
 
+@pytest.mark.parametrize(("name", "at_least"), [("a.bmp", 99), ("a.avif", 35)])
+def test_kinds_that_are_not_written_are_read(tmp_path, name, at_least):
+    picture().save(tmp_path / name)
+    assert min(99, psnr(np.array(read_image(tmp_path / name)), np.array(picture()))) >= at_least
+
+
 def test_kinds_that_are_not_read_are_refused_by_name(tmp_path):
-    picture().save(tmp_path / "a.bmp")
-    with pytest.raises(WrongKind, match="of a kind that is not read here, give an image"):
-        read_image(tmp_path / "a.bmp")
-    picture().save(tmp_path / "a.avif")
-    with pytest.raises(WrongKind, match="AVIF"):
-        read_image(tmp_path / "a.avif")
+    picture().save(tmp_path / "a.tiff")
+    with pytest.raises(WrongKind, match=r"is a TIFF picture, give an image \(PNG, JPEG"):
+        read_image(tmp_path / "a.tiff")
+    (tmp_path / "a.svg").write_text('<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>')
+    with pytest.raises(WrongKind, match="is an SVG drawing"):
+        read_image(tmp_path / "a.svg")
+    (tmp_path / "a.png").write_text("<html><body>404 not found</body></html>")
+    with pytest.raises(WrongKind, match="of a kind that is not read here"):
+        read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(("name", "missing"), [("a.png", 12), ("a.gif", 1)])
+def test_a_picture_without_its_trailer_is_whole(tmp_path, name, missing):
+    write_image(picture(), tmp_path / name)
+    whole = np.array(read_image(tmp_path / name))
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-missing])
+    assert np.array_equal(read_image(tmp_path / name), whole)
+
+
+@pytest.mark.parametrize("declared", [0, 10, 10**6])
+def test_a_webp_with_a_wrong_length_in_its_header_is_whole(tmp_path, declared):
+    write_image(picture(), tmp_path / "a.webp")
+    content = (tmp_path / "a.webp").read_bytes()
+    if declared == 10:  # right, but with bytes after the end
+        content += b"junk" * 10
+    else:
+        content = content[:4] + struct.pack("<I", declared) + content[8:]
+    (tmp_path / "a.webp").write_bytes(content)
+    assert np.array_equal(read_image(tmp_path / "a.webp"), picture())
 
 
 def test_only_pictures_are_written(tmp_path):

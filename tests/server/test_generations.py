@@ -118,6 +118,13 @@ def test_a_picture_with_transparency_is_read_over_white(server):
     assert np.array_equal(*made)
 
 
+def test_the_core_alone_and_other_settings_reach_the_pipeline(server):
+    plain = {"text": "a rooster", "outputs": "image,text", "extras": [], "modality_scale": {"image": 2.0}, "seed": 1}
+    assert server.make(**plain)["status"] == "completed"
+    error = server.make(text="a rooster", extras=["wings"])["error"]
+    assert error["type"] == "invalid_request_error" and "wings" in error["message"]
+
+
 @pytest.mark.parametrize(
     ("body", "says"),
     [

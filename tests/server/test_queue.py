@@ -15,16 +15,16 @@ from .serving import LONG, QUICK, data_url, serving, until
 def pipe_that_may_fail():
     """A pipeline whose text encoder really asks for a petabyte at one prompt, and breaks at another."""
     pipe = tiny.pipeline()
-    encode = pipe.text_prompt_encoder.encode
+    preprocess = pipe.text_prompt_encoder.preprocess
 
-    def failing(items):
-        if "hungry" in items:
+    def failing(texts):
+        if "hungry" in texts:
             torch.empty(2**50)
-        if "broken" in items:
+        if "broken" in texts:
             raise KeyError("broken")
-        return encode(items)
+        return preprocess(texts)
 
-    pipe.text_prompt_encoder.encode = failing
+    pipe.text_prompt_encoder.preprocess = failing
     return pipe
 
 

@@ -1,17 +1,21 @@
-"""The command line: a thin door that parses, calls and prints. Nothing heavy is imported before a command runs."""
+"""The command line: it parses, calls and prints. Nothing heavy is imported before a command runs."""
 
+import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from .. import __version__
 from ..errors import OpenCoDiError
-from . import convert, data, evaluate, generate, models, reconstruct, serve, train
+from . import convert, data, edge, evaluate, generate, models, reconstruct, serve, train
 
 # Some releases of Typer bring their own copy of click, so the base of all usage errors is looked up, not imported.
 UsageError = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+
+STOPPED = 130
+"""Exit code after Ctrl-C."""
 
 app = typer.Typer(name="opencodi", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 app.command(name="generate")(generate.generate)
@@ -43,19 +47,34 @@ def _root(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line. Bad input prints one line, ``error: …``, on standard error and exits with code 2."""
+    """Run the command line and exit. Whatever goes wrong is one line, ``error: …``, on standard error.
+
+    The exit code is 2 for bad input and for what the system refuses, 130 after Ctrl-C, and 1 for errors that nobody foresaw.
+    """
     try:
         code = app(args=arguments, prog_name="opencodi", standalone_mode=False)
+        sys.stdout.flush()
     except OpenCoDiError as error:
         _fail(str(error))
     except UsageError as error:
         _fail(error.format_message())
     except (KeyboardInterrupt, typer.Abort):
-        sys.exit(130)
+        code = STOPPED
+    except SystemExit:  # rich leaves so when the reader of its output has gone away, as in "| head -1"
+        sys.exit(0)
+    except Exception as error:
+        if isinstance(error, OSError) and edge.reader_is_gone(sys.stdout):
+            edge.discard_stdout()
+            sys.exit(0)
+        if os.environ.get(edge.TRACEBACK):
+            raise
+        _fail(*edge.describe(error))
+    if code == STOPPED:  # so Typer answers Ctrl-C, too
+        edge.say_error("stopped")
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _fail(message: str) -> None:
-    """One line, whatever the message holds, then exit code 2."""
-    typer.echo("error: " + " ".join(message.split()), err=True)
-    sys.exit(2)
+def _fail(message: str, code: int = 2) -> NoReturn:
+    """One line, whatever the message holds, then the exit code."""
+    edge.say_error(f"error: {message}")
+    sys.exit(code)

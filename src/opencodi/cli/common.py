@@ -1,27 +1,88 @@
-"""What the commands share: options, loading, progress on standard error, and folders that appear complete or not."""
+"""What the commands share: options, loading, and progress on standard error."""
 
-import os
-import shutil
+import re
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
+from runpy import run_path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import ArgumentError
+from .edge import importing, printing, shown
+from .staging import check_output, staged
 
 if TYPE_CHECKING:
     from ..pipeline import AnyToAnyPipeline
 
+__all__ = [
+    "DEVICE",
+    "DTYPE",
+    "MODEL",
+    "Dtype",
+    "check_device",
+    "check_output",
+    "load_pipeline",
+    "show_files",
+    "spinner",
+    "staged",
+    "steps_bar",
+]
+
+
+class Dtype(StrEnum):
+    """The precision of weights."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    BFLOAT16 = "bfloat16"
+
+
 MODEL = Annotated[str, typer.Option(metavar="NAME|FOLDER", help="An installed model, or a model folder.")]
-DEVICE = Annotated[str | None, typer.Option(metavar="NAME", help="cuda, mps or cpu; by default the best there is.")]
+DEVICE = Annotated[
+    str | None, typer.Option(metavar="NAME", help="cuda, mps or cpu; the best available if not given.")
+]
+DTYPE = Annotated[
+    Dtype, typer.Option(help="Precision to compute in. Half precision saves memory; most CPUs are slow at it.")
+]
+
+DEVICES = ("cpu", "cuda", "mps", "xpu", "hpu", "npu")
+"""Kinds of devices that torch knows and that hold tensors."""
 
 
-def load_pipeline(model: str, device: str | None) -> "AnyToAnyPipeline":
-    """The model, ready on its device.
+def check_device(device: str | None) -> None:
+    """Refuse a device that does not exist as far as can be told without loading torch; ``load_pipeline`` asks torch.
+
+    Raises:
+        ArgumentError: if the name is not one such as ``cpu`` or ``cuda:1``, or the installed torch was built without it.
+    """
+    if device is None:
+        return
+    if not re.fullmatch(rf"({'|'.join(DEVICES)})(:\d{{1,3}})?", device):
+        raise ArgumentError(f"device: {device!r} cannot be used; give one of {', '.join(DEVICES[:3])}, such as cuda:1")
+    kind = device.partition(":")[0]
+    if (kind == "mps" and sys.platform != "darwin") or (kind == "cuda" and not _torch_has_cuda()):
+        raise ArgumentError(f"device: {device!r} cannot be used on this machine; try 'cpu'")
+
+
+def _torch_has_cuda() -> bool:
+    """Whether the installed torch was built for NVIDIA's or AMD's GPUs, as its version file says; True if it does not say."""
+    spec = find_spec("torch")
+    version = Path(spec.origin).with_name("version.py") if spec and spec.origin else None
+    if version is None or not version.is_file():
+        return True
+    built = run_path(str(version))
+    return any(built.get(name) is not None for name in ("cuda", "hip")) or "cuda" not in built
+
+
+def load_pipeline(
+    model: str, device: str | None, dtype: Dtype = Dtype.FLOAT32, plain: bool = False
+) -> "AnyToAnyPipeline":
+    """The model, ready on its device; ``plain``: without its extras.
 
     Raises:
         ConfigurationError: if there is no such model.
@@ -29,26 +90,34 @@ def load_pipeline(model: str, device: str | None) -> "AnyToAnyPipeline":
     """
     from ..models import resolve
 
+    check_device(device)
     folder = resolve(model)
-    with spinner("loading the model"):
-        # The libraries announce themselves while they load; the command line speaks for itself.
+    with spinner("loading the model"), importing():
+        import torch
+
+        from ..device import pick_device, warn_if_slow
+
+        picked = pick_device(device)  # first, since it may refuse, and the libraries below take long to import
+        warn_if_slow(getattr(torch, dtype.value), picked)
+
+        # The libraries report while they load; the command line has its own messages.
         from diffusers.utils import logging as diffusers_logging
         from transformers.utils import logging as transformers_logging
 
-        from ..device import pick_device
         from ..pipeline import AnyToAnyPipeline
 
         diffusers_logging.disable_progress_bar()
         transformers_logging.disable_progress_bar()
-        picked = pick_device(device)
-        pipeline = AnyToAnyPipeline.from_pretrained(folder).to(picked)
+        settings = {"extras": {}} if plain else {}
+        pipeline = AnyToAnyPipeline.from_pretrained(folder, torch_dtype=getattr(torch, dtype.value), **settings)
+        pipeline.to(picked)
         pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
 
 @contextmanager
 def spinner(label: str) -> Iterator[None]:
-    """Show on a terminal's standard error that something is going on."""
+    """Show on a terminal's standard error that work is going on."""
     from rich.console import Console
 
     console = Console(stderr=True)
@@ -69,33 +138,8 @@ def steps_bar(label: str, total: int) -> Iterator[Callable[[], None]]:
         yield lambda: bar.advance(task)
 
 
-def check_output(folder: Path) -> None:
-    """Refuse a place for results that cannot be a folder, before any work is done.
-
-    Raises:
-        ArgumentError: if something that is no folder stands there or on the way there.
-    """
-    for place in (folder, *folder.parents):
-        if place.exists():
-            if not place.is_dir() or not os.access(place, os.W_OK):
-                raise ArgumentError(f"--output: {place} is not a folder that can be written to; choose another")
-            return
-
-
-@contextmanager
-def staged(folder: Path) -> Iterator[Path]:
-    """A temporary folder whose files move into ``folder`` when all are written, so that none is ever half there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    stage = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
-    try:
-        yield stage
-        for file in sorted(stage.iterdir()):
-            os.replace(file, folder / file.name)
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
-
-
 def show_files(folder: Path, names: Iterable[str]) -> None:
     """Print where the results are, one path a line."""
-    for name in names:
-        sys.stdout.write(f"{folder / name}\n")
+    with printing():
+        for name in names:
+            print(shown(folder / name))

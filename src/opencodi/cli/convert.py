@@ -1,4 +1,4 @@
-"""``opencodi convert``: models published elsewhere become model folders of ours."""
+"""``opencodi convert``: turn models published elsewhere into model folders."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -6,19 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
-from .common import check_output
+from ..errors import ArgumentError
+from .common import Dtype
 from .convert_stable_diffusion import stable_diffusion
+from .edge import importing, printing, shown
+from .staging import check_output
 
 app = typer.Typer(help="Turn models published elsewhere into model folders.", no_args_is_help=True)
 app.command(name="stable-diffusion")(stable_diffusion)
-
-
-class Dtype(StrEnum):
-    """What weights are stored in."""
-
-    FLOAT16 = "float16"
-    BFLOAT16 = "bfloat16"
-    FLOAT32 = "float32"
 
 
 class Exchange(StrEnum):
@@ -28,40 +23,44 @@ class Exchange(StrEnum):
     SELF = "self"
 
 
-_TOKENIZER = "Its tokenizer: a folder, or a name on the Hugging Face hub."
+_TOKENIZER = "a folder, or a name on the Hugging Face hub."
 
 
 @app.command()
 def codi(
     checkpoints: Annotated[
         Path,
-        typer.Option(metavar="DIR", help="Folder of the published files (CoDi_encoders.pth, ...), or some of them."),
+        typer.Option(metavar="DIR", help="Folder with all or some of the published files (CoDi_encoders.pth, ...)."),
     ],
-    output: Annotated[Path, typer.Option(metavar="FOLDER", help="The model folder to write, or one to go on with.")],
-    dtype: Annotated[Dtype, typer.Option(help="What weights are stored in.")] = Dtype.FLOAT16,
+    output: Annotated[Path, typer.Option(metavar="FOLDER", help="The model folder to write, or one to continue.")],
+    dtype: Annotated[Dtype, typer.Option(help="Precision to store the weights in.")] = Dtype.FLOAT16,
     exchange: Annotated[
         Exchange,
         typer.Option(
-            help="What jointly generated outputs attend to: one another (the paper), or self (published code)."
+            help="What jointly generated outputs attend to: others (the paper) or self (the published code)."
         ),
     ] = Exchange.OTHERS,
     clip_tokenizer: Annotated[
-        str, typer.Option(metavar="FOLDER|NAME", help=f"CLIP reads prompts. {_TOKENIZER}")
+        str, typer.Option(metavar="FOLDER|NAME", help=f"Tokenizer of CLIP, which reads prompts: {_TOKENIZER}")
     ] = "openai/clip-vit-large-patch14",
     bert_tokenizer: Annotated[
-        str, typer.Option(metavar="FOLDER|NAME", help=f"Optimus reads text with BERT. {_TOKENIZER}")
+        str, typer.Option(metavar="FOLDER|NAME", help=f"Tokenizer of BERT, with which Optimus reads text: {_TOKENIZER}")
     ] = "bert-base-cased",
     gpt2_tokenizer: Annotated[
-        str, typer.Option(metavar="FOLDER|NAME", help=f"Optimus writes text with GPT-2. {_TOKENIZER}")
+        str, typer.Option(metavar="FOLDER|NAME", help=f"Tokenizer of GPT-2, with which Optimus writes text: {_TOKENIZER}")
     ] = "gpt2",
 ) -> None:
-    """Convert the published CoDi (Tang et al. 2023). Started again, a stopped conversion goes on."""
+    """Convert the published CoDi (Tang et al. 2023). If it is stopped, the same command continues."""
+    if not checkpoints.exists():
+        raise ArgumentError(f"--checkpoints: there is no folder {shown(checkpoints)}; check its name")
     check_output(output)
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-    from transformers.utils import logging
 
-    from ..convert.codi import convert_codi
+    with importing():
+        from transformers.utils import logging
+
+        from ..convert.codi import convert_codi
 
     logging.disable_progress_bar()
     console = Console(stderr=True)
@@ -80,12 +79,13 @@ def codi(
             tokenizers={"clip": clip_tokenizer, "bert": bert_tokenizer, "gpt2": gpt2_tokenizer},
             progress=show,
         )
-    _print_record(record)
-    typer.echo(str(output))
+    with printing():
+        _print_record(record)
+        typer.echo(shown(output))
 
 
 def _print_record(record: dict[str, Any]) -> None:
-    """What was converted, and what of the files has no place in the folder, with the reasons."""
+    """Print what was converted, and which tensors were left out and why."""
     from rich.console import Console
     from rich.table import Table
 

@@ -1,4 +1,4 @@
-"""``opencodi data``: make a data collection from public packages, and look whether one is whole."""
+"""``opencodi data``: make a data collection from public packages, and check whether one is complete."""
 
 import os
 from pathlib import Path
@@ -7,27 +7,31 @@ from typing import Annotated
 import typer
 
 from ..errors import ArgumentError, CollectionError
-from .common import check_output, steps_bar
+from .common import steps_bar
+from .edge import printing, shown
+from .staging import check_output
 
 app = typer.Typer(help="Make a data collection from public packages, or check one.", no_args_is_help=True)
 
 
 @app.command()
 def build(
-    collection: Annotated[str, typer.Argument(help="Which collection; stickers is the only one.")],
-    output: Annotated[Path, typer.Option(help="Folder for the shards.")],
+    collection: Annotated[str, typer.Argument(help="Name of the collection; stickers is the only one.")],
+    output: Annotated[Path, typer.Option(help="Folder for the shards (tar files).")],
     only: Annotated[
-        str | None, typer.Option(metavar="SHARD,…", help="Only these shards, for example images,videos.")
+        str | None, typer.Option(metavar="SHARD,…", help="Make only these shards, for example images,videos.")
     ] = None,
     cache: Annotated[
-        Path | None, typer.Option(help="Folder that keeps the packages; by default in the user's cache.")
+        Path | None, typer.Option(help="Folder to keep the packages in; by default the user's cache.")
     ] = None,
 ) -> None:
-    """Rebuild a collection from its packages; called again, it goes on where it was stopped."""
+    """Build a collection from its packages. If it is stopped, the same command continues."""
     if collection != "stickers":
         raise ArgumentError(f"there is no collection {collection!r}; stickers is the only one")
     check_output(output)
-    from ..data.stickers.build import build as build_stickers
+    if cache is not None:
+        check_output(cache, option="--cache")
+    from ..collections.stickers.build.build import build as build_stickers
 
     build_stickers(
         output,
@@ -42,20 +46,20 @@ def build(
 def check(
     folder: Annotated[Path, typer.Argument(help="Folder of the shards.")],
     against: Annotated[
-        Path | None, typer.Option(help="Another folder of shards: compare records, pixels and samples.")
+        Path | None, typer.Option(help="Another folder of shards to compare records, pixels and samples with.")
     ] = None,
 ) -> None:
-    """Verify a collection's checksums, counts and withheld items."""
+    """Check a collection: checksums, counts, and that no withheld item is in it."""
     for place in filter(None, (folder, against)):
         if not place.is_dir():
-            raise ArgumentError(f"{place} is not a folder; give the one that holds the shards")
+            raise ArgumentError(f"{shown(place)} is not a folder; give the one that holds the shards")
     _check(folder)
     if against:
         _compare(folder, against)
 
 
 def default_cache() -> Path:
-    """Where packages are kept unless ``--cache`` says otherwise."""
+    """Where packages are kept without ``--cache``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "opencodi" / "packages"
 
 
@@ -63,7 +67,7 @@ def _check(folder: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ..data.stickers import check as checks
+    from ..collections.stickers.build import check as checks
 
     table = Table("shard", box=None)
     for title in ("items", "expected"):
@@ -76,7 +80,8 @@ def _check(folder: Path) -> None:
         state = f"{len(report.withheld)} withheld items in it" if report.withheld else report.state
         table.add_row(report.name, *numbers, state, report.records, report.media)
         reports.append(report)
-    Console(soft_wrap=True).print(table)
+    with printing(required=True):
+        Console(soft_wrap=True).print(table)
     bad = [report.name for report in reports if not report.sound and report.state != "missing"]
     bad += checks.damaged_lists(folder)
     if bad:
@@ -89,7 +94,7 @@ def _compare(folder: Path, against: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ..data.stickers.compare import compare
+    from ..collections.stickers.build.compare import compare
 
     table = Table("against the other", box=None)
     titles = ("items", "other's", "same key", "same record", "same bytes", "mean difference", "greatest")
@@ -98,4 +103,5 @@ def _compare(folder: Path, against: Path) -> None:
     for found in compare(folder, against):
         counts = (found.items, found.others, found.keys, found.records, found.media)
         table.add_row(found.name, *map("{:,}".format, counts), f"{found.difference:.3f}", f"{found.worst:.2f}")
-    Console(soft_wrap=True).print(table)
+    with printing(required=True):
+        Console(soft_wrap=True).print(table)

@@ -7,49 +7,64 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..bounds import check_seeds
 from ..errors import ArgumentError
-from .common import DEVICE, check_output, load_pipeline, show_files, spinner, staged
+from ..models import resolve
+from .common import DEVICE, check_device, load_pipeline, show_files, spinner
+from .edge import importing, printing
+from .staging import check_output, staged
 
 if TYPE_CHECKING:
-    from ..evaluation.tables import Table
+    from ..collections.stickers.evaluation.tables import Table
 
 
 def evaluate(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="An installed model, or a model folder.")],
     output: Annotated[Path, typer.Option(metavar="DIR", help="Folder for results.json and report.html.")],
-    quick: Annotated[bool, typer.Option("--quick", help="Few samples: minutes instead of half an hour.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Use few samples: minutes instead of half an hour.")] = False,
     data: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of the data shards; by default $OPENCODI_DATA.")
+        Path | None, typer.Option(metavar="DIR", help="Folder of the data collection; by default $OPENCODI_DATA.")
     ] = None,
     judges: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Judges trained elsewhere; by default those in the package.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the judges that score results; by default those in the package.")
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Same seed, same samples.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Same seed, same samples.")] = 0,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Measure the paper's core alone, without the extras of the model.")
+    ] = False,
     device: DEVICE = None,
 ) -> None:
-    """Measure a model on validation items: scores beside their ceilings, and a report to look at and play."""
-    check_output(output)
-    _check_installed()
-    from ..models import resolve
+    """Measure a model on validation items.
 
+    Writes the scores beside the best scores possible, and a report with samples to see and hear.
+    """
+    check_seeds("--seed", seed, 1)
+    check_device(device)
     folder = resolve(model)
-    with spinner("loading the judges and the list of items"):
-        from ..evaluation.bench import Bench
-        from ..evaluation.budget import FULL, QUICK
-        from ..evaluation.collection import Collection
-        from ..evaluation.judges import load_judges
-        from ..evaluation.run import REPORT, RESULTS, write
-        from ..evaluation.run import evaluate as run
-        from ..evaluation.tables import summary
+    for option, place in (("--data", data), ("--judges", judges)):
+        if place is not None and not place.is_dir():
+            raise ArgumentError(f"{option}: {place} is not a folder; give the one that holds them")
+    _check_installed()
+    check_output(output, ["results.json", "report.html"])
+    with spinner("loading the judges and the list of items"), importing():
+        from ..collections.stickers.evaluation.bench import Bench
+        from ..collections.stickers.evaluation.budget import FULL, QUICK
+        from ..collections.stickers.evaluation.collection import Collection
+        from ..collections.stickers.evaluation.run import REPORT, RESULTS, write
+        from ..collections.stickers.evaluation.run import evaluate as run
+        from ..collections.stickers.evaluation.tables import summary
+        from ..collections.stickers.judges.networks import load_judges
 
         collection, opinion = Collection.open(data), load_judges(judges)
-    pipeline = load_pipeline(model, device)
+    pipeline = load_pipeline(model, device, plain=plain)
     with measure_bars() as progress:
         bench = Bench(pipeline, opinion, collection, QUICK if quick else FULL, seed, folder, progress)
         results = run(bench, model=folder.name)
     with staged(output) as stage:
         write(results, bench, stage)
-    show_table(summary(results))
+    with printing():
+        show_table(summary(results))
     show_files(output, (RESULTS, REPORT))
 
 

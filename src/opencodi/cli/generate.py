@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any
@@ -10,45 +10,51 @@ from typing import Annotated, Any
 import typer
 
 from .. import __version__
-from ..arguments import parse_weights
-from ..modality import Modality, parse_modalities
-from .common import DEVICE, MODEL, check_output, load_pipeline, show_files, staged, steps_bar
+from ..argument_rules import collect_weights, parse_weights
+from ..bounds import NUMBERS, WHOLE_NUMBERS, check_seeds, finite_number, plain_text, positive_integer
+from ..modality import MODALITIES, Modality, parse_modalities
+from ..models import resolve
+from .common import DEVICE, DTYPE, MODEL, Dtype, check_device, load_pipeline, show_files, steps_bar
+from .edge import shown
+from .staging import LAST, check_output, staged
 
 
 def generate(
     to: Annotated[str, typer.Option(metavar="LIST", help="What to make: text, image, video, audio, or all.")],
     output: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results and result.json.")],
     text: Annotated[list[str] | None, typer.Option(metavar="WORDS", help="A prompt in words.")] = None,
-    image: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="A prompt picture.")] = None,
-    video: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="A prompt clip.")] = None,
-    audio: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="A prompt sound.")] = None,
+    image: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="A picture as a prompt.")] = None,
+    video: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="A clip as a prompt.")] = None,
+    audio: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="A sound as a prompt.")] = None,
     weight: Annotated[
         str | None, typer.Option(metavar="LIST", help="How much each input counts, such as text=1,image=0.5.")
     ] = None,
     negative: Annotated[str | None, typer.Option(metavar="WORDS", help="What to steer away from.")] = None,
     steps: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Denoising steps; the model's own number if not given.")
+        int | None, typer.Option(metavar="N", help="Denoising steps; by default as many as the model says.")
     ] = None,
     guidance: Annotated[
         float | None,
-        typer.Option(metavar="X", help="How closely to follow the inputs; 1 is off; the model's own if not given."),
+        typer.Option(metavar="X", help="How closely to follow the inputs; 1 is off; by default what the model says."),
     ] = None,
     candidates: Annotated[
         int | None,
         typer.Option(
-            metavar="N",
-            min=1,
-            help="Make N of each and keep the one nearest to the inputs; the model's own if not given.",
+            metavar="N", help="Make N of each and keep the one nearest to the inputs; by default what the model says."
         ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="Same seed, same results; drawn and recorded if not given.")
+        int | None, typer.Option(metavar="N", help="Same seed, same results; by default a random one, which is recorded.")
     ] = None,
     number: Annotated[
-        int, typer.Option(metavar="N", min=1, help="How many results; their seeds are SEED, SEED + 1 and so on.")
+        int, typer.Option(metavar="N", help="How many results; their seeds are SEED, SEED + 1 and so on.")
     ] = 1,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Use the paper's core alone, without the extras of the model.")
+    ] = False,
     model: MODEL = "stickers",
     device: DEVICE = None,
+    dtype: DTYPE = Dtype.FLOAT32,
     server: Annotated[
         str | None, typer.Option(metavar="URL", help="Let a running `opencodi serve` do the work; needs no model here.")
     ] = None,
@@ -58,38 +64,49 @@ def generate(
     Inputs may repeat; all are mixed into one prompt. Without any, the results are unconditional.
     """
     outputs = parse_modalities(to, argument="--to")
-    weights = None if weight is None else parse_weights(weight)
     given = {modality: items for modality, items in zip(Modality, (text, image, video, audio)) if items}
-    check_output(output)
+    weights = None if weight is None else parse_weights(weight)
+    collect_weights(weights, given)
+    check_words(text, negative)
+    check_numbers(steps, guidance, candidates, number)
+    seed = secrets.randbelow(2**31) if seed is None else seed
+    check_seeds("--seed", seed, number)
+    check_output(output, [*file_names(outputs, number), LAST])
     if server is not None:
         from ..server.client import generate_remotely
 
-        settings = {"weights": weights, "negative_prompt": negative, "num_inference_steps": steps}
-        settings |= {"guidance_scale": guidance, "num_candidates": candidates}
-        show_files(output, generate_remotely(server, output, given, outputs=outputs, seed=seed, number=number, **settings))
+        asked = {"weights": weights, "negative_prompt": negative, "num_inference_steps": steps}
+        asked |= {"guidance_scale": guidance, "num_candidates": candidates, "extras": [] if plain else None}
+        show_files(output, generate_remotely(server, output, given, outputs=outputs, seed=seed, number=number, **asked))
         return
+    check_device(device)
+    resolve(model)
     inputs = read_inputs(given)
-    seed = secrets.randbelow(2**31) if seed is None else seed
 
     started = perf_counter()
-    pipeline = load_pipeline(model, device)
+    pipeline = load_pipeline(model, device, dtype)
     loaded = perf_counter()
-    each_steps, each_guidance = pipeline.steps_and_guidance(outputs, steps, guidance)
+    extras = () if plain else None
 
     import torch
 
-    with steps_bar(f"making {', '.join(outputs)}", pipeline.num_ticks(each_steps)) as advance:
+    with steps_bar(f"making {', '.join(outputs)}", pipeline.num_ticks(outputs, given, steps, extras)) as advance:
+
+        def after_step(pipeline: Any, tick: int, timesteps: Mapping[str, Any], tensors: Any) -> None:
+            advance()
+
         result = pipeline(
             **inputs,
             outputs=outputs,
             weights=weights,
             negative_prompt=negative,
-            num_inference_steps=each_steps,
-            guidance_scale=each_guidance,
+            num_inference_steps=steps,
+            guidance_scale=guidance,
             num_candidates=candidates,
+            extras=extras,
             num_outputs_per_prompt=number,
             generator=[torch.Generator().manual_seed(seed + place) for place in range(number)],
-            callback_on_step_end=lambda *_: advance(),
+            callback_on_step_end=after_step,
         )
     with staged(output) as folder:
         writing = perf_counter()
@@ -97,24 +114,61 @@ def generate(
         seconds = {"load": loaded - started, **result.seconds, "write": perf_counter() - writing}
         report = {
             "opencodi": __version__,
-            "inputs": {modality: [str(item) for item in items] for modality, items in given.items()},
+            "inputs": {m: [item if m == "text" else shown(item) for item in items] for m, items in given.items()},
             "settings": {
-                "model": model,
+                "model": shown(model),
                 "device": str(pipeline.device),
+                "dtype": dtype.value,
                 "outputs": outputs,
                 "weights": weights,
                 "negative": negative,
-                "steps": each_steps,
-                "guidance": each_guidance,
-                "candidates": pipeline.defaults["num_candidates"] if candidates is None else candidates,
+                "steps": result.num_inference_steps,
+                "guidance": result.guidance_scale,
+                "extras": [] if plain else sorted(pipeline.extras),
+                "candidates": candidates,
                 "number": number,
             },
             "seed": seed,
             "seconds": {phase: round(duration, 3) for phase, duration in seconds.items()},
             "files": [file.name for file in files],
         }
-        (folder / "result.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (folder / LAST).write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     show_files(output, report["files"])
+
+
+def check_words(text: Sequence[str] | None, negative: str | None) -> None:
+    """Refuse words that are no UTF-8 or too many.
+
+    Raises:
+        ArgumentError: naming the option.
+    """
+    for words in text or ():
+        plain_text("--text", words)
+    if negative is not None:
+        plain_text("--negative", negative)
+
+
+def check_numbers(steps: int | None, guidance: float | None, candidates: int | None, number: int) -> None:
+    """Refuse numbers that are too small or too large; None is the model's own.
+
+    Raises:
+        ArgumentError: naming the option and the limit.
+    """
+    whole = {
+        "--steps": (steps, "num_inference_steps"),
+        "--candidates": (candidates, "num_candidates"),
+        "--number": (number, "num_outputs_per_prompt"),
+    }
+    for option, (value, argument) in whole.items():
+        if value is not None:
+            positive_integer(option, value, WHOLE_NUMBERS[argument])
+    if guidance is not None:
+        finite_number("--guidance", guidance, NUMBERS["guidance_scale"])
+
+
+def file_names(outputs: Sequence[str], number: int = 1) -> list[str]:
+    """The files that so many results of each output will be written to."""
+    return [f"{modality}-{place}{MODALITIES[modality].write_suffix}" for modality in outputs for place in range(number)]
 
 
 def read_inputs(given: Mapping[Modality, list[Any]]) -> dict[str, tuple[Any, ...]]:

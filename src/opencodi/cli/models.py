@@ -5,17 +5,19 @@ from typing import Annotated
 import typer
 
 from ..models import components, installed, resolve
+from .edge import printing, shown
 
 
 def models(
-    name: Annotated[str | None, typer.Argument(help="An installed model or a folder, to list its parts.")] = None,
+    name: Annotated[str | None, typer.Argument(help="An installed model, or a model folder; lists its parts.")] = None,
 ) -> None:
-    """List the installed models and their sizes, or the parts of one."""
+    """List the installed models with their sizes, or the parts of one model."""
     from rich.console import Console
     from rich.table import Table
 
     if name is None and not installed():
-        typer.echo("no model is installed")
+        with printing(required=True):
+            typer.echo("no model is installed")
         return
     table = Table(box=None)
     for title, justify in (("name", "left"), ("parameters", "right"), ("size", "right"), ("", "left")):
@@ -24,11 +26,12 @@ def models(
         for model, folder in installed().items():
             parts = components(folder)
             total = sum(part.parameters for part in parts), sum(part.size for part in parts)
-            table.add_row(model, _millions(total[0]), _megabytes(total[1]), str(folder))
+            table.add_row(model, _millions(total[0]), _megabytes(total[1]), shown(folder))
     else:
         for part in components(resolve(name)):
             table.add_row(part.name, _millions(part.parameters), _megabytes(part.size), part.class_name)
-    Console(soft_wrap=True).print(table)
+    with printing(required=True):
+        Console(soft_wrap=True).print(table)
 
 
 def _millions(parameters: int) -> str:

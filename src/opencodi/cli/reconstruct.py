@@ -9,7 +9,11 @@ import typer
 
 from ..errors import ArgumentError
 from ..modality import MODALITIES, Modality, parse_modalities
-from .common import DEVICE, MODEL, check_output, load_pipeline, show_files, spinner, staged
+from ..models import resolve
+from .common import DEVICE, DTYPE, MODEL, Dtype, check_device, load_pipeline, show_files, spinner
+from .edge import printing, shown
+from .generate import file_names
+from .staging import check_output, staged
 
 if TYPE_CHECKING:
     from ..pipeline import AnyToAnyPipeline
@@ -17,30 +21,34 @@ if TYPE_CHECKING:
 
 def reconstruct(
     file: Annotated[Path, typer.Argument(help="A text, picture, clip or sound.")],
-    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the result.")],
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the decoded file.")],
     kind: Annotated[
         str | None,
-        typer.Option("--as", metavar="NAME", help="text, image, video or audio; by default what the ending says."),
+        typer.Option("--as", metavar="NAME", help="text, image, video or audio; by default the file's ending decides."),
     ] = None,
     model: MODEL = "stickers",
     device: DEVICE = None,
+    dtype: DTYPE = Dtype.FLOAT32,
 ) -> None:
-    """Send a file through the autoencoder and back, and print how much is lost: the best the model can ever make."""
+    """Encode a file, decode it again, and print how much is lost. No result of the model can be better than this."""
+    modality = modality_of(file) if kind is None else only_one(parse_modalities(kind, argument="--as"))
+    check_device(device)
+    resolve(model)
+    check_output(output, file_names([modality]))
     from ..media import read
 
-    modality = modality_of(file) if kind is None else only_one(parse_modalities(kind, argument="--as"))
-    check_output(output)
     original = read(modality, file)
-    pipeline = load_pipeline(model, device)
+    pipeline = load_pipeline(model, device, dtype)
     result, loss = there_and_back(pipeline, modality, original)
     with staged(output) as folder:
         names = [path.name for path in result.save(folder)]
-    typer.echo(loss)
+    with printing():
+        typer.echo(loss)
     show_files(output, names)
 
 
 def modality_of(file: Path) -> Modality:
-    """What a file name's ending says; the first modality that reads it, so a ``.gif`` is an image.
+    """The modality that a file name's ending stands for; where several read it, the first, so a ``.gif`` is an image.
 
     Raises:
         ArgumentError: if no modality reads such files.
@@ -49,7 +57,7 @@ def modality_of(file: Path) -> Modality:
         if file.suffix.lower() in info.read_suffixes:
             return modality
     known = ", ".join(dict.fromkeys(suffix for info in MODALITIES.values() for suffix in info.read_suffixes))
-    raise ArgumentError(f"{file}: the ending {file.suffix!r} is none of {known}; say what it is with --as")
+    raise ArgumentError(f"{shown(file)}: the ending {file.suffix!r} is none of {known}; say what the file is with --as")
 
 
 def only_one(modalities: list[Modality]) -> Modality:
@@ -86,7 +94,7 @@ def there_and_back(pipeline: "AnyToAnyPipeline", modality: Modality, original: A
     with spinner(f"reconstructing the {modality}"), torch.no_grad():
         latents = codec.encode([original])
         (back,) = codec.decode(latents)
-    return AnyToAnyOutput(**{modality: [back]}), LOSSES[modality](original, back, codec)
+    return AnyToAnyOutput({modality: [back]}), LOSSES[modality](original, back, codec)
 
 
 def compare_texts(original: str, back: str, codec: Any) -> str:

@@ -7,12 +7,17 @@ from typing import Annotated
 import typer
 
 from ..errors import ArgumentError
-from .common import DEVICE, MODEL, load_pipeline
+from ..models import resolve
+from .common import DEVICE, DTYPE, MODEL, Dtype, check_device, load_pipeline
 
 
 def serve(
     model: MODEL = "stickers",
     device: DEVICE = None,
+    dtype: DTYPE = Dtype.FLOAT32,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Use the paper's core alone, without the extras of the model.")
+    ] = False,
     host: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Where to listen; others than 127.0.0.1 need --keys.")
     ] = None,
@@ -64,15 +69,17 @@ def serve(
         "public_url": public_url,
         "log_prompts": log_prompts or None,
     }
+    check_device(device)
+    folder = resolve(model)
     chosen = make_settings(settings, **given)
     known = Keys(keys)
     check_address(chosen, known)
     listening = listen(chosen)
     if memory is not None:
         limit_memory(memory)
-    pipeline = load_pipeline(model, device)
-    app = build_app(pipeline, chosen, known, Path(model).name, threads)
-    typer.echo(f"serving {Path(model).name} at {chosen.base_url(listening.getsockname()[1])}", err=True)
+    pipeline = load_pipeline(model, device, dtype, plain=plain)
+    app = build_app(pipeline, chosen, known, folder.name, threads)
+    typer.echo(f"serving {folder.name} at {chosen.base_url(listening.getsockname()[1])}", err=True)
     run(app, chosen, listening)
 
 

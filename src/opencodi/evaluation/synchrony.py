@@ -1,4 +1,4 @@
-"""Synchrony: does something sound when something moves?"""
+"""Does something sound when something moves? Impacts that can be seen against onsets that can be heard."""
 
 from collections.abc import Sequence
 from itertools import pairwise, permutations
@@ -7,15 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..data.captions import article
-from ..data.motion import MOTIONS, animate
-from ..data.soundtrack import soundtrack
 from ..latents.mel import MelSpectrogram
 from ..media import Audio, Video, resample
-from ..modality import Modality
-from .bench import Bench
-from .collection import clip, sound
-from .judging import known_concepts
 from .share import mean
 
 MEL = MelSpectrogram()
@@ -58,45 +51,3 @@ def compare(pairs: Sequence[tuple[Video, Audio]]) -> dict[str, Any]:
     """Mean synchrony of the pairs, and of the same clips each with the sounds of all others (``mismatched``)."""
     wrong = [synchrony(one[0], other[1]) for one, other in permutations(pairs, 2)]
     return {"matched": mean(synchrony(*pair) for pair in pairs), "mismatched": mean(wrong)}
-
-
-def measure(bench: Bench) -> dict[str, Any]:
-    """Synchrony of clips and sounds made together, made apart from the same noise, and of procedural pairs.
-
-    Procedural pairs (``data.motion``, ``data.soundtrack``) are real pictures in motion with real sounds on their beat:
-    what a perfect model of this data would score.
-
-    Returns:
-        ``{"together": {"matched", "mismatched"}, "apart": {"matched"}, "procedural": {…}}``, each a mean and its n.
-    """
-    count, rng = bench.budget.synchrony, bench.rng("synchrony")
-    bench.progress.begin("synchrony", 3 * count)
-    known = [code for code in known_concepts(bench.judges, Modality.AUDIO) if code in bench.collection.concepts]
-    motions = list(MOTIONS)
-    names = [bench.collection.name(known[place]) for place in rng.integers(0, len(known), count)]
-    texts = [f"{article(name)}, {MOTIONS[motions[i % len(motions)]].doing}" for i, name in enumerate(names)]
-    prompts = {Modality.TEXT: texts}
-    both = bench.make("synchrony", prompts, [Modality.VIDEO, Modality.AUDIO])
-    apart = {m: bench.make("synchrony", prompts, [m])[m] for m in (Modality.VIDEO, Modality.AUDIO)}
-    for text, video in zip(texts[:4], both[Modality.VIDEO]):
-        bench.show("synchrony", "clip and sound made together", [(Modality.TEXT, text)], [(Modality.VIDEO, video)])
-    together = list(zip(both[Modality.VIDEO], both[Modality.AUDIO]))
-    separately = list(zip(apart[Modality.VIDEO], apart[Modality.AUDIO]))
-    return {
-        "together": compare(together),
-        "apart": {"matched": mean(synchrony(*pair) for pair in separately)},
-        "procedural": compare(procedural_pairs(bench, rng, max(12, 2 * count))),
-    }
-
-
-def procedural_pairs(bench: Bench, rng: np.random.Generator, count: int) -> list[tuple[Video, Audio]]:
-    """Pictures of concepts that have a sound, in motion, with that sound at every impact; validation items first."""
-    stills, sounds = (bench.collection.one_per_concept(kind, rng) for kind in ("image", "sound"))
-    codes = sorted((c for c in stills if c in sounds), key=lambda c: -(stills[c].held_out + sounds[c].held_out))[:count]
-    pairs, motions = [], list(MOTIONS)
-    pictures = bench.collection.items("image", [stills[code].number for code in codes]).media if codes else []
-    recordings = bench.collection.items("sound", [sounds[code].number for code in codes]).media if codes else []
-    for number, (still, recording) in enumerate(zip(pictures, recordings)):
-        frames, impacts = animate(still, motions[number % len(motions)], rng)
-        pairs.append((clip(frames), sound(soundtrack(recording, impacts))))
-    return pairs

@@ -14,7 +14,7 @@ from torch import nn
 from ..errors import ArgumentError
 from ..media import Audio, resample
 from .mel import MelSpectrogram, prepare_waveform
-from .normalisation import denormalise, normalise
+from .normalisation import denormalise, normalise, require_finite
 
 
 class AudioAutoencoder(ModelMixin, ConfigMixin):
@@ -170,7 +170,7 @@ class AudioCodec:
         else:
             waveform = self.vocoder(mel.to(self.vocoder.dtype))
         # A HiFi-GAN adds a few samples of its own (32 in the published one).
-        waveform = waveform[:, : mel.shape[1] * config.hop_length].float().clamp(-1, 1)
+        waveform = require_finite("audio", waveform[:, : mel.shape[1] * config.hop_length].float()).clamp(-1, 1)
         return [Audio(samples, config.sample_rate) for samples in waveform.cpu().numpy()]
 
     def decode_arrays(self, latents: torch.Tensor) -> np.ndarray:

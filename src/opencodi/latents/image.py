@@ -13,7 +13,7 @@ from PIL import Image
 
 from ..errors import ArgumentError
 from ..media import fit_square
-from .normalisation import denormalise, normalise
+from .normalisation import denormalise, normalise, require_finite
 
 
 class ImageAutoencoder(ModelMixin, ConfigMixin):
@@ -125,7 +125,7 @@ class ImageCodec:
         return (batch_size, self.autoencoder.config.latent_channels, *(side // factor for side in sides.values()))
 
     def encode(self, images: Sequence[Image.Image], height: int | None = None, **_: object) -> torch.Tensor:
-        """Images of any size, each fitted over white into a square of ``height`` pixels → latents [B, C, h, w]."""
+        """Images of any size and mode, each fitted over white into a square of ``height`` pixels → latents [B, C, h, w]."""
         side = height or self.defaults["height"]
         pixels = torch.stack([to_pixel_values(fit_square(image, side)) for image in images])
         return self.autoencoder.encode(pixels.to(self.autoencoder.device, self.autoencoder.dtype))
@@ -139,7 +139,7 @@ class ImageCodec:
         return to_unit_range(self._pixel_values(latents))
 
     def _pixel_values(self, latents: torch.Tensor) -> torch.Tensor:
-        return self.autoencoder.decode(latents.to(self.autoencoder.dtype))
+        return require_finite("image", self.autoencoder.decode(latents.to(self.autoencoder.dtype)))
 
 
 def to_pixel_values(image: Image.Image | np.ndarray) -> torch.Tensor:

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from ..errors import NotFinite
+
 
 def normalise(raw: torch.Tensor, config: Mapping[str, Any]) -> torch.Tensor:
     """Map raw latents [B, C, ...] to about unit variance, as the denoisers see them."""
@@ -20,6 +22,24 @@ def denormalise(latents: torch.Tensor, config: Mapping[str, Any]) -> torch.Tenso
     """Undo ``normalise``: latents [B, C, ...] as the denoisers see them to raw latents for the decoder."""
     mean, std = _statistics(latents, config)
     return latents / config["scaling_factor"] * std + mean
+
+
+def require_finite(what: str, decoded: torch.Tensor) -> torch.Tensor:
+    """The tensor itself: NaN would become a black picture, silently.
+
+    Raises:
+        NotFinite: if it holds NaN or infinity.
+    """
+    if not torch.isfinite(decoded).all():
+        raise NotFinite(f"{what}: the result holds NaN or infinity; lower the guidance, or use float32")
+    return decoded
+
+
+@torch.no_grad()
+def channel_statistics(raw: torch.Tensor) -> tuple[list[float], list[float]]:
+    """Per-channel mean and standard deviation of raw latents [B, C, ...]."""
+    flat = raw.float().transpose(0, 1).flatten(1)
+    return [round(x, 5) for x in flat.mean(1).tolist()], [round(max(x, 1e-4), 5) for x in flat.std(1).tolist()]
 
 
 def _statistics(like: torch.Tensor, config: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:

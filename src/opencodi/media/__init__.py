@@ -1,6 +1,7 @@
 """Files ↔ Python objects: `str`, `PIL.Image.Image`, `Audio`, `Video`. One file per modality; see `read` and `write`.
 
-Errors at this door are typed (`opencodi.errors`): MissingFile, EmptyFile, DamagedFile, WrongKind, OverLimit.
+Errors at this door are typed (`opencodi.errors`): MissingFile, EmptyFile, DamagedFile, WrongKind, OverLimit; and
+SystemFailure or DecoderCrash where the file is not at fault.
 """
 
 from pathlib import Path
@@ -10,7 +11,7 @@ from PIL import Image
 from ..errors import ArgumentError
 from ..modality import MODALITIES
 from .audio import SAMPLE_RATE, read_audio, resample, to_mono, write_audio
-from .image import fit_square, over_white, read_image, write_image
+from .image import fit_square, normalise, read_image, write_image
 from .limits import DEFAULT_LIMITS, Limits
 from .objects import Audio, Video
 from .text import read_text, write_text
@@ -23,7 +24,7 @@ def read(modality: str, path: str | Path, limits: Limits = DEFAULT_LIMITS) -> Me
     """Read a file as one modality; its content decides how, not its name.
 
     Raises:
-        MissingFile, EmptyFile, DamagedFile, WrongKind, OverLimit: each names the file and what to do.
+        MediaError: one of its kinds (`opencodi.errors`), which names the file and says what to do.
     """
     reader = MODALITIES[modality].read
     if reader is None:
@@ -36,7 +37,8 @@ def write(modality: str, media: Media, path: str | Path) -> None:
 
     Raises:
         ArgumentError: if `media` is not of this modality.
-        WrongKind, MissingFile, MediaError: if the ending is unknown, the folder is missing, or the system refuses.
+        WrongKind, MissingFile, SystemFailure, MediaError: if the ending is unknown, the folder is missing, or the system
+            refuses.
     """
     writer = MODALITIES[modality].write
     if writer is None:
@@ -53,7 +55,7 @@ __all__ = [
     "Video",
     "fit_square",
     "fit_square_frames",
-    "over_white",
+    "normalise",
     "read",
     "read_audio",
     "read_image",

@@ -1,5 +1,7 @@
 """Sound files ↔ `Audio`, mixed to mono and resampled."""
 
+import os
+from io import BytesIO
 from math import gcd
 from pathlib import Path
 
@@ -7,36 +9,45 @@ import av
 import numpy as np
 import soundfile
 
-from ..errors import ArgumentError, DamagedFile, EmptyFile, OverLimit
+from ..errors import ArgumentError, DamagedFile, NotFinite
 from .decoding import decode_in_child
-from .files import replacing, require_kind
+from .files import opened_kind, replacing
+from .kinds import SOUND_KINDS
 from .limits import DEFAULT_LIMITS, Limits
 from .objects import SAMPLE_RATES, Audio
+from .wav import read_wav, wav_header
 
 SAMPLE_RATE = 16_000
 WRITE_SUFFIXES = (".wav", ".flac", ".ogg")
 _SUBTYPES = {".wav": "PCM_16", ".flac": "PCM_16", ".ogg": "VORBIS"}
-_LIBSNDFILE_KINDS = ("wav", "flac", "ogg")
-_FFMPEG_KINDS = ("mp3", "mp4", "matroska")
-_BLOCK = 2**18
 
 
 def read_audio(path: str | Path, limits: Limits = DEFAULT_LIMITS, sample_rate: int | None = SAMPLE_RATE) -> Audio:
-    """Read a WAV, FLAC, Ogg (Vorbis, Opus), MP3 or M4A file, or the sound track of an MP4, MOV or WebM.
+    """Read a sound file, or the sound track of a clip.
 
-    Channels are mixed to one, the sample rate becomes `sample_rate` hertz (None: the file's own), peaks are clipped to
-    [-1, 1]. MP3 and the containers of clips are decoded in a child process.
+    WAV, FLAC, Ogg (Vorbis, Opus, Speex), MP3, M4A and AAC, AIFF, CAF, AU, Wave64, WMA, AMR and whatever else
+    `kinds.SOUND_KINDS` names. Channels are mixed to one, the sample rate becomes `sample_rate` hertz (None: the
+    file's own), peaks are clipped to [-1, 1]. All but plain WAV files are decoded in a child process.
 
     Raises:
         MissingFile, EmptyFile, WrongKind: if the file is not there, is without bytes or samples, or holds no sound.
-        DamagedFile: if it is truncated or cannot be decoded.
+        DamagedFile: if part of it is missing, or it cannot be decoded.
         OverLimit: if it has more bytes or seconds than `limits` allow.
+        SystemFailure, DecoderCrash: if the system refuses memory or a process, or the decoder crashes.
     """
-    path, kind = require_kind(path, limits, _LIBSNDFILE_KINDS + _FFMPEG_KINDS, "a sound")
-    if kind in _FFMPEG_KINDS:
-        audio = decode_in_child(path, kind, limits, frames=False, sample_rate=sample_rate).audio
-    else:
-        audio = _read_libsndfile(path, limits)
+    with opened_kind(path, limits, SOUND_KINDS, "a sound (WAV, FLAC, Ogg, MP3, M4A, AIFF or the like)") as (file, kind):
+        path, size = Path(path), os.fstat(file.fileno()).st_size
+        start = file.tell()
+        header = wav_header(path, file, size, start) if kind == "wav" else None
+        if header is not None and header.missing:
+            raise DamagedFile(
+                f"{path}: is truncated ({header.missing:,} bytes of its samples are missing), fetch it again"
+            )
+        if header is not None and header.is_plain:
+            audio = read_wav(path, file, header, limits)
+        else:
+            file.seek(start)
+            audio = decode_in_child(path, file, kind, limits, frames=False, sample_rate=sample_rate).audio
     return audio if sample_rate is None else resample(audio, sample_rate)
 
 
@@ -45,12 +56,18 @@ def write_audio(audio: Audio, path: str | Path) -> None:
 
     Raises:
         ArgumentError: if `audio` is not an `Audio`.
+        NotFinite: if a sample is NaN or infinite.
         MediaError: if it cannot be written (see `files.replacing`).
     """
     if not isinstance(audio, Audio):
         raise ArgumentError(f"audio: must be an Audio, not {type(audio).__name__}")
+    if not np.isfinite(audio.samples).all():
+        raise NotFinite("audio: holds samples that are not numbers, so it was not written")
     with replacing(path, WRITE_SUFFIXES) as temporary:
-        soundfile.write(temporary, audio.samples, audio.sample_rate, subtype=_SUBTYPES[temporary.suffix.lower()])
+        suffix = temporary.suffix.lower()
+        content = BytesIO()  # encoded in memory first, so that a full disk speaks as the system does
+        soundfile.write(content, audio.samples, audio.sample_rate, subtype=_SUBTYPES[suffix], format=suffix[1:])
+        temporary.write_bytes(content.getbuffer())
 
 
 def to_mono(samples: np.ndarray) -> np.ndarray:
@@ -79,27 +96,3 @@ def resample(audio: Audio, sample_rate: int) -> Audio:
     length = -(-len(audio.samples) * (sample_rate // common) // (audio.sample_rate // common))
     samples = np.concatenate([*parts, np.zeros(length, np.float32)])[:length]
     return Audio(samples.clip(-1, 1), sample_rate)
-
-
-def _read_libsndfile(path: Path, limits: Limits) -> Audio:
-    try:
-        with soundfile.SoundFile(path) as file:
-            rate, declared = file.samplerate, file.frames
-            if rate not in SAMPLE_RATES:
-                raise DamagedFile(
-                    f"{path}: declares an impossible rate of {rate:,} samples per second, export it again"
-                )
-            if declared > limits.max_seconds * rate or declared * 4 > limits.max_decoded_bytes:
-                raise OverLimit(f"{path}: lasts {declared / rate:.1f} s, the limit is {limits.max_seconds:g} s, cut it")
-            # In blocks, so that eight channels of silence, which compress to nothing, are never all in memory.
-            blocks = [to_mono(block) for block in file.blocks(_BLOCK, dtype="float32", always_2d=True)]
-    except (soundfile.SoundFileError, RuntimeError, ValueError) as error:
-        raise DamagedFile(f"{path}: cannot be decoded ({error}), fetch or export it again") from error
-    samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
-    if len(samples) < declared:
-        raise DamagedFile(f"{path}: is truncated ({len(samples)} of {declared} samples are there), fetch it again")
-    if len(samples) == 0:
-        raise EmptyFile(f"{path}: holds no sample, give a sound that lasts")
-    if not np.isfinite(samples).all():
-        raise DamagedFile(f"{path}: holds samples that are not numbers, export it again")
-    return Audio(samples.clip(-1, 1), rate)

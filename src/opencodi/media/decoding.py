@@ -1,21 +1,31 @@
-"""Runs `decode_worker.py` and brings back what it decoded, or a typed error: the parent never parses a clip itself."""
+"""Runs the program in `worker/` and brings back what it decoded, or a typed error: the parent never parses such a file itself.
 
+The child gets the open file as its standard input and answers on its standard output: one line of JSON, then the bytes
+of the frames and of the samples. Nothing is written to a disk.
+"""
+
+import errno
 import json
+import math
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from threading import Timer
+from typing import BinaryIO
 
 import numpy as np
 
 from .. import errors
-from ..errors import DamagedFile, MediaError
+from ..errors import DamagedFile, DecoderCrash, MediaError, OverLimit, SystemFailure
+from .kinds import FFMPEG_PARSERS, SNDFILE_KINDS
 from .limits import Limits
 from .objects import SAMPLE_RATES, Audio
+from .system import refused
 
-_WORKER = Path(__file__).with_name("decode_worker.py")
+_WORKER = Path(__file__).with_name("worker")
 _CLASSES = {name: getattr(errors, name) for name in ("EmptyFile", "DamagedFile", "WrongKind", "OverLimit")}
 _REMEDIES = {
     "EmptyFile": ", give a clip or sound that lasts",
@@ -23,6 +33,16 @@ _REMEDIES = {
     "OverLimit": ", cut it or make it smaller",
 }
 """What to do about an answer of the child; the words for a wrong kind say it themselves."""
+_CRASHES = {getattr(signal, name, None) for name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSYS")}
+_SYSTEM_WORDS = {
+    "MemoryError": errno.ENOMEM,
+    "Cannot allocate memory": errno.ENOMEM,
+    "Too many open files": errno.EMFILE,
+    "Resource temporarily unavailable": errno.EAGAIN,
+    "start new thread": errno.EAGAIN,
+}
+"""What a child says that could not even start."""
+_MAX_ANSWER = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -44,60 +64,148 @@ class Decoded:
     audio: Audio | None
 
 
-def decode_in_child(path: Path, kind: str, limits: Limits, frames: bool, sample_rate: int | None) -> Decoded:
-    """Decode a file of a known kind (a key of `containers.KINDS`) in a child process.
+def decode_in_child(
+    path: Path, file: BinaryIO, kind: str, limits: Limits, frames: bool, sample_rate: int | None
+) -> Decoded:
+    """Decode an open file of a known kind (a key of `kinds.KINDS`) in a child process.
+
+    Args:
+        path: its name, for messages.
+        file: stands where the content begins.
+        kind: decides which parser reads it.
+        limits: held by the child.
+        frames: whether the pictures are wanted, or only the sound.
+        sample_rate: of the sound, in hertz; None keeps the file's own.
 
     Raises:
-        DamagedFile: if it cannot be decoded, crashes the child, or takes more than `limits.timeout_seconds`.
-        EmptyFile, WrongKind, OverLimit: as the child finds.
+        DamagedFile, EmptyFile, WrongKind, OverLimit: as the child finds. OverLimit, too, if it takes too long.
+        DecoderCrash: if the child crashes.
+        SystemFailure: if the system starts no child, stops it or gives it no memory.
     """
-    with TemporaryDirectory(prefix="opencodi-") as folder:
-        request = asdict(limits) | {
-            "path": str(path.resolve()),
-            "kind": kind,
-            "folder": folder,
-            "frames": frames,
-            "sample_rate": sample_rate,
-            "sample_rates": [SAMPLE_RATES.start, SAMPLE_RATES.stop],
-        }
-        answer = _ask(path, request, limits.timeout_seconds)
-        pictures = np.fromfile(Path(folder, "frames"), np.uint8) if frames else None
-        samples = np.fromfile(Path(folder, "samples"), np.float32) if answer["num_samples"] else None
-    if pictures is not None:
-        pictures = pictures.reshape(-1, *answer["shape"])
-    audio = None if samples is None else _in_step(path, samples[: answer["num_samples"]], answer)
+    request = asdict(limits) | {
+        "start": file.tell(),
+        "kind": kind,
+        "parser": FFMPEG_PARSERS.get(kind),
+        "libsndfile": kind in SNDFILE_KINDS,
+        "frames": frames,
+        "sample_rate": sample_rate,
+        "sample_rates": [SAMPLE_RATES.start, SAMPLE_RATES.stop],
+    }
+    answer, pictures, samples = _ask(path, file, request, limits)
+    audio = None if samples is None else _in_step(path, samples, answer)
     return Decoded(pictures, np.array(answer["times"]), answer["end"], answer["rate"], audio)
 
 
-def _ask(path: Path, request: dict, timeout: float) -> dict:
-    # -P keeps this folder off the child's import path; one BLAS thread, since each reserves address space.
+def _ask(
+    path: Path, file: BinaryIO, request: dict, limits: Limits
+) -> tuple[dict, np.ndarray | None, np.ndarray | None]:
+    # -P keeps the working folder off the child's import path; one BLAS thread, since each reserves address space.
     command = [sys.executable, "-P", str(_WORKER), json.dumps(request)]
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    expired = False
+
+    def stop() -> None:
+        nonlocal expired
+        expired = True
+        child.kill()
+
+    timer = Timer(limits.timeout_seconds, stop)
+    timer.daemon = True
     try:
-        child = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, env=environment, check=False
+        child = subprocess.Popen(
+            command, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, bufsize=0
         )
-    except subprocess.TimeoutExpired as error:
-        raise DamagedFile(f"{path}: took more than {timeout:g} s to decode, cut it or fetch it again") from error
-    if child.returncode < 0:
-        raise DamagedFile(f"{path}: crashed the decoder (signal {-child.returncode}), fetch or export it again")
+    except OSError as error:
+        raise refused(f"{path}: no process could be started to decode it", error) from error
     try:
-        answer = json.loads(child.stdout.splitlines()[-1])
-    except (IndexError, ValueError) as error:
-        said = child.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no answer"]
-        raise MediaError(
-            f"{path}: the decoder failed ({said[0]}), check that av, numpy and pillow are installed"
-        ) from error
+        _start(timer, path)
+        try:
+            return _receive(path, child.stdout, limits)
+        except EOFError:
+            said = child.stderr.read().decode(errors="replace").strip().splitlines()[-1:]
+            code = child.wait()
+    except MemoryError as error:
+        raise refused(f"{path}: cannot be decoded", error) from error
+    finally:
+        timer.cancel()
+        child.kill()  # does nothing if it has ended
+        child.stdout.close()
+        child.stderr.close()
+        child.wait()
+    if expired:
+        raise OverLimit(f"{path}: took more than {limits.timeout_seconds:g} s to decode, cut it or make it smaller")
+    raise _ended(path, code, said)
+
+
+def _start(timer: Timer, path: Path) -> None:
+    try:
+        timer.start()
+    except RuntimeError as error:  # it is a thread, and the system may start no more of them
+        raise refused(f"{path}: cannot be decoded", errno.EAGAIN) from error
+
+
+def _receive(path: Path, pipe: BinaryIO, limits: Limits) -> tuple[dict, np.ndarray | None, np.ndarray | None]:
+    """The child's answer, its frames and its samples. EOFError if it ends early."""
+    length = int.from_bytes(_read(pipe, 8), "little")
+    if length > _MAX_ANSWER:
+        raise EOFError
+    answer = json.loads(_read(pipe, length))
+    if "errno" in answer:
+        raise refused(f"{path}: cannot be decoded", answer["errno"])
     if "error" in answer:
-        remedy = _REMEDIES.get(answer["error"], "")
-        raise _CLASSES[answer["error"]](f"{path}: {answer['reason']}{remedy}")
-    return answer
+        raise _CLASSES[answer["error"]](f"{path}: {answer['reason']}{_REMEDIES.get(answer['error'], '')}")
+    arrays = []
+    for shape, dtype in ((answer["shape"], np.uint8), ([answer["num_samples"]], np.float32)):
+        if not shape or not all(shape):
+            arrays.append(None)
+            continue
+        if math.prod(shape) * np.dtype(dtype).itemsize > limits.max_decoded_bytes:
+            raise OverLimit(f"{path}: takes more than {limits.max_decoded_bytes:,} bytes when decoded, cut it")
+        arrays.append(np.empty(shape, dtype))
+        _fill(pipe, memoryview(arrays[-1]).cast("B"))
+    return answer, *arrays
+
+
+def _read(pipe: BinaryIO, length: int) -> bytes:
+    content = bytearray(length)
+    _fill(pipe, memoryview(content))
+    return bytes(content)
+
+
+def _fill(pipe: BinaryIO, target: memoryview) -> None:
+    done = 0
+    while done < len(target):
+        count = pipe.readinto(target[done:])
+        if not count:
+            raise EOFError
+        done += count
+
+
+def _ended(path: Path, code: int, said: list[str]) -> MediaError:
+    """Why a child ended without an answer."""
+    if code < 0:
+        name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
+        if -code in _CRASHES:
+            return DecoderCrash(
+                f"{path}: crashed the decoder ({name}), make it smaller or convert it with another program"
+            )
+        return SystemFailure(
+            f"{path}: the system stopped the decoder ({name}), often for lack of memory; close other programs and try again"
+        )
+    reason = said[0] if said else f"exit code {code}"
+    for words, number in _SYSTEM_WORDS.items():
+        if words in reason:
+            return refused(f"{path}: cannot be decoded", number)
+    return SystemFailure(f"{path}: the decoder does not run ({reason}), check that av, numpy and pillow are installed")
 
 
 def _in_step(path: Path, samples: np.ndarray, answer: dict) -> Audio | None:
     """The sound from the moment the first frame is shown; None if it ends before."""
     skip = answer["skip"]
-    samples = np.concatenate([np.zeros(max(0, -skip), np.float32), samples[max(0, skip) :]])
+    if skip > 0:
+        samples = samples[skip:]
+    elif skip < 0:
+        samples = np.concatenate([np.zeros(-skip, np.float32), samples])
     if not np.isfinite(samples).all():
         raise DamagedFile(f"{path}: holds samples that are not numbers, export it again")
     return Audio(samples.clip(-1, 1), answer["sample_rate"]) if len(samples) else None

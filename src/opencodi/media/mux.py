@@ -18,7 +18,11 @@ _COLOURS = {"colorspace": "smpte170m", "color_primaries": "smpte170m", "color_tr
 
 
 def write_mp4(video: Video, path: Path) -> None:
-    """Write frames and sound, index first (faststart), 4:2:0. An odd width or height repeats its last column or row."""
+    """Write frames and sound, index first (faststart), 4:2:0. An odd width or height repeats its last column or row.
+
+    Raises:
+        OSError: as the system refuses, such as when the disk is full.
+    """
     rate = Fraction(video.fps).limit_denominator(1001 * 60)
     frames = np.pad(
         video.frames, ((0, 0), (0, video.frames.shape[1] % 2), (0, video.frames.shape[2] % 2), (0, 0)), "edge"

@@ -4,8 +4,8 @@ from codecs import getincrementaldecoder
 from pathlib import Path
 
 from ..errors import ArgumentError, EmptyFile, OverLimit, WrongKind
-from .containers import HEAD_BYTES, KINDS, kind_of
-from .files import opened, replacing, require_file
+from .files import opened, replacing
+from .kinds import HEAD_BYTES, KINDS, kind_of
 from .limits import DEFAULT_LIMITS, Limits
 
 WRITE_SUFFIXES = (".txt",)
@@ -19,8 +19,7 @@ def read_text(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> str:
         EmptyFile: if it holds nothing but white space.
         WrongKind: if it is not text in UTF-8.
     """
-    path = require_file(path, limits)
-    with opened(path) as file:
+    with opened(path, limits) as file:
         content = file.read(4 * limits.max_characters + 1)  # no character takes more than four bytes
         is_all = not file.read(1)
     try:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from io import BytesIO
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -10,30 +12,34 @@ from PIL import Image
 from ..errors import ArgumentError, OverLimit
 from .audio import SAMPLE_RATE
 from .decoding import decode_in_child
-from .files import replacing, require_kind
+from .files import opened_kind, replacing
 from .image import fit_square
+from .kinds import CLIP_KINDS, PICTURE_KINDS
 from .limits import DEFAULT_LIMITS, Limits
 from .mux import write_mp4
 from .objects import Audio, Video
 
 WRITE_SUFFIXES = (".mp4", ".mov", ".gif", ".webp")
-_KINDS = ("mp4", "matroska", "gif", "webp", "png")
 _FASTEST = 60.0
 
 
 def read_video(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> Video:
-    """Read an MP4, MOV, WebM, or an animated GIF, WebP or PNG, with its sound (16 kHz, mono) if it has one.
+    """Read an MP4, MOV, WebM, Matroska, AVI, WMV, FLV, MPEG or Ogg clip, or an animated GIF, WebP or PNG, with its sound.
 
-    It is decoded in a child process. Frames come upright, transparent parts over white, at an even rate (see
-    `even_rate`); frames larger than `limits.max_frame_side` are scaled down.
+    It is decoded in a child process. Frames come as they are seen: upright, with square pixels, over white where they
+    are transparent, at an even rate (see `even_rate`). The sound becomes 16 kHz mono. Large frames are scaled down, and
+    long clips thinned out, as `limits` say.
 
     Raises:
         MissingFile, EmptyFile, WrongKind: if the file is not there, is without bytes or frames, or is no clip.
-        DamagedFile: if it is truncated, cannot be decoded or crashes the decoder.
-        OverLimit: if it has more bytes, pixels, seconds or frames than `limits` allow.
+        DamagedFile: if part of it is missing, or it cannot be decoded.
+        OverLimit: if it has more bytes, pixels, seconds or frames than `limits` allow, or takes too long.
+        SystemFailure, DecoderCrash: if the system refuses memory or a process, or the decoder crashes.
     """
-    path, kind = require_kind(path, limits, _KINDS, "a clip")
-    decoded = decode_in_child(path, kind, limits, frames=True, sample_rate=SAMPLE_RATE)
+    with opened_kind(
+        path, limits, CLIP_KINDS + PICTURE_KINDS, "a clip (MP4, MOV, WebM, or an animated GIF, WebP or PNG)"
+    ) as (file, kind):
+        decoded = decode_in_child(Path(path), file, kind, limits, frames=True, sample_rate=SAMPLE_RATE)
     chosen, fps = even_rate(decoded.times, decoded.end, decoded.rate)
     frame_bytes = decoded.frames[0].nbytes
     if len(chosen) > limits.max_frames or len(chosen) * frame_bytes > limits.max_decoded_bytes:
@@ -54,19 +60,24 @@ def even_rate(times: np.ndarray, end: float, declared: float | None = None) -> t
         declared: the file's own rate, preferred where it agrees, since containers round their time stamps.
 
     Returns:
-        Indices of frames and frames per second: every frame once if they are even to half a frame, else the frame
-        shown at each instant of a grid as fine as the median frame (60 per second at most).
+        Indices of frames and frames per second. If the frames are even, each of them once: none begins half a frame
+        away from where it should, and none lasts as long as two. Else the frame shown at each instant of a grid as fine
+        as the median frame (60 per second at most).
     """
     count = len(times)
     steps = np.diff(times)
     if end <= (times[-1] if count else 0) or (steps <= 0).any():  # no usable time stamps
         return np.arange(count), declared or 25.0
     mean = end / count
-    if np.abs(times - mean * np.arange(count)).max() <= mean / 2:
+    durations = np.append(steps, end - times[-1])
+    usual = float(np.sort(durations)[(count - 1) // 2])
+    if np.abs(times - mean * np.arange(count)).max() <= mean / 2 and durations.max() < 1.8 * usual:
         fps = 1 / mean
         return np.arange(count), declared if declared and abs(declared / fps - 1) < 0.02 else fps
-    fps = min(_FASTEST, 1 / float(np.median(steps)))
-    instants = (np.arange(max(1, round(end * fps))) + 0.5) / fps
+    fps = min(_FASTEST, 1 / usual)
+    # However short the last frame is, it is shown.
+    num_instants = max(1, round(end * fps), ceil(times[-1] * fps - 0.5) + 1)
+    instants = (np.arange(num_instants) + 0.5) / fps
     return np.searchsorted(times, instants, side="right") - 1, fps
 
 
@@ -87,19 +98,21 @@ def write_video(video: Video, path: str | Path) -> None:
 
 
 def _write_gif(video: Video, path: Path) -> None:
-    _write_pictures(video, path, tick=10, optimize=False)  # GIF counts in hundredths of a second
+    _write_pictures(video, path, "GIF", tick=10, optimize=False)  # GIF counts in hundredths of a second
 
 
 def _write_webp(video: Video, path: Path) -> None:
-    _write_pictures(video, path, tick=1, quality=90, method=4)
+    _write_pictures(video, path, "WEBP", tick=1, quality=90, method=4)
 
 
-def _write_pictures(video: Video, path: Path, tick: int, **options: object) -> None:
+def _write_pictures(video: Video, path: Path, kind: str, tick: int, **options: object) -> None:
     """An endless loop. Durations are whole ticks of so many milliseconds that add up to the clip's."""
     borders = np.rint(np.arange(len(video.frames) + 1) * 1000 / video.fps / tick).astype(int)
     durations = [int(step) * tick for step in np.diff(borders)]
     first, *others = [Image.fromarray(frame) for frame in video.frames]
-    first.save(path, save_all=True, append_images=others, duration=durations, loop=0, **options)
+    content = BytesIO()  # encoded in memory first, so that a full disk speaks as the system does
+    first.save(content, format=kind, save_all=True, append_images=others, duration=durations, loop=0, **options)
+    path.write_bytes(content.getbuffer())
 
 
 _WRITERS: dict[str, Callable[[Video, Path], None]] = {

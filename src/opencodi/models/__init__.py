@@ -4,16 +4,16 @@ Models ship inside this package; a folder named by the environment variable ``OP
 folder per model. A model of that folder hides a packaged one of the same name.
 """
 
-import json
-import math
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ConfigurationError
 
 INDEX = "model_index.json"
-INDEX_ENDING = ".safetensors.index.json"
+_WEIGHTS = re.compile(r"^(?P<stem>[a-z_]+)(\.(?P<variant>[A-Za-z0-9_-]+?))?(-\d{5}-of-\d{5})?\.safetensors$")
+_SHARDS = re.compile(r"^(?P<stem>[a-z_]+)\.safetensors\.index(\.(?P<variant>[A-Za-z0-9_-]+))?\.json$")
 
 
 @dataclass(frozen=True)
@@ -62,68 +62,56 @@ def components(folder: Path) -> list[Component]:
     Raises:
         ConfigurationError: if the index or a weight file cannot be read.
     """
-    index = read_index(folder)
-    parts = []
-    for name, entry in index.items():
-        # A setting may be a list of two, too, such as an interval
-        if isinstance(entry, list) and len(entry) == 2 and all(isinstance(word, str) for word in entry):
+    from .schema import read_header, read_model_index
+
+    found = []
+    for name, reference in read_model_index(folder / INDEX).parts.items():
+        if reference is not None:
             files = [path for path in (folder / name).rglob("*") if path.is_file()]
-            weights = [path for path in files if path.suffix == ".safetensors"]
-            size = sum(path.stat().st_size for path in files)
-            parts.append(Component(name, entry[1], sum(map(_count_parameters, weights)), size))
-    return parts
+            headers = [read_header(path)[0] for path in files if path.suffix == ".safetensors"]
+            parameters = sum(tensor.count for header in headers for tensor in header.values())
+            found.append(Component(name, reference[1], parameters, sum(path.stat().st_size for path in files)))
+    return found
 
 
-def read_index(folder: Path) -> dict:
-    """The ``model_index.json`` of a model folder: component → ``[module, class]``, and plain configuration values.
-
-    Raises:
-        ConfigurationError: if it is missing or not JSON.
-    """
-    try:
-        return json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{folder / INDEX} cannot be read: {error}; restore it") from error
-
-
-def check_files(part: Path) -> None:
+def check_files(part: Path, variant: str | None = None) -> str | None:
     """See that the folder of a part is there, and that its weights, if it is a network, are complete.
 
     Only headers and sizes are read, so that a damaged model is noticed before its parts are needed.
 
+    Args:
+        part: the folder.
+        variant: of the weights, such as ``"fp16"`` for ``diffusion_pytorch_model.fp16.safetensors``.
+
+    Returns:
+        The variant if this part has it, else None: the weights without one are to be read.
+
     Raises:
         ConfigurationError: if something is missing or cut; the message names it.
     """
+    from .schema import read_config, read_header, read_shards
+
     if not part.is_dir():
         raise ConfigurationError(f"model {part.parent} cannot be loaded: its part {part.name} is missing")
-    config, weights = part / "config.json", {path.name for path in part.glob("*.safetensors")}
-    try:
-        network = config.is_file() and isinstance(json.loads(config.read_text(encoding="utf-8")), dict)
-        indices = [json.loads(index.read_text(encoding="utf-8")) for index in part.glob(f"*{INDEX_ENDING}")]
-        shards = {name for index in indices for name in index["weight_map"].values()}
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise ConfigurationError(f"model {part.parent} cannot be loaded: {part} is damaged: {error}") from error
-    missing = sorted(shards - weights) or (["*.safetensors"] if network and not weights else [])
-    if missing:
-        raise ConfigurationError(f"model {part.parent} cannot be loaded: {part / missing[0]} is missing; restore it")
-    for name in weights:
-        header, start = _read_header(part / name)
-        end = start + max((entry["data_offsets"][1] for entry in header.values()), default=0)
+    names = [path.name for path in part.iterdir()]
+    weights = {name: match["variant"] for name in names if (match := _WEIGHTS.match(name))}
+    indices = {name: match["variant"] for name in names if (match := _SHARDS.match(name))}
+    variants = {*weights.values(), *indices.values()}
+    if not variants and not (part / "config.json").exists():
+        return None  # a scheduler or a tokenizer
+    read_config(part / "config.json")
+    used = variant if variant in variants else None
+    if used not in variants:
+        others = ", ".join(repr(each) for each in sorted(variants))
+        hint = f"it has only the variant {others}: give it as variant" if others else "restore it"
+        raise ConfigurationError(f"model {part.parent} cannot be loaded: {part / '*.safetensors'} is missing; {hint}")
+    files = {name for name, kind in weights.items() if kind == used}
+    files |= {shard for name, kind in indices.items() if kind == used for shard in read_shards(part / name)}
+    for name in sorted(files):
+        if name not in weights:
+            raise ConfigurationError(f"model {part.parent} cannot be loaded: {part / name} is missing; restore it")
+        header, start = read_header(part / name)
+        end = start + max((tensor.data_offsets[1] for tensor in header.values()), default=0)
         if (part / name).stat().st_size != end:
             raise ConfigurationError(f"model {part.parent} cannot be loaded: {part / name} is incomplete; restore it")
-
-
-def _count_parameters(weights: Path) -> int:
-    """Number of values in a safetensors file."""
-    return sum(math.prod(entry["shape"]) for entry in _read_header(weights)[0].values())
-
-
-def _read_header(weights: Path) -> tuple[dict[str, dict], int]:
-    """What a safetensors file says of its tensors, and where their data begin: 8 bytes of length, JSON, data."""
-    try:
-        with weights.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length))
-    except (OSError, ValueError, MemoryError, OverflowError) as error:
-        raise ConfigurationError(f"{weights} is not a readable safetensors file; restore it") from error
-    return {name: entry for name, entry in header.items() if name != "__metadata__"}, 8 + length
+    return used

@@ -13,6 +13,7 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from ..errors import ConfigurationError
+from ..media.image import normalise
 from ..media.objects import Video
 from ..modality import MODALITIES, Modality
 from .clip_temporal import ClipTemporalBlock
@@ -263,11 +264,10 @@ def clip_pixel_values(pixels: torch.Tensor, size: int) -> torch.Tensor:
 
 def _centre_square(image: Image.Image, size: int) -> torch.Tensor:
     """The centre square of a picture, scaled with a bicubic filter → [3, size, size] in [-1, 1]."""
+    image = normalise(image)
     side = min(image.size)
     left, top = ((length - side) // 2 for length in image.size)
-    square = (
-        image.convert("RGB").crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.BICUBIC)
-    )
+    square = image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.BICUBIC)
     return torch.from_numpy(np.array(square)).movedim(-1, 0) / 255 * 2 - 1
 
 

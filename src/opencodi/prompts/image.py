@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from diffusers.configuration_utils import register_to_config
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import nn
 
+from ..media.image import fit_square
 from .condition import Condition, check_unconditional
 from .encoder import PromptEncoder
 from .tower import Tower
@@ -57,7 +58,7 @@ class ImagePromptEncoder(PromptEncoder):
         self.projection = nn.Linear(block_out_channels[-1], projection_dim, bias=False)
 
     def preprocess(self, images: Sequence[Image.Image]) -> dict[str, torch.Tensor]:
-        """RGB pictures of any size → ``pixel_values`` [B, 3, size, size] in [-1, 1].
+        """Pictures of any size and mode → ``pixel_values`` [B, 3, size, size] in [-1, 1].
 
         A picture that is not square keeps its whole content on a white square (the reference crops it at random).
         """
@@ -68,9 +69,11 @@ class ImagePromptEncoder(PromptEncoder):
         return Condition.from_embedding(self.projection(self.tower(pixel_values.to(self.dtype))))
 
     @torch.no_grad()
-    def embed(self, items: Sequence[Image.Image]) -> torch.Tensor:
-        """RGB pictures of any size → what the tower sees in them and in their style, [B, ``tower.described_dim``]."""
-        return self.tower.described(self.preprocess(items)["pixel_values"].to(self.device, self.dtype))
+    def read(self, items: Sequence[Image.Image]) -> tuple[Condition, torch.Tensor]:
+        """Pictures of any size and mode → Condition [B, 1, D], and what the tower sees in them: [B, ``described_dim``]."""
+        described = self.tower.described(self.preprocess(items)["pixel_values"].to(self.device, self.dtype))
+        features = described[:, : self.projection.in_features]  # they come first, the statistics of the style after them
+        return Condition.from_embedding(self.projection(features)), described
 
     def unconditional(self, batch_size: int) -> Condition:
         """The condition [B, 1, D] of having no picture, for classifier-free guidance."""
@@ -80,10 +83,6 @@ class ImagePromptEncoder(PromptEncoder):
 
 
 def to_pixel_values(images: Sequence[Image.Image], size: int) -> torch.Tensor:
-    """RGB pictures → [B, 3, size, size] in [-1, 1], padded to a square with white and resized."""
-    arrays = []
-    for image in images:
-        if image.size != (size, size):
-            image = ImageOps.pad(image, (size, size), Image.Resampling.LANCZOS, color="white")
-        arrays.append(np.asarray(image.convert("RGB")))
+    """Pictures of any size and mode → [B, 3, size, size] in [-1, 1], each whole on a white square (``fit_square``)."""
+    arrays = [np.asarray(fit_square(image, size)) for image in images]
     return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float() / 127.5 - 1

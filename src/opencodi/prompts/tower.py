@@ -72,22 +72,26 @@ class Tower(nn.Module):
         self.norm_out = nn.LayerNorm(width)
         self.described_dim = width + 2 * sum(block_out_channels[:-1])
 
-    def forward(self, sample: torch.Tensor) -> torch.Tensor:
-        """sample [B, in_channels, height, width] → features [B, block_out_channels[-1]]."""
-        return self._features(self._maps(sample)[-1])
+    def forward(self, sample: torch.Tensor, described: bool = False) -> torch.Tensor:
+        """sample [B, in_channels, height, width] → features [B, block_out_channels[-1]].
 
-    def described(self, sample: torch.Tensor) -> torch.Tensor:
-        """The features, and the mean and standard deviation of each channel of the levels before the last.
-
-        Such statistics tell the style of a picture (Gatys et al. 2016), which the features are trained to overlook.
-
-        Returns:
-            [B, ``described_dim``].
+        Args:
+            sample: the picture.
+            described: add the mean and standard deviation of each channel of the levels before the last: [B,
+                ``described_dim``]. Such statistics tell the style of a picture (Gatys et al. 2016), which the features are
+                trained to overlook.
         """
         maps = self._maps(sample)
+        features = self._features(maps[-1])
+        if not described:
+            return features
         channels = [level.flatten(2) for level in maps[:-1]]
         statistics = [part for level in channels for part in (level.mean(2), level.std(2))]
-        return torch.cat([self._features(maps[-1]), *statistics], dim=1)
+        return torch.cat([features, *statistics], dim=1)
+
+    def described(self, sample: torch.Tensor) -> torch.Tensor:
+        """As ``forward`` with ``described``; called through it, since offloaded weights come when a module is called."""
+        return self(sample, described=True)
 
     def _maps(self, sample: torch.Tensor) -> list[torch.Tensor]:
         hidden, maps = self.conv_in(self.patches(sample).contiguous(memory_format=torch.channels_last)), []

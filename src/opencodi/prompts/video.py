@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from diffusers.configuration_utils import register_to_config
-from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
+from diffusers.utils import SAFETENSORS_WEIGHTS_NAME, _add_variant
 from einops import rearrange
 from PIL import Image
 from torch import nn
@@ -97,13 +97,15 @@ class VideoPromptEncoder(PromptEncoder):
         encoder.image.load_state_dict(image.state_dict())
         return encoder.to(image.device)
 
-    def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
+    def save_pretrained(
+        self, save_directory: str | os.PathLike, *args: Any, variant: str | None = None, **kwargs: Any
+    ) -> None:
         """As every diffusers model; without the image network, if an image prompt encoder beside the folder has the same."""
-        super().save_pretrained(save_directory, *args, **kwargs)
-        folder = Path(save_directory)
-        beside = image_folder(folder) / SAFETENSORS_WEIGHTS_NAME
-        if beside.is_file() and (folder / SAFETENSORS_WEIGHTS_NAME).is_file():
-            store_once(folder / SAFETENSORS_WEIGHTS_NAME, "image.", beside)
+        super().save_pretrained(save_directory, *args, variant=variant, **kwargs)
+        folder, name = Path(save_directory), _add_variant(SAFETENSORS_WEIGHTS_NAME, variant)
+        beside = image_folder(folder) / name
+        if beside.is_file() and (folder / name).is_file():
+            store_once(folder / name, "image.", beside)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> Any:
@@ -127,7 +129,11 @@ class VideoPromptEncoder(PromptEncoder):
             if not beside.is_dir():
                 raise ConfigurationError(f"{folder}: its image network is stored in {beside}, which is missing")
             image = ImagePromptEncoder.from_pretrained(
-                beside, torch_dtype=encoder.temporal.position.dtype, use_safetensors=True
+                beside,
+                torch_dtype=encoder.temporal.position.dtype,
+                use_safetensors=True,
+                local_files_only=True,
+                variant=kwargs.get("variant"),
             )
             encoder.image.load_state_dict(image.state_dict(), assign=True)
             info["missing_keys"] = [name for name in info["missing_keys"] if name not in lacking]
@@ -150,11 +156,12 @@ class VideoPromptEncoder(PromptEncoder):
         return rearrange(self.image.tower(frames), "(b f) d -> b f d", b=pixel_values.shape[0])
 
     @torch.no_grad()
-    def embed(self, items: Sequence[Video]) -> torch.Tensor:
-        """Clips → the mean over their frames of what the tower sees in each, as ``ImagePromptEncoder.embed``."""
+    def read(self, items: Sequence[Video]) -> tuple[Condition, torch.Tensor]:
+        """Clips → Condition [B, 1, D] and the mean over their frames of what the tower sees in each, as for pictures."""
         pixel_values = self.preprocess(items)["pixel_values"].to(self.device, self.dtype)
         described = self.image.tower.described(rearrange(pixel_values, "b c f h w -> (b f) c h w"))
-        return rearrange(described, "(b f) d -> b f d", b=len(items)).mean(1)
+        described = rearrange(described, "(b f) d -> b f d", b=len(items))
+        return self(features=described[..., : self.image.projection.in_features]), described.mean(1)
 
     def forward(self, pixel_values: torch.Tensor | None = None, features: torch.Tensor | None = None) -> Condition:
         """``pixel_values`` [B, 3, F, size, size] in [-1, 1], or their ``frame_features`` → Condition [B, 1, D].

@@ -100,8 +100,8 @@ def run(pipeline: Any, works: Sequence[Work], after_step: StepCallback) -> list[
 def expected_steps(pipeline: Any, work: Work) -> int:
     """How often the callback will be called, as far as the pipeline can tell."""
     try:
-        chosen = (work.settings.get("num_inference_steps"), work.settings.get("guidance_scale"))
-        return pipeline.num_ticks(pipeline.steps_and_guidance(work.outputs, *chosen)[0])
+        steps, extras = work.settings.get("num_inference_steps"), work.settings.get("extras")
+        return pipeline.num_ticks(work.outputs, list(work.inputs), steps, extras)
     except Exception:  # bad settings are refused by the call itself, with a sentence
         return 1
 

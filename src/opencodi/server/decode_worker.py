@@ -42,7 +42,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     except MediaError as error:
         return {"error": type(error).__name__, "message": str(error)}
     except MemoryError:
-        return {"error": "OverLimit", "message": "needs more memory than the limit to decode, give a smaller file"}
+        return {"error": "OverLimit", "message": "needs more memory to decode than the limit, give a smaller file"}
     except Exception as error:  # whatever a parser runs into is a damaged file to the client
         return {"error": "DamagedFile", "message": f"cannot be decoded ({type(error).__name__}), export it again"}
 

@@ -17,7 +17,7 @@ from PIL import Image
 from ..media import Audio, Limits, Media, Video
 from .problems import Problem, bad_request
 
-STATUS = {"OverLimit": 413, "WrongKind": 415}
+STATUS = {"OverLimit": 413, "WrongKind": 415, "SystemFailure": 507}
 FILES_PER_CHILD = 200
 _ANSWER_BYTES = 2**16
 _ENVIRONMENT = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT")

@@ -8,7 +8,7 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ..errors import ArgumentError, OpenCoDiError
+from ..errors import ArgumentError, OpenCoDiError, SystemFailure
 from .batching import expected_steps, run
 from .jobs import Job, Jobs, State
 from .metrics import Metrics
@@ -156,7 +156,7 @@ def explain(error: Exception, settings: Settings) -> Problem:
         return bad_request(str(error))
     if is_out_of_memory(error):
         return Problem(507, "out_of_memory", "The job needs more memory than there is; ask for less at once.")
-    if isinstance(error, OSError):
+    if isinstance(error, OSError | SystemFailure):
         return Problem(507, "not_stored", "The results could not be written on the server.")
     if isinstance(error, OpenCoDiError):
         return bad_request(str(error))

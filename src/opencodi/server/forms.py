@@ -16,14 +16,12 @@ from ..modality import MODALITIES
 from .decoding import Decoders
 from .metrics import Metrics
 from .problems import Problem, bad_request
+from .schemas import DICTIONARIES
 from .settings import Settings
 
 Model = TypeVar("Model", bound=BaseModel)
 MAX_FIELDS = 100
-DICTIONARIES = (
-    *("weights", "num_inference_steps", "guidance_scale", "num_candidates"),
-    *("input_reference", "image_reference", "video_reference"),
-)
+JSON_FIELDS = (*DICTIONARIES, "input_reference", "image_reference", "video_reference")
 """Fields of a form that may hold JSON."""
 
 
@@ -80,7 +78,7 @@ async def _read_parts(request: Request, settings: Settings, repeated: tuple[str,
                 elif name.endswith("]") and "[" in name:  # an object's field, as OpenAI's package writes it
                     fields.setdefault(name.split("[")[0], {})[name.split("[")[1][:-1]] = value
                 else:
-                    fields[name] = _maybe_json(value) if name in DICTIONARIES else value
+                    fields[name] = _maybe_json(value) if name in JSON_FIELDS else value
     except HTTPException as error:
         raise bad_request(f"The form cannot be read: {error.detail}", code="invalid_body") from None
     if not fields and not files:

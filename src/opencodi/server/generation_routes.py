@@ -96,7 +96,7 @@ def generation_routes(service: Service) -> APIRouter:
     @routes.post("/v1/generations", status_code=202, openapi_extra=body_of(Generation, UPLOADS))
     async def create(request: Request) -> Response:
         """Make any outputs from any inputs. Answers with the job at once, or with its events if ``stream`` is true."""
-        form = await read_form(request, service.settings, repeated=("text", "outputs"))
+        form = await read_form(request, service.settings, repeated=("text", "outputs", "extras"))
         asked = form.parse(Generation)
         job = await service.submit(request, asked, inputs_of(form, asked))
         if asked.stream:

@@ -41,6 +41,9 @@ class Generation(BaseModel):
     negative_prompt: str | None = Field(None, description="What to steer away from.")
     num_inference_steps: Steps | dict[str, Steps] | None = Field(None, description="Denoising steps.")
     guidance_scale: Number | dict[str, Number] | None = Field(None, description="How closely to follow the inputs.")
+    modality_scale: Number | dict[str, Number] | None = Field(
+        None, description="How closely outputs follow one another."
+    )
     num_candidates: Steps | dict[str, Steps] | None = Field(None, description="Make so many, keep the nearest.")
     num_outputs_per_prompt: int = Field(1, ge=1, description="Results; their seeds are seed, seed + 1 and so on.")
     seed: Seed | None = Field(None, description="Same seed, same results; drawn and reported if not given.")
@@ -49,6 +52,7 @@ class Generation(BaseModel):
     num_frames: int | None = Field(None, ge=1, description="Of clips.")
     seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(None, description="Of sounds.")
     text_decoding: Literal["greedy", "sample"] | None = None
+    extras: list[str] | None = Field(None, description="Extras to use of those of the model; [] is the core alone.")
     stream: bool = Field(False, description="Answer with server-sent events; leaving cancels the job.")
 
 
@@ -128,6 +132,15 @@ class EmbeddingRequest(BaseModel):
     encoding_format: Literal["float", "base64"] = "float"
 
 
+DICTIONARIES = ("weights", "num_inference_steps", "guidance_scale", "modality_scale", "num_candidates")
+"""Fields that may hold a value for each modality."""
+PASSED_ON = (
+    *DICTIONARIES,
+    *("height", "width", "num_frames", "seconds", "text_decoding", "extras"),
+)
+"""Arguments of the pipeline that it is given as they are."""
+
+
 def check_generation(asked: Generation, settings: Settings) -> list[str]:
     """Hold a request against the limits, before anything is read or made; the outputs it wants.
 
@@ -138,7 +151,7 @@ def check_generation(asked: Generation, settings: Settings) -> list[str]:
         outputs = parse_modalities(asked.outputs if isinstance(asked.outputs, str) else ",".join(asked.outputs))
     except ArgumentError as error:
         raise bad_request(str(error), "outputs") from None
-    for name in ("weights", "num_inference_steps", "guidance_scale", "num_candidates"):
+    for name in DICTIONARIES:
         for modality in getattr(asked, name) if isinstance(getattr(asked, name), dict) else ():
             if modality not in MODALITIES:
                 raise bad_request(
@@ -147,7 +160,8 @@ def check_generation(asked: Generation, settings: Settings) -> list[str]:
     at_most("num_outputs_per_prompt", [asked.num_outputs_per_prompt], settings.max_outputs)
     at_most("num_inference_steps", each(asked.num_inference_steps), settings.max_steps)
     at_most("num_candidates", each(asked.num_candidates), settings.max_outputs)
-    at_most("guidance_scale", map(abs, each(asked.guidance_scale)), settings.max_guidance)
+    for name in ("guidance_scale", "modality_scale"):
+        at_most(name, map(abs, each(getattr(asked, name))), settings.max_guidance)
     side = int(settings.max_made_pixels**0.5)
     at_most("height", each(asked.height), side)
     at_most("width", each(asked.width), side)
@@ -156,21 +170,9 @@ def check_generation(asked: Generation, settings: Settings) -> list[str]:
     return outputs
 
 
-def make_work(asked: Generation, outputs: list[str], inputs: dict[str, list[Media]], known: frozenset[str]) -> Work:
-    """What the pipeline is to do.
-
-    Args:
-        known: names of the pipeline's arguments.
-
-    Raises:
-        Problem: 400 if a setting is given that this pipeline does not know.
-    """
-    names = ("weights", "num_inference_steps", "guidance_scale", "num_candidates", "height", "width")
-    names += ("num_frames", "seconds", "text_decoding")
-    given = {name: getattr(asked, name) for name in names if getattr(asked, name) is not None}
-    for name in given:
-        if name not in known:
-            raise bad_request(f"{name}: this model's pipeline has no such setting, leave it out", name)
+def make_work(asked: Generation, outputs: list[str], inputs: dict[str, list[Media]]) -> Work:
+    """What the pipeline is to do; it refuses what it does not know itself."""
+    given = {name: getattr(asked, name) for name in PASSED_ON if getattr(asked, name) is not None}
     seed = secrets.randbelow(2**31) if asked.seed is None else asked.seed
     return Work(inputs, outputs, asked.num_outputs_per_prompt, seed, asked.negative_prompt or None, given)
 

@@ -1,7 +1,6 @@
 """One model and all that serves it: what the routes call."""
 
 import asyncio
-import inspect
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
@@ -47,7 +46,6 @@ class Service:
         self.inputs = Inputs(settings, self.decoders, self.metrics)
         self.engine = Engine(pipeline, settings, self.jobs, self.store, self.metrics, threads)
         self.base_url = settings.base_url()
-        self._known = frozenset(inspect.signature(pipeline.__call__).parameters)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -112,7 +110,7 @@ class Service:
             check_words(asked.negative_prompt, self.settings, "negative_prompt")
         if self.store.size >= self.settings.max_stored_bytes:
             raise Problem(429, "store_full", "Too many results are kept; try again later.", retry_after=60)
-        work = make_work(asked, outputs, await self.inputs.read(given), self._known)
+        work = make_work(asked, outputs, await self.inputs.read(given))
         work.finish, work.audio_format = finish, audio_format
         job = Job(request.state.owner, work, kind, details or {})
         self.jobs.add(job, request.state.place)
@@ -193,11 +191,8 @@ def _warm_up(pipeline: Any) -> None:
 
 def _embed(pipeline: Any, items: list[tuple[str, Media]]) -> list[list[float]]:
     """Runs on the pipeline's thread. Each alone, so that no input changes another's numbers."""
-    import torch
-
     try:
-        with torch.no_grad():
-            encoded = [pipeline.prompt_encoders[modality].encode([item]) for modality, item in items]
+        encoded = [pipeline.encode_prompt(**{modality: item}, extras=()) for modality, item in items]
         return [condition.tokens[0, 0].float().cpu().tolist() for condition in encoded]
     except Exception as error:
         forget_failed_call(error)

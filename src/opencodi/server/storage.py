@@ -100,7 +100,8 @@ class Store:
             finish = work.finish or (lambda _, items: items)
             media = {modality: finish(modality, items) for modality, items in media.items()}
             plain = {m: items for m, items in media.items() if m != "audio" or work.audio_format is None}
-            AnyToAnyOutput(**plain).save(stage)
+            for modality, items in plain.items():  # one by one: sounds already are in the clips that they belong to
+                AnyToAnyOutput.from_media({modality: items}).save(stage)
             if len(plain) < len(media):
                 for index, sound in enumerate(media["audio"]):
                     write_sound(sound, stage / f"audio-{index}.{work.audio_format}")
