@@ -116,6 +116,7 @@ def test_odd_forms_are_refused_with_a_sentence(server, files):
         {"data": {"outputs": "?"}},
     ):
         assert server.http.post("/v1/generations", **sent).status_code == 400
+    assert server.http.post("/v1/embeddings", files={"smell": b"a"}).status_code == 400
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
     assert server.http.post("/v1/generations", content=b"--x\r\nbroken", headers=headers).status_code == 400
 

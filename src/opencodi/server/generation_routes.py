@@ -75,11 +75,19 @@ def describe(service: Service, job: Job) -> dict[str, Any]:
     }
 
 
+def check_files(form: Form) -> None:
+    """Refuse files in other fields than those of a modality.
+
+    Raises:
+        Problem: 400 that names the fields.
+    """
+    if set(form.files) - set(UPLOADS):
+        raise bad_request(f"Files are taken in the fields {', '.join(UPLOADS)}.", code="invalid_upload")
+
+
 def inputs_of(form: Form, asked: Generation) -> dict[str, list[Any]]:
     """Texts, data URLs and files of a generation by modality."""
-    unknown = set(form.files) - set(MODALITIES) | (set(form.files) & {"text"})
-    if unknown:
-        raise bad_request("Files are taken in the fields image, video and audio.", code="invalid_upload")
+    check_files(form)
     given: dict[str, list[Any]] = {}
     for modality in MODALITIES:
         value = getattr(asked, modality, None)

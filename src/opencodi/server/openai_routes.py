@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from ..media import Video, sample_frames
 from ..modality import MODALITIES
 from .forms import Form, from_data_url, read_form
-from .generation_routes import PRIVATE, UPLOADS, body_of
+from .generation_routes import PRIVATE, UPLOADS, body_of, check_files
 from .jobs import Job, State
 from .problems import Problem, bad_request
 from .schemas import (
@@ -149,6 +149,7 @@ def openai_routes(service: Service) -> APIRouter:
     async def embed(request: Request) -> dict[str, Any]:
         """Where texts, pictures, clips and sounds lie in the space that they share."""
         form = await read_form(request, service.settings)
+        check_files(form)
         form.fields.setdefault("input", [])
         asked = form.parse(EmbeddingRequest)
         check_model(asked.model, service.names)
