@@ -104,6 +104,8 @@ def test_wrong_requests_raise_the_clients_own_exceptions(server):
     with pytest.raises(openai.BadRequestError, match="n: 99 is more") as refused:
         server.openai.images.generate(model="tiny", prompt="a rooster", n=99)
     assert refused.value.code == "over_limit"
+    with pytest.raises(openai.BadRequestError, match="size: 99999x1 is more"):
+        server.openai.videos.create(model="tiny", prompt="a", size="99999x1")
     with pytest.raises(openai.BadRequestError, match="prompt"):
         server.openai.images.generate(model="tiny", prompt=["no", "text"])
     with pytest.raises(openai.BadRequestError, match="steps"):

@@ -30,6 +30,8 @@ from .schemas import (
 from .service import Service
 
 SHARED = ("model", "negative_prompt", "num_inference_steps", "guidance_scale", "seed")
+LONGEST_SIDE = 4096
+"""In pixels; encoders of clips refuse much longer ones."""
 SPEECH_PROMPT = "the word {}"
 """How the captions of the bundled model call a recording of speech."""
 
@@ -229,11 +231,12 @@ def _sized(
 ) -> Callable[[str, list[Any]], list[Any]] | None:
     """What enlarges pictures and clips to ``WIDTHxHEIGHT``, on white, and loops or cuts clips to ``seconds``."""
     target = None if size in (None, "auto") else tuple(map(int, size.split("x")))
-    if target is not None and target[0] * target[1] > service.settings.max_sized_pixels:
-        limit = int(service.settings.max_sized_pixels**0.5)
-        raise bad_request(
-            f"size: {size} is more than this server makes ({limit}x{limit}), ask for less", "size", "over_limit"
+    limit = int(service.settings.max_sized_pixels**0.5)
+    if target is not None and (target[0] * target[1] > limit**2 or max(target) > LONGEST_SIDE):
+        message = (
+            f"size: {size} is more than this server makes ({limit}x{limit}, no side above {LONGEST_SIDE}), ask for less"
         )
+        raise bad_request(message, "size", "over_limit")
     if target is None and seconds is None:
         return None
 
