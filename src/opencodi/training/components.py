@@ -10,32 +10,10 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from ..denoisers import Adapter, AlignmentAdapter, ComposedDenoiser, FlatUNet, TemporalAdapter, UNet
-from ..denoisers.configuration import own_values
+from ..denoisers import Adapter
 from ..device import pick_device
 from ..errors import ConfigurationError, TrainingError
-from ..extras.environment_map import EnvironmentMap, EnvironmentMaps
-from ..extras.manner_embedding import MannerEmbedding, MannerEmbeddings
-from ..extras.motion_map import MotionMap, MotionMaps
-from ..extras.prompt_map import PromptMap, PromptMaps
-from ..modality import MODALITIES, Modality
 from ..quantized import with_exact
-
-DENOISERS = {"text_denoiser": FlatUNet, "image_denoiser": UNet, "audio_denoiser": UNet}
-"""Component → class."""
-
-MAPS = {
-    name: kind
-    for extra, kind in (
-        (MannerEmbeddings, MannerEmbedding),
-        (PromptMaps, PromptMap),
-        (MotionMaps, MotionMap),
-        (EnvironmentMaps, EnvironmentMap),
-    )
-    for name in extra.adapters
-}
-"""Component → class of the adapters beyond the paper, in the order in which they are attached."""
-
 
 PARTIAL, OLD = ".partial", ".old"
 """Endings of a component that is being written, and of one that is being replaced."""
@@ -65,6 +43,10 @@ class ModelFolder:
         if self.reads is not None and name not in self.reads:
             raise ConfigurationError(f"reads: this run needs {name}; add it to the list")
         return load_component(kind, self.path, name)
+
+    def has(self, name: str) -> bool:
+        """Whether the run may read this component, and the folder has it."""
+        return (self.reads is None or name in self.reads) and find_component(self.path / name)
 
     def scheduler_config(self) -> dict[str, Any]:
         """What the folder's scheduler is made from; empty if there is none yet."""
@@ -153,38 +135,22 @@ def put_in_place(partial: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def build_network(make: Any, network: Mapping[str, Any], *positional: Any) -> Any:
-    """Make a network from the recipe's ``network`` values.
+def build_network(make: Any, values: Mapping[str, Any], *positional: Any, where: str = "settings: network") -> Any:
+    """Make a network from a recipe's values.
+
+    Args:
+        make: the class, or a function that makes one.
+        values: keyword arguments, from the recipe.
+        *positional: further arguments, which come first.
+        where: where the values are in the recipe, for the message.
 
     Raises:
         ConfigurationError: if it takes no such value.
     """
     try:
-        return make(*positional, **network)
+        return make(*positional, **values)
     except TypeError as error:
-        raise ConfigurationError(f"settings: network: {error}") from error
-
-
-def check_nothing_is_lost(network: Any, folder: Path) -> None:
-    """Look whether ``network`` has every part of the component that it would replace.
-
-    Raises:
-        TrainingError: naming the parts (first names of weights) that it lacks altogether, such as those of later stages.
-    """
-    if not find_component(folder) or not isinstance(network, nn.Module):
-        return
-    ours, stored = {key.split(".")[0] for key in network.state_dict()}, set()
-    try:
-        for path in folder.glob("*.safetensors"):
-            with safe_open(path, "pt") as weights:
-                stored |= {key.split(".")[0] for key in weights.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError):
-        return  # nothing that could be kept
-    if lost := sorted(stored - ours):
-        raise TrainingError(
-            f"{folder} has parts that this run does not make and would remove ({', '.join(lost)}): train elsewhere with "
-            "--output, or remove that folder to begin anew"
-        )
+        raise ConfigurationError(f"{where}: {error}") from error
 
 
 def forget_paths(folder: Path) -> None:
@@ -214,61 +180,3 @@ def _is_whole(folder: Path) -> bool:
 
 def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error).splitlines()[0]
-
-
-def load_composed(
-    parts: ModelFolder, modality: Modality, alignment: AlignmentAdapter | None = None
-) -> ComposedDenoiser:
-    """The denoiser of a modality with its temporal adapter and the maps that the folder has for it, frozen.
-
-    Args:
-        parts: of earlier stages.
-        modality: for video, the temporal adapter has to be there.
-        alignment: for joint training; the environment map is loaded only with one.
-
-    Raises:
-        TrainingError: if the denoiser or the temporal adapter has not been trained yet.
-    """
-    record = MODALITIES[modality]
-    temporal = None if record.temporal is None else parts.load(TemporalAdapter, record.temporal)
-    maps = [parts.load(MAPS[name], name) for name in map_names(parts.path, modality, alignment is not None)]
-    return ComposedDenoiser(parts.load(DENOISERS[record.denoiser], record.denoiser), temporal, alignment, maps)
-
-
-def map_names(model_folder: Path, modality: Modality, joint: bool = False) -> list[str]:
-    """Names of the maps of a modality's denoiser that the folder has; the environment map in joint runs only."""
-    extras = (MannerEmbeddings, PromptMaps, MotionMaps, *([EnvironmentMaps] if joint else []))
-    names = [extra.adapter_of[modality] for extra in extras if modality in extra.adapter_of]
-    return [name for name in names if (model_folder / name).is_dir()]
-
-
-def new_map(name: str, denoiser: nn.Module, values: Mapping[str, Any]) -> Adapter:
-    """A new adapter beyond the paper, such as ``image_prompt_map``, for this denoiser.
-
-    Raises:
-        ConfigurationError: if there is none of that name, or it takes no such value.
-    """
-    if name not in MAPS:
-        raise ConfigurationError(f"adapters: {name!r} is unknown; choose from {', '.join(MAPS)}")
-    try:
-        return MAPS[name].for_denoiser(denoiser.config, **values)
-    except TypeError as error:
-        raise ConfigurationError(f"adapters: {name}: {error}") from error
-
-
-def changed(network: Adapter, values: Mapping[str, Any]) -> Adapter:
-    """The network with these config values and all of its weights; what they add starts as in a new network.
-
-    Raises:
-        ConfigurationError: if a value would drop a weight or change its shape.
-    """
-    config = own_values(network.config)
-    if all(config.get(name) == value for name, value in values.items()):
-        return network
-    wider = type(network)(**{**config, **values}).to(network.device)
-    ours, theirs = network.state_dict(), wider.state_dict()
-    for name, tensor in ours.items():
-        if name not in theirs or theirs[name].shape != tensor.shape:
-            raise ConfigurationError(f"{', '.join(values)}: would drop or change {name}; only layers can be added")
-    wider.load_state_dict(ours, strict=False)
-    return wider

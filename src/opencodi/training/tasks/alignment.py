@@ -19,7 +19,8 @@ from ...denoisers import AlignmentAdapter, ComposedDenoiser, TemporalAdapter, en
 from ...errors import ConfigurationError
 from ...extras.environment_map import EnvironmentMaps
 from ...modality import MODALITIES, Modality, parse_modalities
-from ..components import MAPS, ModelFolder, changed, load_composed, new_map
+from ..components import ModelFolder, build_network
+from ..composed import DENOISERS, changed, in_order, load_maps, new_map
 from ..contrastive import info_nce
 from ..objective import blurred, draw_noise, draw_timesteps, make_scheduler, noised
 from ..recipe import Values
@@ -53,7 +54,7 @@ class AlignmentTask(Task):
         Attributes:
             pair: the two modalities that are denoised together.
             train: those of the two whose alignment adapters learn; the other's stay as an earlier stage left them.
-            network: {component: config values} of alignment adapters that do not exist yet, or gain environment tokens.
+            network: {component: config values} of alignment adapters that are new, or that gain environment tokens.
             adapters: {component: config values} of environment maps that are trained with them.
             scheduler: as in the diffusers' recipes.
             prompt_share: share of the pairs with a text prompt; the fewer, the more must come from the other modality.
@@ -127,30 +128,32 @@ class AlignmentTask(Task):
         return {modality: self.networks[modality] for modality in self.pair}
 
     def _compose(self, modality: Modality, parts: ModelFolder) -> ComposedDenoiser:
-        """The frozen network of a modality with the alignment adapter and environment map that learn, or that are there."""
-        name, values = MODALITIES[modality].alignment, self.settings.network
-        alignment = None
-        if (parts.path / name).is_dir() or modality not in self.learning:
-            alignment = changed(parts.load(AlignmentAdapter, name), values.get(name, {}))
-        composed = load_composed(parts, modality, alignment)
-        if alignment is None:
-            seen = MODALITIES[Modality.VIDEO]  # pictures and clips share one
-            clips = name == seen.alignment and (parts.path / seen.temporal).is_dir()
-            temporal = TemporalAdapter.load_config(parts.path / seen.temporal) if clips else None
-            alignment = AlignmentAdapter.for_denoiser(composed.denoiser, temporal=temporal, **values.get(name, {}))
-            composed = load_composed(parts, modality, alignment)
-        environment_map = EnvironmentMaps.adapter_of[modality]
-        if environment_map in self.settings.adapters and not (parts.path / environment_map).is_dir():
-            made = new_map(environment_map, composed.denoiser, self.settings.adapters[environment_map] or {})
-            composed = composed.with_extra(made.to(alignment.device))
+        """The frozen denoiser of a modality, with the alignment adapter and environment map that learn or are read.
+
+        Those that learn go on from what the run reads; what it does not read is new.
+        """
+        record, environment_map = MODALITIES[modality], EnvironmentMaps.adapter_of[modality]
+        denoiser = parts.load(DENOISERS[record.denoiser], record.denoiser)
+        temporal = None if record.temporal is None else parts.load(TemporalAdapter, record.temporal)
+        alignment, maps = self._alignment(modality, denoiser, parts), load_maps(parts, modality, joint=True)
         if modality in self.learning:
-            kind = MAPS[environment_map]
-            drawn = [each for each in composed.extras if isinstance(each, kind)]
-            self.trained |= {name: alignment, **dict(zip([environment_map], drawn))}
-        composed.requires_grad_(False)
-        for learning in self.trained.values():
-            learning.requires_grad_(True)
-        return composed
+            if environment_map in self.settings.adapters and environment_map not in maps:
+                made = new_map(environment_map, denoiser, self.settings.adapters[environment_map])
+                maps[environment_map] = made.to(denoiser.device)
+            learning = {record.alignment: alignment}
+            learning |= {name: each for name, each in maps.items() if name == environment_map}
+            self.trained |= {name: network.requires_grad_(True) for name, network in learning.items()}
+        return ComposedDenoiser(denoiser, temporal, alignment, in_order(maps))
+
+    def _alignment(self, modality: Modality, denoiser: torch.nn.Module, parts: ModelFolder) -> AlignmentAdapter:
+        """The alignment adapter that the run reads, or a new one if it may learn and the run reads none."""
+        name, video = MODALITIES[modality].alignment, MODALITIES[Modality.VIDEO]
+        values = self.settings.network.get(name, {})
+        if modality not in self.learning or parts.has(name):
+            return changed(parts.load(AlignmentAdapter, name), values)
+        if name == video.alignment and parts.has(video.temporal):  # images and videos share one
+            values = {"temporal": parts.load(TemporalAdapter, video.temporal).config, **values}
+        return build_network(AlignmentAdapter.for_denoiser, values, denoiser)
 
     def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
         """Latents of both modalities, pairs of one concept, and condition [B, D] (zeros: no prompt)."""

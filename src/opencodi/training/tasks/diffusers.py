@@ -19,7 +19,8 @@ from ...extras.manner import MANNER
 from ...modality import MODALITIES, Modality
 from ...prompts import Condition
 from ...sampling import Guidance, sample
-from ..components import DENOISERS, MAPS, ModelFolder, map_names, new_map
+from ..components import ModelFolder, build_network
+from ..composed import DENOISERS, in_order, load_maps, new_map
 from ..objective import blurred, draw_noise, draw_timesteps, make_scheduler, noised
 from ..pictures import save_grid
 from ..prompt_map import fit_prompt_map, prompt_map_loss
@@ -74,19 +75,17 @@ class DiffuserTask(Task):
         self.scheduler = make_scheduler(settings.scheduler, parts.scheduler_config())
         self.items, self.held = data
         self.trained: dict[str, torch.nn.Module] = {}
-        self.denoiser = self.build_network()
+        self.denoiser = self.compose()
 
-    def build_network(self) -> ComposedDenoiser:
-        """The denoiser with its adapters; notes in ``trained`` which of these components learn."""
-        denoiser = DENOISERS[self.component](**self.settings.network)
-        self.trained = {self.component: denoiser, **self._new_maps(denoiser)}
-        return ComposedDenoiser(denoiser, extras=self._in_order())
+    def compose(self) -> ComposedDenoiser:
+        """A new denoiser with its adapters; notes in ``trained`` which of these components learn."""
+        denoiser = build_network(DENOISERS[self.component], self.settings.network)
+        self.trained = {self.component: denoiser, **self.new_maps(denoiser)}
+        return ComposedDenoiser(denoiser, extras=in_order(self.trained))
 
-    def _new_maps(self, denoiser: torch.nn.Module) -> dict[str, torch.nn.Module]:
-        return {name: new_map(name, denoiser, values or {}) for name, values in self.settings.adapters.items()}
-
-    def _in_order(self) -> list[torch.nn.Module]:
-        return [self.trained[name] for name in MAPS if name in self.trained]
+    def new_maps(self, denoiser: torch.nn.Module) -> dict[str, torch.nn.Module]:
+        """{component: map} of the ``adapters`` of the settings."""
+        return {name: new_map(name, denoiser, values) for name, values in self.settings.adapters.items()}
 
     def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
         """latents [B, ...], condition [B, D] and, if the set tells it, manner [B, M] (zeros: no prompt)."""
@@ -169,7 +168,6 @@ class ImageDiffuserTask(DiffuserTask):
 
     modality, component = Modality.IMAGE, "image_denoiser"
 
-
     def sample(self, path: Path, generator: torch.Generator) -> None:
         """32 pictures made from names, above the pictures they name."""
         shown = self.shown(32)
@@ -193,17 +191,16 @@ class VideoDiffuserTask(DiffuserTask):
 
         freeze_image: bool = True
 
-    def build_network(self) -> ComposedDenoiser:
+    def compose(self) -> ComposedDenoiser:
         """The trained image network with a temporal adapter that changes nothing yet."""
-        denoiser = self.parts.load(UNet, self.component)
-        maps = {name: self.parts.load(MAPS[name], name) for name in map_names(self.parts.path, Modality.IMAGE)}
-        temporal = TemporalAdapter.for_denoiser(denoiser.config, **self.settings.network)
-        self.trained = {MODALITIES[self.modality].temporal: temporal.to(denoiser.device), **self._new_maps(denoiser)}
+        denoiser, maps = self.parts.load(UNet, self.component), load_maps(self.parts, self.modality)
+        make = TemporalAdapter.for_denoiser
+        temporal = build_network(make, self.settings.network, denoiser.config).to(denoiser.device)
+        self.trained = {MODALITIES[self.modality].temporal: temporal, **self.new_maps(denoiser)}
         if not self.settings.freeze_image:
-            self.trained |= {self.component: denoiser.requires_grad_(True)}
-            self.trained |= {name: each.requires_grad_(True) for name, each in maps.items()}
-        every = maps | self.trained
-        return ComposedDenoiser(denoiser, temporal, extras=[every[name] for name in MAPS if name in every])
+            learning = {self.component: denoiser, **maps} | self.trained
+            self.trained = {name: network.requires_grad_(True) for name, network in learning.items()}
+        return ComposedDenoiser(denoiser, temporal, extras=in_order(maps | self.trained))
 
     def sample(self, path: Path, generator: torch.Generator) -> None:
         """Four clips made from names, frame by frame, each above the clip it names."""
@@ -219,7 +216,6 @@ class AudioDiffuserTask(DiffuserTask):
 
     modality, component = Modality.AUDIO, "audio_denoiser"
 
-
     def sample(self, path: Path, generator: torch.Generator) -> None:
         """Spectrograms made from captions, above those they describe."""
         shown = self.shown(16)
@@ -232,7 +228,6 @@ class TextDiffuserTask(DiffuserTask):
     """Text, image, audio or video → text."""
 
     modality, component = Modality.TEXT, "text_denoiser"
-
 
     def validate(self, generator: torch.Generator) -> dict[str, float]:
         """Also the share of exact names made from validation prompts of each kind."""
