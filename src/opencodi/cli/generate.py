@@ -55,6 +55,9 @@ def generate(
     model: MODEL = "stickers",
     device: DEVICE = None,
     dtype: DTYPE = Dtype.FLOAT32,
+    server: Annotated[
+        str | None, typer.Option(metavar="URL", help="Let a running `opencodi serve` do the work; needs no model here.")
+    ] = None,
 ) -> None:
     """Make text, images, video and audio from any of them.
 
@@ -68,9 +71,16 @@ def generate(
     check_numbers(steps, guidance, candidates, number)
     seed = secrets.randbelow(2**31) if seed is None else seed
     check_seeds("--seed", seed, number)
+    check_output(output, [*file_names(outputs, number), LAST])
+    if server is not None:
+        from ..server.client import generate_remotely
+
+        asked = {"weights": weights, "negative_prompt": negative, "num_inference_steps": steps}
+        asked |= {"guidance_scale": guidance, "num_candidates": candidates, "extras": [] if plain else None}
+        show_files(output, generate_remotely(server, output, given, outputs=outputs, seed=seed, number=number, **asked))
+        return
     check_device(device)
     resolve(model)
-    check_output(output, [*file_names(outputs, number), LAST])
     inputs = read_inputs(given)
 
     started = perf_counter()

@@ -53,7 +53,10 @@ class Context:
         return larger
 
     def stacked(self, listens: Sequence[bool]) -> Self:
-        """The same for passes one below the other [len(listens) * B, N, D], of which some see it."""
+        """The same for passes one below the other [len(listens) * B, N, D], of which some see it; made once."""
+        return self._once(("stacked", *listens), lambda _: self._stack(listens))
+
+    def _stack(self, listens: Sequence[bool]) -> Self:
         count, size = len(listens), len(self.tokens)
         rows = torch.tensor(listens, device=self.tokens.device).repeat_interleave(size)
         if self.rows is not None:

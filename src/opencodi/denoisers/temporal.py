@@ -69,7 +69,7 @@ class TemporalAttention(nn.Module):
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         """``x`` [B, frames, positions, C], ``bias`` [heads, frames, frames] -> like ``x``, before the residual."""
-        _, num_frames, positions, _ = x.shape
+        num_frames, positions = x.shape[1:3]
         embedding = self.position_embedding[0, :num_frames] + self.frame_rate_embedding[0, self.frame_rate - 1]
         normed = normalise(x + embedding[:, None], dim=1) * self.norm_weight
         query, key, value = (

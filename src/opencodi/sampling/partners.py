@@ -33,15 +33,25 @@ class Partners:
         self.denoisers, self.trajectories, self.given, self.exchange = denoisers, trajectories, given, exchange
         self.joint = len(trajectories) + len(given) > 1 if joint is None else joint
         self._tokens: dict[str, tuple[Tensor, Tensor]] = {}  # modality → (latents, their tokens)
+        self._seen: tuple[list[Tensor], dict[str, Context | None]] | None = None  # (latents, what is seen of them)
 
     def seen(self) -> dict[str, Context | None]:
         """What each modality that is being made attends to now; None for one that attends to nothing."""
         if not self.joint:
             return dict.fromkeys(self.trajectories)
-        latents = {**self.given, **{m: trajectory.latents for m, trajectory in self.trajectories.items()}}
+        latents = self._watched()
+        if self._seen is not None and all(one is other for one, other in zip(self._seen[0], latents.values())):
+            return self._seen[1]  # with all that adapters computed from it
         tokens = {m: self.environment(m) for m in latents}
         seconds = {m: self.denoisers[m].environment_seconds(x) for m, x in latents.items()}
-        return exchanged(tokens, self.exchange, seconds, listeners=self.trajectories)
+        self._seen = list(latents.values()), exchanged(tokens, self.exchange, seconds, listeners=self.trajectories)
+        return self._seen[1]
+
+    def _watched(self) -> dict[str, Tensor]:
+        """The latents that somebody attends to: one modality in the making sees only what is finished, or itself."""
+        made = {m: trajectory.latents for m, trajectory in self.trajectories.items()}
+        alone = len(made) == 1 and self.exchange == "others"
+        return dict(self.given) if alone else {**self.given, **made}
 
     def environment(self, modality: str) -> Tensor:
         """Environment tokens [B, n, E] of a modality, computed anew only when its latents changed."""

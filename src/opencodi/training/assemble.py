@@ -22,7 +22,7 @@ import yaml
 
 from ..denoisers import Adapter
 from ..errors import ConfigurationError, OpenCoDiError, TrainingError
-from ..pipeline import EXTRA_ADAPTERS, AnyToAnyPipeline
+from ..pipeline import EXTRA_ADAPTERS, EXTRA_COMPONENTS, AnyToAnyPipeline
 from ..prompts import TextPromptEncoder
 from ..prompts.vocabulary import english_only, quantized
 from ..quantized import with_quantized
@@ -43,7 +43,7 @@ def assemble(model_folder: Path, destination: Path, sampling: Mapping[str, Any] 
     Raises:
         TrainingError: if a component has not been trained yet; the message names all that are missing.
     """
-    optional = ("audio_vocoder", "prompt_anchors", "manner_reader", "name_evidence", *EXTRA_ADAPTERS)
+    optional = ("audio_vocoder", *EXTRA_COMPONENTS, *EXTRA_ADAPTERS)
     names = [name for name in AnyToAnyPipeline._optional_components if name not in optional]
     missing = [name for name in names if not (model_folder / name).is_dir()]
     if missing:
