@@ -15,7 +15,7 @@ from .tiny_recipes import shrink
 
 def task_for(name: str, folder, trained, **changes) -> AlignmentTask:
     values = yaml.safe_load(shrink(name, folder).read_text())
-    return make_task("alignment", trained / "model", **{**values["data"], **values["settings"], **changes})
+    return make_task("alignment", trained / "model", values["reads"], **{**values["data"], **values["settings"], **changes})
 
 
 def test_environment_encoders_learn_to_name_what_they_see_before_the_first_step(trained, tmp_path):
