@@ -2,15 +2,15 @@
 
 import os
 import signal
-import subprocess
 import sys
+from itertools import count
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-import opencodi
 from opencodi.errors import ConfigurationError, TrainingError
 from opencodi.latents.image import ImageAutoencoder
 from opencodi.training.components import ModelFolder, find_component, load_component, save_component
@@ -19,24 +19,19 @@ from .. import tiny
 
 NAME = "image_autoencoder"
 
-KILLED = """
-import os, pathlib, signal, sys
-from opencodi.latents.image import ImageAutoencoder
-from opencodi.training.components import save_component
-folder, fatal = pathlib.Path(sys.argv[1]), int(sys.argv[2])
-network = ImageAutoencoder.from_pretrained(folder)
-for weight in network.parameters():
-    weight.data.zero_()
-calls = 0
-def die(event, arguments):
-    global calls
-    if event == "os.rename":
-        calls += 1
-        if calls == fatal:
+
+def save_and_die(folder: Path, fatal: int) -> None:
+    """Save zeros in place of the component; the process is killed when it begins the rename of that number."""
+    network, calls = ImageAutoencoder.from_pretrained(folder), count(1)
+    for weight in network.parameters():
+        weight.data.zero_()
+
+    def die(event, _):
+        if event == "os.rename" and next(calls) == fatal:
             os.kill(os.getpid(), signal.SIGKILL)
-sys.addaudithook(die)
-save_component(network, folder)
-"""
+
+    sys.addaudithook(die)
+    save_component(network, folder)
 
 
 @pytest.fixture
@@ -47,10 +42,10 @@ def model(tmp_path):
 
 @pytest.mark.parametrize(("renames_done", "new"), [(0, False), (1, True)])
 def test_a_component_is_found_whenever_its_writer_was_killed(model, renames_done, new):
-    command = [sys.executable, "-c", KILLED, str(model / NAME), str(renames_done + 1)]
-    source = str(Path(opencodi.__file__).parents[1])
-    ran = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONPATH": source})
-    assert ran.returncode == -signal.SIGKILL, ran.stderr.decode()
+    writer = get_context("fork").Process(target=save_and_die, args=(model / NAME, renames_done + 1))
+    writer.start()
+    writer.join(60)
+    assert writer.exitcode == -signal.SIGKILL
     assert (model / NAME).is_dir() != new
     network = load_component(ImageAutoencoder, model, NAME)
     assert all(not weight.any() for weight in network.parameters()) == new

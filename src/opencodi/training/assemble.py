@@ -59,7 +59,7 @@ def assemble(model_folder: Path, destination: Path, sampling: Mapping[str, Any] 
         parts[SOLVER] = getattr(diffusers, solver).from_config(parts[SOLVER].config)
     partial = destination.with_name(destination.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    AnyToAnyPipeline(**parts, **settings).to(dtype=torch.float16).save_pretrained(partial)
+    AnyToAnyPipeline(**parts, **settings).save_pretrained(partial)
     runs = sorted((model_folder / "training").glob("*/summary.json"))
     # A folder that began as a copy of a finished model brings that one's history for the stages not run again.
     before = model_folder / "training.json"
