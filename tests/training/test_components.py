@@ -12,8 +12,11 @@ import torch
 from safetensors.torch import load_file
 
 from opencodi.errors import ConfigurationError, TrainingError
+from opencodi.extras.prompt_map import PromptMap
 from opencodi.latents.image import ImageAutoencoder
 from opencodi.training.components import ModelFolder, find_component, load_component, save_component
+from opencodi.training.run import start_from
+from opencodi.training.task import Task
 
 from .. import tiny
 
@@ -77,8 +80,32 @@ def test_a_truncated_component_is_one_line_that_names_it(model):
 
 def test_only_what_a_run_declares_is_read(model):
     assert ModelFolder(model, [NAME]).load(ImageAutoencoder, NAME)
+    assert ModelFolder(model).has(NAME) and not ModelFolder(model, []).has(NAME)
     with pytest.raises(ConfigurationError, match="reads: this run needs image_autoencoder; add it"):
         ModelFolder(model, []).load(ImageAutoencoder, NAME)
+
+
+class MapTask(Task):
+    """Trains a prompt map without attributes."""
+
+    def __init__(self):
+        super().__init__()
+        self.map = PromptMap(embedding_dim=8, dim=4, features=4)
+
+    def components(self):
+        return {"image_prompt_map": self.map}
+
+
+def test_no_weight_is_dropped_unless_the_recipe_names_it(tmp_path):
+    stored = tiny.randomise(PromptMap(embedding_dim=8, dim=4, features=4, manner_dim=3))
+    save_component(stored, tmp_path / "image_prompt_map")
+    task = MapTask()
+    with pytest.raises(
+        TrainingError, match=r"linear_manner.weight differs; .*image_prompt_map.linear_manner.weight among"
+    ):
+        start_from(task, tmp_path)
+    start_from(task, tmp_path, ["image_prompt_map.linear_manner"])
+    torch.testing.assert_close(task.map.linear_1.weight, stored.linear_1.weight.half().float())
 
 
 def test_a_config_says_nothing_of_where_its_network_was_loaded_from(model):

@@ -1,4 +1,4 @@
-"""The model folder, seen from a stage: components of earlier stages come out, this stage's go in."""
+"""The model folder of a run: reading components of earlier stages, and saving those of this stage."""
 
 import copy
 import json
@@ -49,7 +49,7 @@ class ModelFolder:
         return (self.reads is None or name in self.reads) and find_component(self.path / name)
 
     def scheduler_config(self) -> dict[str, Any]:
-        """What the folder's scheduler is made from; empty if there is none yet."""
+        """The config of the folder's scheduler; empty if there is none yet."""
         path = self.path / SCHEDULER / "scheduler_config.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
@@ -58,10 +58,10 @@ class ModelFolder:
         return self.path / "training" / name
 
     def check_complete(self) -> None:
-        """Look whether all components of ``reads`` are there.
+        """Check that all components of ``reads`` are there.
 
         Raises:
-            TrainingError: naming every one that is missing.
+            TrainingError: if one is missing; the message names the first.
         """
         missing = [name for name in self.reads or () if not find_component(self.path / name)]
         if missing:
@@ -90,7 +90,7 @@ def load_component(kind: type, model_folder: Path, name: str) -> Any:
 
 
 def find_component(folder: Path) -> bool:
-    """Whether the component is there; one whose writer died between two renames is put in its place first."""
+    """Whether the component is there. If its writer died between two renames, the whole copy is put in its place first."""
     if not folder.is_dir():
         for ending in (PARTIAL, OLD):
             candidate = folder.with_name(folder.name + ending)
@@ -103,8 +103,8 @@ def find_component(folder: Path) -> bool:
 def save_component(network: Any, folder: Path) -> None:
     """Save one component in half precision under a temporary name, then put it in place of the old one.
 
-    Master weights stay in the run's checkpoint; the folder is what is loaded for generation in whatever precision fits.
-    Nothing is removed before the new component is whole: wherever the process dies, ``find_component`` finds one.
+    Master weights stay in the run's checkpoint. Nothing is removed before the new component is whole: wherever the process
+    dies, ``find_component`` finds one.
 
     Raises:
         TrainingError: if the disk is full, or cannot be written to.
@@ -154,7 +154,7 @@ def build_network(make: Any, values: Mapping[str, Any], *positional: Any, where:
 
 
 def forget_paths(folder: Path) -> None:
-    """Take out of the configs below ``folder`` where their networks were loaded from: it is nobody else's business."""
+    """Remove the paths from which networks were loaded from the configs below ``folder``: they stay private."""
     for path in folder.rglob("*.json"):
         values = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(values, dict) and PATHS & values.keys():

@@ -36,7 +36,7 @@ class CaptionedItems:
         media: uint8 or int16 [N, ...]: pictures, clips or recordings.
         captions: of each item, its plain name first.
         groups: int64 [N], equal for items that show the same thing.
-        mirrored: bool [N]: pictures that may be seen in a mirror.
+        mirrored: bool [N]: pictures that may be mirrored.
         sources: int64 [N]: which of the sources each is from.
     """
 
