@@ -14,7 +14,9 @@ from safetensors.torch import load_file
 from opencodi.errors import ConfigurationError, TrainingError
 from opencodi.extras.prompt_map import PromptMap
 from opencodi.latents.image import ImageAutoencoder
+from opencodi.modality import Modality
 from opencodi.training.components import ModelFolder, find_component, load_component, save_component
+from opencodi.training.composed import load_maps, new_map
 from opencodi.training.run import start_from
 from opencodi.training.task import Task
 
@@ -106,6 +108,22 @@ def test_no_weight_is_dropped_unless_the_recipe_names_it(tmp_path):
         start_from(task, tmp_path)
     start_from(task, tmp_path, ["image_prompt_map.linear_manner"])
     torch.testing.assert_close(task.map.linear_1.weight, stored.linear_1.weight.half().float())
+
+
+def test_a_value_that_a_network_does_not_take_is_named():
+    with pytest.raises(ConfigurationError, match=r"adapters: image_prompt_map: .* 'crayon'; correct it"):
+        new_map("image_prompt_map", tiny.image_denoiser(), {"crayon": 1})
+    with pytest.raises(ConfigurationError, match=r"adapters: 'crayon' is unknown; choose from .*image_prompt_map"):
+        new_map("crayon", tiny.image_denoiser(), {})
+
+
+def test_a_run_uses_only_the_maps_that_it_reads(tmp_path):
+    for name in ("image_prompt_map", "video_motion_map", "image_environment_map"):
+        save_component(new_map(name, tiny.image_denoiser(), {"size": (4, 4)}), tmp_path / name)
+    reads = ["image_prompt_map", "image_environment_map"]
+    assert list(load_maps(ModelFolder(tmp_path), Modality.VIDEO)) == ["image_prompt_map", "video_motion_map"]
+    assert list(load_maps(ModelFolder(tmp_path, reads), Modality.VIDEO)) == ["image_prompt_map"]
+    assert list(load_maps(ModelFolder(tmp_path, reads), Modality.VIDEO, joint=True)) == reads
 
 
 def test_a_config_says_nothing_of_where_its_network_was_loaded_from(model):

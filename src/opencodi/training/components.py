@@ -150,7 +150,7 @@ def build_network(make: Any, values: Mapping[str, Any], *positional: Any, where:
     try:
         return make(*positional, **values)
     except TypeError as error:
-        raise ConfigurationError(f"{where}: {error}") from error
+        raise ConfigurationError(f"{where}: {error}; correct it") from error
 
 
 def forget_paths(folder: Path) -> None:

@@ -85,6 +85,6 @@ def attached(denoiser: ComposedDenoiser, kind: type[Adapter]) -> Adapter:
     found = next((each for each in denoiser.extras if isinstance(each, kind)), None)
     if found is None:
         raise ConfigurationError(
-            f"prompt_map_steps: the denoiser has no {kind.__name__}; name one in adapters or leave it 0"
+            f"prompt_map_steps: the denoiser has no {kind.__name__}; name one in adapters or reads, or make this 0"
         )
     return found
