@@ -108,7 +108,7 @@ class VocoderTask(Task):
         return found
 
     def sample(self, path: Path, generator: torch.Generator) -> None:
-        """Spectrograms of recordings above those of what the vocoder makes of them."""
+        """Spectrograms of recordings, each above that of the vocoded sound."""
         waveform = audio_batch(self.data.held[:16]).to(self.device)
         mel = self.vocoder.mel_spectrogram(waveform)
         again = self.vocoder.mel_spectrogram(self.vocoder(mel))
