@@ -396,24 +396,23 @@ class AnyToAnyPipeline(PartsPipeline):
 
     def _sampler(self, made: Sequence[str], call: Call) -> Any:
         """What denoises ``made``: the core, and the extras around it."""
-        plain = self._denoisers(made)
-        place = {"device": self._execution_device, "dtype": plain[made[0]].dtype}
-        denoisers = {
-            m: reduce(lambda inner, extra, m=m: extra.denoiser(inner, m, call), call.extras.values(), denoiser)
-            for m, denoiser in plain.items()
-        }
+        denoisers = self._denoisers(made, call)
+        place = {"device": self._execution_device, "dtype": self.parts.get(MODALITIES[made[0]].denoiser).dtype}
         sampler = Sampler(denoisers.__getitem__, self.scheduler, self.config.exchange, place)
         return reduce(lambda inner, extra: extra.sampler(inner, call), call.extras.values(), sampler)
 
-    def _denoisers(self, made: Sequence[str]) -> dict[str, ComposedDenoiser]:
-        """A denoiser for each modality that is made, with the adapters that it needs: time, and in joint runs alignment."""
-        composed = {}
+    def _denoisers(self, made: Sequence[str], call: Call) -> dict[str, Any]:
+        """A denoiser for each modality that is made, with the adapters that it needs and the extras of the call."""
+        denoisers = {}
         for modality in made:
             record = MODALITIES[modality]
             wanted = (record.temporal, record.alignment if len(made) > 1 else None)
             adapters = (self.parts.get(name) if name is not None and name in self.parts else None for name in wanted)
-            composed[modality] = ComposedDenoiser(self.parts.get(record.denoiser), *adapters)
-        return composed
+            composed: Any = ComposedDenoiser(self.parts.get(record.denoiser), *adapters)
+            for extra in call.extras.values():
+                composed = extra.denoiser(composed, modality, call)
+            denoisers[modality] = composed
+        return denoisers
 
     def _codec(self, modality: str, call: Call | None = None, condition: Condition | None = None) -> Any:
         """Latents ↔ media of one modality, with the extras of a call."""

@@ -17,7 +17,7 @@ from opencodi.denoisers import (
 from opencodi.denoisers.clock import TimeQuery, centres, position_seconds, time_sinusoids
 from opencodi.errors import ConfigurationError
 from opencodi.modality import Modality
-from opencodi.training.components import changed
+from opencodi.training.composed import changed
 from tests.denoisers.tiny_nets import (
     alignment_for,
     audio_net,

@@ -4,9 +4,12 @@ import json
 import shutil
 
 import pytest
+import torch
 
 from opencodi import AnyToAnyPipeline
 from opencodi.errors import ConfigurationError, TrainingError
+from opencodi.extras.prompt_map import PromptMap
+from opencodi.quantized import with_exact
 from opencodi.training.assemble import assemble, loss_curves, read_sampling, stage_table
 
 from .tiny_recipes import RECIPES
@@ -35,6 +38,12 @@ def test_the_stages_together_are_a_model_that_generates_and_knows_its_history(tr
     assert type(pipeline.scheduler).__name__ == solver != "DDIMScheduler"
     assert pipeline.scheduler.config.prediction_type == "v_prediction"
     assert {name: pipeline.config[name] for name in sampling} == sampling
+    for name in ("text_prompt_map", "image_prompt_map", "audio_prompt_map"):
+        shipped, trained_map = PromptMap.from_pretrained(destination / name), PromptMap.from_pretrained(folder / name)
+        assert shipped.config.quantized and shipped.linear_2.weight.dtype == torch.int8
+        assert not trained_map.config.quantized
+        exact, learned = with_exact(shipped).linear_2.weight, trained_map.linear_2.weight
+        assert (exact - learned).abs().max() < 0.01 * learned.abs().max()
     made = pipeline(text="a dog", outputs=["text", "image"], num_inference_steps=2)
     assert made.image[0].size == (64, 64) and isinstance(made.text[0], str)
 

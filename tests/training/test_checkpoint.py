@@ -1,18 +1,20 @@
 """What is left of a run when weights blow up, files are damaged, the disk is full or the process is killed."""
 
+import io
 import json
 import os
+import resource
 import shutil
-import subprocess
-import sys
+import signal
+from contextlib import redirect_stderr, redirect_stdout
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from safetensors.torch import load_file, save_file
 
-import opencodi
+from opencodi.cli import main
 from opencodi.errors import TrainingError
 from opencodi.training.checkpoint import find_checkpoints
 from opencodi.training.run import run_recipe
@@ -125,27 +127,23 @@ def test_a_truncated_shard_is_named(tmp_path):
     assert str(caught.value).startswith(f"{shard} is damaged") and "\n" not in str(caught.value)
 
 
-LIMITED = """
-import resource, signal, sys
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
-sys.argv = ["opencodi", "train", *sys.argv[2:]]
-from opencodi.cli import main
-main()
-"""
-
-
-def test_a_file_that_cannot_be_written_is_one_line_and_what_was_there_stays(run):
+def train_with_small_files(recipe: Path, errors: Path) -> None:
     """No file may grow beyond a few kilobytes: for the process, the disk is full."""
-    values = yaml.safe_load(shrink("image_autoencoder", run, steps=4).read_text())
-    recipe = run / "image_autoencoder.yaml"
-    recipe.write_text(yaml.safe_dump(values))
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16384, 16384))
+    with errors.open("w") as file, redirect_stderr(file), redirect_stdout(io.StringIO()):
+        main(["train", str(recipe), "--data", str(DATA), "--device", "cpu", "--resume"])
+
+
+def test_a_file_that_cannot_be_written_is_one_line_and_what_was_there_stays(run, tmp_path):
+    recipe = shrink("image_autoencoder", run, steps=4)
     before = (run_of(run) / "checkpoint" / "weights.safetensors").read_bytes()
-    command = [sys.executable, "-c", LIMITED, "16384", str(recipe), "--data", str(DATA), "--device", "cpu", "--resume"]
-    source = str(Path(opencodi.__file__).parents[1])
-    ran = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": source})
-    errors = [line for line in ran.stderr.splitlines() if line.startswith("error:")]
-    assert ran.returncode == 2 and "Traceback" not in ran.stderr, ran.stderr
+    process = get_context("fork").Process(target=train_with_small_files, args=(recipe, tmp_path / "errors"))
+    process.start()
+    process.join(60)
+    lines = (tmp_path / "errors").read_text().splitlines()
+    errors = [line for line in lines if line.startswith("error:")]
+    assert process.exitcode == 2 and not any("Traceback" in line for line in lines), lines
     assert len(errors) == 1 and str(run_of(run)) in errors[0] and "too large" in errors[0]
     assert (run_of(run) / "checkpoint" / "weights.safetensors").read_bytes() == before
     assert not (run_of(run) / "checkpoint.partial").exists()

@@ -2,41 +2,41 @@
 
 import os
 import signal
-import subprocess
 import sys
+from itertools import count
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-import opencodi
 from opencodi.errors import ConfigurationError, TrainingError
+from opencodi.extras.prompt_map import PromptMap
 from opencodi.latents.image import ImageAutoencoder
+from opencodi.modality import Modality
 from opencodi.training.components import ModelFolder, find_component, load_component, save_component
+from opencodi.training.composed import load_maps, new_map
+from opencodi.training.run import start_from
+from opencodi.training.task import Task
 
 from .. import tiny
 
 NAME = "image_autoencoder"
 
-KILLED = """
-import os, pathlib, signal, sys
-from opencodi.latents.image import ImageAutoencoder
-from opencodi.training.components import save_component
-folder, fatal = pathlib.Path(sys.argv[1]), int(sys.argv[2])
-network = ImageAutoencoder.from_pretrained(folder)
-for weight in network.parameters():
-    weight.data.zero_()
-calls = 0
-def die(event, arguments):
-    global calls
-    if event == "os.rename":
-        calls += 1
-        if calls == fatal:
+
+def save_and_die(folder: Path, fatal: int) -> None:
+    """Save zeros in place of the component; the process is killed when it begins the rename of that number."""
+    network, calls = ImageAutoencoder.from_pretrained(folder), count(1)
+    for weight in network.parameters():
+        weight.data.zero_()
+
+    def die(event, _):
+        if event == "os.rename" and next(calls) == fatal:
             os.kill(os.getpid(), signal.SIGKILL)
-sys.addaudithook(die)
-save_component(network, folder)
-"""
+
+    sys.addaudithook(die)
+    save_component(network, folder)
 
 
 @pytest.fixture
@@ -47,10 +47,10 @@ def model(tmp_path):
 
 @pytest.mark.parametrize(("renames_done", "new"), [(0, False), (1, True)])
 def test_a_component_is_found_whenever_its_writer_was_killed(model, renames_done, new):
-    command = [sys.executable, "-c", KILLED, str(model / NAME), str(renames_done + 1)]
-    source = str(Path(opencodi.__file__).parents[1])
-    ran = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONPATH": source})
-    assert ran.returncode == -signal.SIGKILL, ran.stderr.decode()
+    writer = get_context("fork").Process(target=save_and_die, args=(model / NAME, renames_done + 1))
+    writer.start()
+    writer.join(60)
+    assert writer.exitcode == -signal.SIGKILL
     assert (model / NAME).is_dir() != new
     network = load_component(ImageAutoencoder, model, NAME)
     assert all(not weight.any() for weight in network.parameters()) == new
@@ -82,8 +82,48 @@ def test_a_truncated_component_is_one_line_that_names_it(model):
 
 def test_only_what_a_run_declares_is_read(model):
     assert ModelFolder(model, [NAME]).load(ImageAutoencoder, NAME)
+    assert ModelFolder(model).has(NAME) and not ModelFolder(model, []).has(NAME)
     with pytest.raises(ConfigurationError, match="reads: this run needs image_autoencoder; add it"):
         ModelFolder(model, []).load(ImageAutoencoder, NAME)
+
+
+class MapTask(Task):
+    """Trains a prompt map without attributes."""
+
+    def __init__(self):
+        super().__init__()
+        self.map = PromptMap(embedding_dim=8, dim=4, features=4)
+
+    def components(self):
+        return {"image_prompt_map": self.map}
+
+
+def test_no_weight_is_dropped_unless_the_recipe_names_it(tmp_path):
+    stored = tiny.randomise(PromptMap(embedding_dim=8, dim=4, features=4, manner_dim=3))
+    save_component(stored, tmp_path / "image_prompt_map")
+    task = MapTask()
+    with pytest.raises(
+        TrainingError, match=r"linear_manner.weight differs; .*image_prompt_map.linear_manner.weight among"
+    ):
+        start_from(task, tmp_path)
+    start_from(task, tmp_path, ["image_prompt_map.linear_manner"])
+    torch.testing.assert_close(task.map.linear_1.weight, stored.linear_1.weight.half().float())
+
+
+def test_a_value_that_a_network_does_not_take_is_named():
+    with pytest.raises(ConfigurationError, match=r"adapters: image_prompt_map: .* 'crayon'; correct it"):
+        new_map("image_prompt_map", tiny.image_denoiser(), {"crayon": 1})
+    with pytest.raises(ConfigurationError, match=r"adapters: 'crayon' is unknown; choose from .*image_prompt_map"):
+        new_map("crayon", tiny.image_denoiser(), {})
+
+
+def test_a_run_uses_only_the_maps_that_it_reads(tmp_path):
+    for name in ("image_prompt_map", "video_motion_map", "image_environment_map"):
+        save_component(new_map(name, tiny.image_denoiser(), {"size": (4, 4)}), tmp_path / name)
+    reads = ["image_prompt_map", "image_environment_map"]
+    assert list(load_maps(ModelFolder(tmp_path), Modality.VIDEO)) == ["image_prompt_map", "video_motion_map"]
+    assert list(load_maps(ModelFolder(tmp_path, reads), Modality.VIDEO)) == ["image_prompt_map"]
+    assert list(load_maps(ModelFolder(tmp_path, reads), Modality.VIDEO, joint=True)) == reads
 
 
 def test_a_config_says_nothing_of_where_its_network_was_loaded_from(model):

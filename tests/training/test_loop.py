@@ -1,17 +1,19 @@
 """The loop: the same run whether interrupted or not, and clear words when it cannot go on."""
 
 import json
+import os
 import re
 import signal
-import subprocess
-import sys
 import time
+from multiprocessing import get_context
 
 import pytest
 import torch
+import yaml
 from accelerate import Accelerator
 from safetensors.torch import load_file
 
+from opencodi.cli import main
 from opencodi.errors import ConfigurationError, TrainingError
 from opencodi.training import loop
 from opencodi.training.recipe import Recipe
@@ -105,16 +107,16 @@ def test_a_time_budget_stops_the_run_with_a_checkpoint_and_an_export(tmp_path):
 
 def test_an_interrupted_run_saves_what_it_has_learned_and_can_go_on(tmp_path):
     recipe = shrink("image_autoencoder", tmp_path, steps=100_000)
-    command = [sys.executable, "-c", "from opencodi.cli import main; main()", "train", str(recipe), "--data", str(DATA)]
+    arguments = ["train", str(recipe), "--data", str(DATA), "--device", "cpu"]
     run = tmp_path / "model" / "training" / "image_autoencoder"
-    with subprocess.Popen(
-        [*command, "--device", "cpu"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        deadline = time.monotonic() + 120
-        while not (run / "log.jsonl").exists() and time.monotonic() < deadline:
-            time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 130
+    process = get_context("fork").Process(target=main, args=(arguments,))
+    process.start()
+    deadline = time.monotonic() + 120
+    while not (run / "log.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGINT)
+    process.join(60)
+    assert process.exitcode == 130
     steps = json.loads((run / "checkpoint" / "state.json").read_text())["step"]
     assert steps >= 1
     train(tmp_path, steps=steps + 1, resume=True)
@@ -179,8 +181,6 @@ def test_a_style_nobody_drew_is_refused_by_name(tmp_path, trained):
     ],
 )
 def test_a_wrong_recipe_is_refused_in_one_sentence(tmp_path, line, message):
-    import yaml
-
     path = shrink("image_autoencoder", tmp_path)
     path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **yaml.safe_load(line)}))
     with pytest.raises(ConfigurationError, match=f"^{re.escape(str(path))}.*{message}"):

@@ -101,11 +101,10 @@ def test_after_the_image_denoiser_is_trained_on_time_and_alignment_are_still_the
     run_recipe(shrink("image_diffuser", tmp_path, **start), data=DATA, device="cpu")
     changed = {path.parent.name for path, content in before.items() if path.read_bytes() != content}
     assert changed == {"image_denoiser", "image_prompt_map"}
-    names = [name for name in AnyToAnyPipeline.component_names() if (tmp_path / "model" / name).is_dir()]
     assemble(tmp_path / "model", tmp_path / "made")
     pipe = AnyToAnyPipeline.from_pretrained(tmp_path / "made")
     pipe.set_progress_bar_config(disable=True)
-    assert {"video_temporal", "image_alignment", "audio_alignment"} <= set(names)
+    assert all(name in pipe.parts for name in ("video_temporal", "image_alignment", "audio_alignment"))
     call = {"text": "a dog", "num_inference_steps": 2, "output_type": "latent"}
     together, alone = (
         pipe(outputs=outputs, **call, generator=torch.Generator().manual_seed(0)) for outputs in ("all", "image")
@@ -121,8 +120,6 @@ def test_a_diffuser_can_start_from_a_finished_model(trained, tmp_path):
     run_recipe(shrink("image_diffuser", tmp_path, learning_rate=1e-12, initial_weights=start), data=DATA, device="cpu")
     after = weights(tmp_path / "model", "image_denoiser")
     assert all(torch.equal(value, before[key]) for key, value in after.items())
-
-
 
 
 @pytest.mark.parametrize(
@@ -158,8 +155,7 @@ def test_a_run_that_goes_on_starts_with_the_weights_of_the_model_folder(trained,
     still = {"learning_rate": 1e-12, "initial_weights": str(tmp_path / "model")}
     run_recipe(shrink("audio_diffuser_longer", tmp_path, **still), data=DATA, device="cpu")
     before, after = (weights(folder, "audio_denoiser") for folder in (unaligned, tmp_path / "model"))
-    fitted = "prompt_map.linear_"  # learns before the first step, from where it was
-    assert all(torch.equal(after[key], before[key]) for key in after if not key.startswith(fitted))
+    assert all(torch.equal(after[key], before[key]) for key in after)
 
 
 def test_a_wider_encoder_takes_the_place_of_the_first_and_leaves_the_text_projection_alone(trained, tmp_path):
@@ -212,7 +208,7 @@ def test_latents_of_pictures_stay_near_what_they_were_as_far_as_the_recipe_weigh
     for weight in (0.001, 100.0):
         folder = tmp_path / str(weight)
         shutil.copytree(trained / "model", folder / "model", ignore=shutil.ignore_patterns("training"))
-        start = {"learning_rate": 0.003, "steps": 40, "initial_weights": str(folder / "model")}
+        start = {"learning_rate": 0.003, "steps": 25, "initial_weights": str(folder / "model")}
         recipe = shrink("image_autoencoder_detail", folder, **start)
         values = yaml.safe_load(recipe.read_text())
         values["settings"]["latents_weight"] = weight

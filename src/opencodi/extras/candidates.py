@@ -22,10 +22,14 @@ from .base import Extra
 
 
 class Candidates(Extra):
-    """Makes several of each output. Outputs made together are kept together: the candidates are whole results then.
+    """Makes several of each output.
+
+    Outputs made together are kept together, so that candidates are whole results. There are several of these only if the
+    call asks for them.
 
     Args:
-        num_candidates: how many, for all outputs or for each: ``{"audio": 2}``. A call may say otherwise.
+        num_candidates: how many of an output that is made alone, for all outputs or for each: ``{"audio": 2}``. A call may
+            say otherwise.
     """
 
     arguments = ("num_candidates",)
@@ -74,6 +78,8 @@ class _Choosing:
         """Make ``request.outputs`` several times and keep the nearest of each sample."""
         call = request.call
         numbers = {m: self.extra._number(m, call) for m in request.outputs if m not in request.noise.given}
+        if len(request.outputs) > 1 and "num_candidates" not in call.options:
+            numbers = {}
         draws = max(numbers.values(), default=1)
         if draws == 1:
             return self.inner(request, given, joint)

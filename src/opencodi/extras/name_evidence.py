@@ -2,8 +2,9 @@
 
 Where it is decided what is shown, the first model's environment tokens know the thing in 3 to 23 %, while its latents tell it
 in 19 to 97 %. This extra reads the latents. At every step it adds up, for each known name, how likely the noisy latents of
-all outputs and the prompt make it. The mean embedding under that distribution is every output's prompt. Names are the
-bridge, so it is no part of the paper, but all outputs are denoised at once. It replaces making them in turn.
+all outputs and the prompt make it. The mean embedding under that distribution is every output's prompt, unless the prompt
+names a thing already. Names are the bridge, so this is no part of the paper, but all outputs are denoised at once. It
+replaces making them in turn.
 """
 
 import math
@@ -28,7 +29,10 @@ from .base import Extra
 UNKNOWN = -1e4
 """Log-likelihood of a name that a modality has no template for."""
 
-TEXT_SPAN = 0.5
+NAMED = 0.85
+"""Cosine to a name from which a prompt says which thing it means. Such a prompt stays as it is."""
+
+TEXT_SPAN = 0.35
 """Texts walk their schedule in this share of the ticks: they can be read only at lower noise than pictures."""
 
 
@@ -94,6 +98,10 @@ class NameEvidence(ModelMixin, ConfigMixin):
         ceiling = self.config.prior_ceiling * cosines.amax(1, keepdim=True).clamp(min=0)
         return self.config.prior_scale * torch.minimum(cosines, ceiling)
 
+    def nearest(self, prompts: Tensor) -> Tensor:
+        """The cosine [B] of each prompt [B, D] to the name nearest to it."""
+        return (F.normalize(prompts.float(), dim=-1) @ self.embeddings.float().T).amax(1)
+
     def without_template(self, modality: str) -> Tensor:
         """Which names [N] a modality has no template for."""
         lacks = torch.ones(len(self.embeddings), dtype=torch.bool, device=self.device)
@@ -145,7 +153,7 @@ class _Prompts:
     def __init__(self, request: Request):
         self.request, self.evidence = request, request.call.part("name_evidence")
         prompts = request.condition.tokens[:, 0].repeat_interleave(request.draws, 0).to(self.evidence.device)
-        self.prior = self.evidence.prior(prompts)
+        self.prior, self.is_open = self.evidence.prior(prompts), self.evidence.nearest(prompts) < NAMED
         for modality in request.outputs:
             kind = Modality.IMAGE if modality == Modality.VIDEO else modality
             if kind == Modality.AUDIO:
@@ -161,6 +169,7 @@ class _Prompts:
             parts = [each.roll(1, 0) if swapped and m != modality else each for m, each in read.items()]
             posterior = (sum(parts) + self.prior).softmax(1)
             mean = F.normalize(posterior @ self.evidence.embeddings.float(), dim=-1).to(condition.tokens)
+            mean = torch.where(self.is_open[:, None].to(mean.device), mean, condition.tokens[:, 0])
             prompts[modality] = replace(condition, tokens=torch.cat([mean[:, None], condition.tokens[:, 1:]], dim=1))
         return prompts
 

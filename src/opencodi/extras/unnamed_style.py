@@ -24,7 +24,7 @@ class UnnamedStyle(Extra):
 
     def prompt(self, condition: Condition, call: Call, negative: bool = False) -> Condition:
         """The prompt with a style. Clips keep none: they are drawn in the one style that clips were trained on."""
-        if negative or Modality.VIDEO in call.outputs:
+        if negative or not call.seeds or Modality.VIDEO in call.outputs:
             return condition
         return call.part("manner_reader").in_some_style(condition, streams(call.seeds, "style"), self.chances)
 

@@ -109,12 +109,14 @@ def interleave(num_timesteps: Mapping[str, int], spans: Mapping[str, float] | No
     """Which modalities step at each tick.
 
     A schedule of ``n`` steps is spread evenly over the ``N`` ticks of the longest: its step ``k`` is due at tick
-    ``ceil(k * N / n)``, so that all are about equally noisy at any time. With a span of 0.5, it is spread over the first
-    half of the ticks.
+    ``ceil(k * N / n)``, so that all are about equally noisy at any time. With a span of 0.5 it is spread over the first
+    half of the ticks, of which there are enough for all its steps.
     """
-    ticks = max(num_timesteps.values())
+    share = {modality: (spans or {}).get(modality, 1.0) for modality in num_timesteps}
+    ticks = max(math.ceil(steps / share[modality]) for modality, steps in num_timesteps.items())
     due: list[list[str]] = [[] for _ in range(ticks)]
     for modality, steps in num_timesteps.items():
+        width = max(steps, round(ticks * share[modality]))
         for k in range(steps):
-            due[math.ceil(k * round(ticks * (spans or {}).get(modality, 1.0)) / steps)].append(modality)
-    return due
+            due[math.ceil(k * width / steps)].append(modality)
+    return [tick for tick in due if tick]

@@ -34,11 +34,11 @@ SOLVER, CURVES = "scheduler", "curves"
 def assemble(model_folder: Path, destination: Path, sampling: Mapping[str, Any] | None = None) -> Path:
     """Write the pipeline of ``model_folder`` to ``destination`` in half precision; a model there before is replaced.
 
-    The sentence encoder keeps what English needs, in 8 bits (``prompts.vocabulary``); so are the maps of the denoisers.
+    The sentence encoder keeps only the vocabulary of English (``prompts.vocabulary``). It and the maps of the denoisers are
+    stored in 8 bits.
 
-    ``sampling`` is what the pipeline takes besides its components: steps, guidance and how outputs exchange; ``scheduler``
-    there is the name of a diffusers solver, for the noise schedule that training left.
-    Files of ``destination`` that are not components (a model card) stay.
+    ``sampling`` holds the pipeline's own arguments, such as steps and guidance. Its ``scheduler`` names a diffusers solver,
+    which gets the noise schedule of the training. Files of ``destination`` that are not components (a model card) stay.
 
     Raises:
         TrainingError: if a component has not been trained yet; the message names all that are missing.
@@ -59,7 +59,7 @@ def assemble(model_folder: Path, destination: Path, sampling: Mapping[str, Any] 
         parts[SOLVER] = getattr(diffusers, solver).from_config(parts[SOLVER].config)
     partial = destination.with_name(destination.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    AnyToAnyPipeline(**parts, **settings).to(dtype=torch.float16).save_pretrained(partial)
+    AnyToAnyPipeline(**parts, **settings).save_pretrained(partial)
     runs = sorted((model_folder / "training").glob("*/summary.json"))
     # A folder that began as a copy of a finished model brings that one's history for the stages not run again.
     before = model_folder / "training.json"
@@ -83,7 +83,7 @@ def assemble(model_folder: Path, destination: Path, sampling: Mapping[str, Any] 
 
 
 def without_paths(values: Any) -> Any:
-    """The values of a recipe with the names of files and folders alone: where they lie is nobody else's business."""
+    """The values of a recipe, with absolute paths shortened to the last name: paths of this machine stay private."""
     if isinstance(values, dict):
         return {key: without_paths(value) for key, value in values.items()}
     if isinstance(values, list):
@@ -92,10 +92,10 @@ def without_paths(values: Any) -> Any:
 
 
 def read_sampling(path: Path) -> dict[str, Any]:
-    """What the pipeline takes besides its components, from a YAML file.
+    """The pipeline's own arguments from a YAML file.
 
     Raises:
-        ConfigurationError: if the file cannot be read, or names what the pipeline does not take.
+        ConfigurationError: if the file cannot be read, or names an argument that the pipeline does not have.
     """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -118,11 +118,11 @@ def read_sampling(path: Path) -> dict[str, Any]:
 
 
 def loss_curves(log: Path, points: int = 40) -> dict[str, dict[str, list[float]]]:
-    """How the losses of a run went, from its log.
+    """The loss curves of a run, from its log.
 
     Args:
         log: a line of JSON for each report: ``step`` and losses, or ``step`` and ``validation/…`` measures.
-        points: at most so many of the loss, each the mean of the reports around it.
+        points: largest number of points of the loss curve, each the mean of neighbouring reports.
 
     Returns:
         ``{"loss": {"step": […], "value": […]}, "validation/psnr": …}``; validation measures as they are.

@@ -19,7 +19,7 @@ NEWEST, PARTIAL, OLD, UNHEALTHY = "checkpoint", "checkpoint.partial", "checkpoin
 STATE, WEIGHTS, AVERAGED, OPTIMIZER = "state.json", "weights.safetensors", "ema.safetensors", "optimizer.safetensors"
 
 KEEP = 3
-"""How many healthy checkpoints a run keeps unless it is told otherwise."""
+"""How many healthy checkpoints a run keeps by default."""
 
 
 def find_checkpoints(run_folder: Path) -> list[Path]:

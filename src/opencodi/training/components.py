@@ -1,4 +1,4 @@
-"""The model folder, seen from a stage: components of earlier stages come out, this stage's go in."""
+"""The model folder of a run: reading components of earlier stages, and saving those of this stage."""
 
 import copy
 import json
@@ -10,32 +10,10 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from ..denoisers import Adapter, AlignmentAdapter, ComposedDenoiser, FlatUNet, TemporalAdapter, UNet
-from ..denoisers.configuration import own_values
+from ..denoisers import Adapter
 from ..device import pick_device
 from ..errors import ConfigurationError, TrainingError
-from ..extras.environment_map import EnvironmentMap, EnvironmentMaps
-from ..extras.manner_embedding import MannerEmbedding, MannerEmbeddings
-from ..extras.motion_map import MotionMap, MotionMaps
-from ..extras.prompt_map import PromptMap, PromptMaps
-from ..modality import MODALITIES, Modality
 from ..quantized import with_exact
-
-DENOISERS = {"text_denoiser": FlatUNet, "image_denoiser": UNet, "audio_denoiser": UNet}
-"""Component → class."""
-
-MAPS = {
-    name: kind
-    for extra, kind in (
-        (MannerEmbeddings, MannerEmbedding),
-        (PromptMaps, PromptMap),
-        (MotionMaps, MotionMap),
-        (EnvironmentMaps, EnvironmentMap),
-    )
-    for name in extra.adapters
-}
-"""Component → class of the adapters beyond the paper, in the order in which they are attached."""
-
 
 PARTIAL, OLD = ".partial", ".old"
 """Endings of a component that is being written, and of one that is being replaced."""
@@ -66,8 +44,12 @@ class ModelFolder:
             raise ConfigurationError(f"reads: this run needs {name}; add it to the list")
         return load_component(kind, self.path, name)
 
+    def has(self, name: str) -> bool:
+        """Whether the run may read this component, and the folder has it."""
+        return (self.reads is None or name in self.reads) and find_component(self.path / name)
+
     def scheduler_config(self) -> dict[str, Any]:
-        """What the folder's scheduler is made from; empty if there is none yet."""
+        """The config of the folder's scheduler; empty if there is none yet."""
         path = self.path / SCHEDULER / "scheduler_config.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
@@ -76,10 +58,10 @@ class ModelFolder:
         return self.path / "training" / name
 
     def check_complete(self) -> None:
-        """Look whether all components of ``reads`` are there.
+        """Check that all components of ``reads`` are there.
 
         Raises:
-            TrainingError: naming every one that is missing.
+            TrainingError: if one is missing; the message names the first.
         """
         missing = [name for name in self.reads or () if not find_component(self.path / name)]
         if missing:
@@ -108,7 +90,7 @@ def load_component(kind: type, model_folder: Path, name: str) -> Any:
 
 
 def find_component(folder: Path) -> bool:
-    """Whether the component is there; one whose writer died between two renames is put in its place first."""
+    """Whether the component is there. If its writer died between two renames, the whole copy is put in its place first."""
     if not folder.is_dir():
         for ending in (PARTIAL, OLD):
             candidate = folder.with_name(folder.name + ending)
@@ -121,8 +103,8 @@ def find_component(folder: Path) -> bool:
 def save_component(network: Any, folder: Path) -> None:
     """Save one component in half precision under a temporary name, then put it in place of the old one.
 
-    Master weights stay in the run's checkpoint; the folder is what is loaded for generation in whatever precision fits.
-    Nothing is removed before the new component is whole: wherever the process dies, ``find_component`` finds one.
+    Master weights stay in the run's checkpoint. Nothing is removed before the new component is whole: wherever the process
+    dies, ``find_component`` finds one.
 
     Raises:
         TrainingError: if the disk is full, or cannot be written to.
@@ -153,42 +135,26 @@ def put_in_place(partial: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def build_network(make: Any, network: Mapping[str, Any], *positional: Any) -> Any:
-    """Make a network from the recipe's ``network`` values.
+def build_network(make: Any, values: Mapping[str, Any], *positional: Any, where: str = "settings: network") -> Any:
+    """Make a network from a recipe's values.
+
+    Args:
+        make: the class, or a function that makes one.
+        values: keyword arguments, from the recipe.
+        *positional: further arguments, which come first.
+        where: where the values are in the recipe, for the message.
 
     Raises:
         ConfigurationError: if it takes no such value.
     """
     try:
-        return make(*positional, **network)
+        return make(*positional, **values)
     except TypeError as error:
-        raise ConfigurationError(f"settings: network: {error}") from error
-
-
-def check_nothing_is_lost(network: Any, folder: Path) -> None:
-    """Look whether ``network`` has every part of the component that it would replace.
-
-    Raises:
-        TrainingError: naming the parts (first names of weights) that it lacks altogether, such as those of later stages.
-    """
-    if not find_component(folder) or not isinstance(network, nn.Module):
-        return
-    ours, stored = {key.split(".")[0] for key in network.state_dict()}, set()
-    try:
-        for path in folder.glob("*.safetensors"):
-            with safe_open(path, "pt") as weights:
-                stored |= {key.split(".")[0] for key in weights.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError):
-        return  # nothing that could be kept
-    if lost := sorted(stored - ours):
-        raise TrainingError(
-            f"{folder} has parts that this run does not make and would remove ({', '.join(lost)}): train elsewhere with "
-            "--output, or remove that folder to begin anew"
-        )
+        raise ConfigurationError(f"{where}: {error}; correct it") from error
 
 
 def forget_paths(folder: Path) -> None:
-    """Take out of the configs below ``folder`` where their networks were loaded from: it is nobody else's business."""
+    """Remove the paths from which networks were loaded from the configs below ``folder``: they stay private."""
     for path in folder.rglob("*.json"):
         values = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(values, dict) and PATHS & values.keys():
@@ -214,61 +180,3 @@ def _is_whole(folder: Path) -> bool:
 
 def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error).splitlines()[0]
-
-
-def load_composed(
-    parts: ModelFolder, modality: Modality, alignment: AlignmentAdapter | None = None
-) -> ComposedDenoiser:
-    """The denoiser of a modality with its temporal adapter and the maps that the folder has for it, frozen.
-
-    Args:
-        parts: of earlier stages.
-        modality: for video, the temporal adapter has to be there.
-        alignment: for joint training; the environment map is loaded only with one.
-
-    Raises:
-        TrainingError: if the denoiser or the temporal adapter has not been trained yet.
-    """
-    record = MODALITIES[modality]
-    temporal = None if record.temporal is None else parts.load(TemporalAdapter, record.temporal)
-    maps = [parts.load(MAPS[name], name) for name in map_names(parts.path, modality, alignment is not None)]
-    return ComposedDenoiser(parts.load(DENOISERS[record.denoiser], record.denoiser), temporal, alignment, maps)
-
-
-def map_names(model_folder: Path, modality: Modality, joint: bool = False) -> list[str]:
-    """Names of the maps of a modality's denoiser that the folder has; the environment map in joint runs only."""
-    extras = (MannerEmbeddings, PromptMaps, MotionMaps, *([EnvironmentMaps] if joint else []))
-    names = [extra.adapter_of[modality] for extra in extras if modality in extra.adapter_of]
-    return [name for name in names if (model_folder / name).is_dir()]
-
-
-def new_map(name: str, denoiser: nn.Module, values: Mapping[str, Any]) -> Adapter:
-    """A new adapter beyond the paper, such as ``image_prompt_map``, for this denoiser.
-
-    Raises:
-        ConfigurationError: if there is none of that name, or it takes no such value.
-    """
-    if name not in MAPS:
-        raise ConfigurationError(f"adapters: {name!r} is unknown; choose from {', '.join(MAPS)}")
-    try:
-        return MAPS[name].for_denoiser(denoiser.config, **values)
-    except TypeError as error:
-        raise ConfigurationError(f"adapters: {name}: {error}") from error
-
-
-def changed(network: Adapter, values: Mapping[str, Any]) -> Adapter:
-    """The network with these config values and all of its weights; what they add starts as in a new network.
-
-    Raises:
-        ConfigurationError: if a value would drop a weight or change its shape.
-    """
-    config = own_values(network.config)
-    if all(config.get(name) == value for name, value in values.items()):
-        return network
-    wider = type(network)(**{**config, **values}).to(network.device)
-    ours, theirs = network.state_dict(), wider.state_dict()
-    for name, tensor in ours.items():
-        if name not in theirs or theirs[name].shape != tensor.shape:
-            raise ConfigurationError(f"{', '.join(values)}: would drop or change {name}; only layers can be added")
-    wider.load_state_dict(ours, strict=False)
-    return wider

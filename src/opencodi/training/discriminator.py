@@ -1,4 +1,7 @@
-"""A judge that learns beside a vocoder to tell recordings from what it makes: it hears what spectral distances average away."""
+"""A discriminator for the vocoder, which learns to tell recordings from vocoded sound.
+
+It finds errors that spectral distances average away.
+"""
 
 from collections.abc import Sequence
 
@@ -46,14 +49,14 @@ class SpectrogramDiscriminator(nn.Module):
 def adversarial_losses(
     discriminator: SpectrogramDiscriminator, made: torch.Tensor, real: torch.Tensor
 ) -> dict[str, torch.Tensor]:
-    """Hinge losses of both sides and the distance of features (Kumar et al. 2019), all to be minimised together.
+    """Hinge losses of both sides and the distance of features (Kumar et al. 2019), which are minimised together.
 
-    The discriminator learns from ``discriminator`` alone and the maker of ``made`` from the other two: each side's weights
-    are constants in the losses of the other, so that one optimizer can serve both.
+    The discriminator learns only from ``discriminator``, the vocoder from the other two. The weights of each side are
+    constants in the losses of the other, so one optimizer serves both.
 
     Args:
         discriminator: the network.
-        made: waveforms [B, S] with gradients.
+        made: waveforms [B, S] of the vocoder, with gradients.
         real: waveforms [B, S].
 
     Returns:
@@ -62,9 +65,9 @@ def adversarial_losses(
     on_made, on_real = discriminator(made.detach()), discriminator(real)
     learning = [F.relu(1 + a[-1]).mean() + F.relu(1 - b[-1]).mean() for a, b in zip(on_made, on_real)]
     fixed = {name: weight.detach() for name, weight in discriminator.named_parameters()}
-    heard = functional_call(discriminator, fixed, made)
-    fooling = [-features[-1].mean() for features in heard]
-    pairs = [pair for ours, theirs in zip(heard, on_real) for pair in zip(ours[:-1], theirs[:-1])]
+    judged = functional_call(discriminator, fixed, made)
+    fooling = [-features[-1].mean() for features in judged]
+    pairs = [pair for ours, theirs in zip(judged, on_real) for pair in zip(ours[:-1], theirs[:-1])]
     matching = [(a - b.detach()).abs().mean() for a, b in pairs]
     return {
         "discriminator": torch.stack(learning).mean(),

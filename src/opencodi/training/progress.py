@@ -1,4 +1,4 @@
-"""What a run tells while it goes: a progress bar, a line per report in ``log.jsonl``, and TensorBoard."""
+"""What a run reports: a progress bar, a line per report in ``log.jsonl``, and TensorBoard."""
 
 import json
 import sys

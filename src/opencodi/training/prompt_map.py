@@ -1,7 +1,7 @@
-"""The prompt map learns first, by regression: what a prompt's latents look like on average.
+"""Fitting prompt maps before the first step: a regression on the mean latent of each prompt.
 
-A diffusion model that is given an estimate of the conditional mean has only the rest to learn (Han et al. 2022, CARD). The
-map is a thousandth of the network's work, so it can see millions of items in the minutes that the network needs for
+A diffusion model that is given an estimate of the conditional mean has only the rest to learn (Han et al. 2022, CARD). A step
+of the map costs a thousandth of a step of the network. The map sees millions of items in the time in which the network sees
 thousands.
 """
 
@@ -21,9 +21,9 @@ BATCH_SIZE, LEARNING_RATE = 512, 2e-3
 def prompt_map_loss(
     denoiser: ComposedDenoiser, condition: torch.Tensor, latents: torch.Tensor, manner: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Mean squared error of what is drawn for condition embeddings [B, D] and manners [B, M] against the latents [B, ...].
+    """Mean squared error between latents [B, ...] and the maps of condition embeddings [B, D] and attributes ``manner`` [B, M].
 
-    For clips [B, C, F, H, W] the motion map adds to the prompt map, which is of all frames alike.
+    For clips [B, C, F, H, W], the motion map is added to the prompt map, which is the same for all frames.
     """
     embedding, size = condition * denoiser.config.context_scale, latents.shape[-2:]
     prompt_map = attached(denoiser, PromptMap)
@@ -43,14 +43,14 @@ def fit_prompt_map(
 
     Args:
         denoiser: a network with a prompt map, and with a motion map if it is for clips.
-        draw: number of items -> (condition embeddings [B, D], latents [B, ...], manners [B, M] or None).
+        draw: number of items -> (condition embeddings [B, D], latents [B, ...], attributes [B, M] or None).
         steps: batches of ``BATCH_SIZE`` items.
 
     Returns:
         the loss of every step.
 
     Raises:
-        ConfigurationError: if the network lacks such a map, or has one of another size than its latents.
+        ConfigurationError: if the network lacks such a map, or if its size is not that of the latents.
     """
     wanted = tuple(draw(1)[1].shape[1:])
     moving = len(wanted) == 4
@@ -85,6 +85,6 @@ def attached(denoiser: ComposedDenoiser, kind: type[Adapter]) -> Adapter:
     found = next((each for each in denoiser.extras if isinstance(each, kind)), None)
     if found is None:
         raise ConfigurationError(
-            f"prompt_map_steps: the denoiser has no {kind.__name__}; name one in adapters or leave it 0"
+            f"prompt_map_steps: the denoiser has no {kind.__name__}; name one in adapters or reads, or make this 0"
         )
     return found

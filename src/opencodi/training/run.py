@@ -14,7 +14,8 @@ from ..data.shards import find_data
 from ..device import pick_device, working_on
 from ..errors import ConfigurationError, TrainingError
 from .checkpoint import KEEP, find_checkpoints
-from .components import MAPS, ModelFolder, check_nothing_is_lost, load_component
+from .components import ModelFolder, load_component
+from .composed import MAPS
 from .loop import train
 from .recipe import Recipe, checked, load_recipe
 from .task import Task
@@ -109,8 +110,6 @@ def _run(
     if recipe.initial_weights and not resume:
         start_from(task, Path(recipe.initial_weights), recipe.fresh_weights)
     _check_writes(task, recipe, where)
-    for name, network in task.components().items():
-        check_nothing_is_lost(network, Path(recipe.model_folder) / name)
     if accelerator.is_main_process:
         count = sum(parameter.numel() for parameter in task.trained_parameters().values())
         print(f"{recipe.task}: {count / 1e6:.2f} M parameters to train on {accelerator.device}, precision {precision}")
@@ -131,13 +130,12 @@ def _run(
 def start_from(task: Task, folder: Path, fresh_weights: Sequence[str] = ()) -> None:
     """Give every network that ``task`` trains the weights it has in the model folder ``folder``.
 
-    Parts of the network (its direct children) that the stored one lacks altogether stay fresh, and so do weights whose names
-    (``image_prompt_map.linear_1.weight``) begin with one of ``fresh_weights``. An adapter beyond the paper that
-    the folder lacks is fresh.
+    Weights stay fresh if their names (``image_prompt_map.linear_1.weight``) begin with one of ``fresh_weights``. So does an
+    adapter beyond the paper that the folder lacks.
 
     Raises:
-        TrainingError: if one is missing there or has other shapes (the first such weight is named), or if no weight's name
-            begins so.
+        TrainingError: if a network is missing there or has other weights (the first is named), or if no weight's name begins
+            so.
     """
     unused = set(fresh_weights)
     for name, network in task.components().items():
@@ -145,18 +143,16 @@ def start_from(task: Task, folder: Path, fresh_weights: Sequence[str] = ()) -> N
         if is_new or not isinstance(network, torch.nn.Module):
             continue
         stored, own = load_component(type(network), folder, name).state_dict(), network.state_dict()
-        # A finished model has parts that later stages added, and may lack a whole part that this recipe adds.
-        parts = {key.split(".")[0] for key in stored}
-        named = {key: f"{name}.{key}" for key in own}
-        fresh = {key for key in own if key.split(".")[0] not in parts or named[key].startswith(tuple(fresh_weights))}
+        named = {key: f"{name}.{key}" for key in [*own, *(stored.keys() - own.keys())]}
         unused -= {start for start in unused if any(each.startswith(start) for each in named.values())}
-        for key in (key for key in own if key not in fresh):
-            if key not in stored or stored[key].shape != own[key].shape:
+        kept = [key for key in named if not named[key].startswith(tuple(fresh_weights))]
+        for key in kept:
+            if key not in own or key not in stored or stored[key].shape != own[key].shape:
                 raise TrainingError(
                     f"initial_weights: {folder / name} does not fit this recipe: {key} differs; leave it empty, or name "
                     f"{named[key]} among fresh_weights"
                 )
-        network.load_state_dict({key: own[key] if key in fresh else stored[key] for key in own})
+        network.load_state_dict(own | {key: stored[key] for key in kept})
     for start in sorted(unused):
         raise TrainingError(f"fresh_weights: no weight's name begins with {start!r}; correct it or leave it out")
 

@@ -44,7 +44,7 @@ class Task(nn.Module):
         return {}
 
     def sample(self, path: Path, generator: torch.Generator) -> None:
-        """Write a picture (PNG) at ``path`` that shows what the networks can do by now.
+        """Write a picture (PNG) at ``path`` that shows what the networks have learned so far.
 
         For a stage to override; here, and where there is nothing to see, it writes none.
         """

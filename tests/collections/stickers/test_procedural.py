@@ -27,7 +27,7 @@ from ...training.tiny_recipes import DATA, STYLES
 
 PARTS = (
     *("text_prompt_encoder", "image_autoencoder", "audio_autoencoder"),
-    *("text_denoiser", "image_denoiser", "audio_denoiser"),
+    *("text_denoiser", "image_denoiser", "video_temporal", "audio_denoiser"),
 )
 
 
@@ -36,6 +36,8 @@ def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     for name in PARTS:
         save_component(getattr(tiny, name)(), folder / name)
+    for name, alignment in tiny.alignments().items():
+        save_component(alignment, folder / name)
     return folder
 
 
@@ -125,11 +127,11 @@ def alignment(model, **changes):
 
 def test_alignment_draws_synchronous_pairs_by_share_and_measures_another_beat(model):
     changes = {
-        "image_denoiser": {"environment_tokens": 4, "seconds_per_frame": 0.125},
-        "audio_denoiser": {"environment_tokens": 4, "seconds_per_row": 0.128},
+        "image_alignment": {"environment_tokens": 4},
+        "audio_alignment": {"environment_tokens": 4, "seconds_per_row": 0.128},
     }
     task = alignment(model, synchronous_share=1.0, synchronous_clips=4, network=changes).eval()
-    assert task.networks["image_denoiser"].config.environment_tokens == 4
+    assert task.denoisers[Modality.VIDEO].alignment.config.environment_tokens == 4
     batch = task.sample_batch(np.random.default_rng(0), 3)
     clips, sounds = (task.synchronous[0][m].latents.float() for m in task.pair)
     matches = [

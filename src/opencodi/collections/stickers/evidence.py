@@ -87,7 +87,7 @@ def templates(
     pipeline: AnyToAnyPipeline, modality: str, embeddings: Tensor, count: int, generator: torch.Generator
 ) -> Tensor:
     """What the denoiser predicts from pure noise for each embedding [n, D], averaged over ``count`` noises: [n, numbers]."""
-    denoiser = pipeline._denoisers([modality])[modality]
+    denoiser = pipeline._denoisers([modality], pipeline._call([modality], (), None))[modality]
     scheduler, shape = pipeline.scheduler, pipeline._latent_shape(modality, 1, {})[1:]
     last = len(scheduler.alphas_cumprod) - 1
     alpha, sigma = scheduler.alphas_cumprod[last].sqrt(), (1 - scheduler.alphas_cumprod[last]).sqrt()
@@ -96,8 +96,8 @@ def templates(
         total = torch.zeros(len(part), *shape)
         for _ in range(count):
             noise = torch.randn(len(part), *shape, generator=generator)
-            prompt = denoiser.context(part[:, None].to(denoiser.dtype))
-            velocity = denoiser(noise.to(denoiser.dtype), torch.full((len(part),), last), prompt).float()
+            prompt = denoiser.context(part[:, None])
+            velocity = denoiser(noise, torch.full((len(part),), last), prompt).float()
             total += (alpha * noise - sigma * velocity) / count
         made.append(total.flatten(1))
     return torch.cat(made)

@@ -1,4 +1,4 @@
-"""What a reader of manners learns from: texts, pictures and courses, with the styles and motions that each has."""
+"""What a ``MannerReader`` learns from: texts, pictures and courses, with the styles and motions (*manners*) of each."""
 
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,17 @@ from .paired_sets import of_styles
 from .splits import split
 
 PLAIN_SHARE = 0.3
-"""Of the texts: names, keywords and kinds that say nothing of the manner, whatever words they use."""
+"""Share of the texts that are names, keywords and kinds: they name no style and no motion, whatever words they use."""
 
 WAY = 0
-"""Seed of beat, size and direction: the same for all, so that a motion's name says exactly how it goes."""
+"""Seed of beat, size and direction, the same for all: a motion's name determines its course."""
 
 
 class MannerData(Values):
     """Texts, pictures and courses.
 
     Attributes:
-        shards: of pictures whose style is told, and of those that have none.
+        shards: of pictures, with and without a named style.
         num_texts: texts made of the collection's names, styles and motions (``stickers.manners.manner_text``).
         course_styles: art styles of the stills whose courses are learned.
     """

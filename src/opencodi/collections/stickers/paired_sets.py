@@ -38,8 +38,8 @@ def image_set(
 ) -> tuple[PairedSet, PairedSet]:
     """(training, validation) pictures of these styles (all, if none is named), prompted by text or a picture.
 
-    With ``every_concept`` the training set also has the concepts that these styles do not show, in the styles that do.
-    Prompts that are pictures are of every style: whatever style a thing is shown in, it is drawn in these.
+    With ``every_concept`` the training set also has the concepts that these styles do not show, in other styles.
+    Prompts that are pictures are of every style. Their targets are in these styles only.
 
     Here as in the other sets, ``kinds`` of prompts other than text are embedded only if they are named.
     """
@@ -77,9 +77,9 @@ def styled_set(
     kinds: Collection[str],
     by_manner: bool = False,
 ) -> PairedSet:
-    """Training pictures of every style, prompted only by captions that say which style it is.
+    """Training pictures of every style, prompted only by captions that name the style.
 
-    ``by_manner``: their manner says it, too, so the plain name may prompt them as well, and a picture of the same thing.
+    With ``by_manner`` their attributes name it, so plain names and pictures of the same thing may be prompts, too.
     """
     autoencoder = parts.load(ImageAutoencoder, "image_autoencoder")
     items, _ = split(load_images(data, tuple(shards)))

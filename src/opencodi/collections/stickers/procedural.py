@@ -63,7 +63,7 @@ def still_clips(
 ) -> tuple[PairedSet, PairedSet]:
     """(training, validation) ``count`` clips in all that show a still at rest, of things that have no real clip.
 
-    Captions name a motion or none: it is no matter of the frames, but of where they are seen (``prompts.manner``).
+    Captions may name a motion. The frames do not depend on it: ``extras.motion_renderer`` moves them afterwards.
     """
     autoencoder = parts.load(ImageAutoencoder, "image_autoencoder")
     stills, animated_anyway = of_styles(load_images(data, STILLS), styles), concepts_in(data, "videos")
@@ -77,7 +77,7 @@ def still_clips(
 
 
 def told_to_move(clips: PairedSet, parts: ModelFolder) -> PairedSet:
-    """The same clips, whose captions may also name a motion: they show what they show, and move besides."""
+    """The same clips with more captions, which name a motion. The frames stay: ``extras.motion_renderer`` adds the motion."""
     captions = [[text for motion in MOTIONS.values() for text in moving_captions(name, motion)] for name in clips.names]
     known, more = clips.prompts["text"], text_prompts((), captions, [], parts)["text"]
     rows = [
@@ -110,10 +110,10 @@ def procedural_sounds(
 def synchronous_pairs(
     data: Path, count: int, styles: Sequence[str], parts: ModelFolder, kinds: Collection[str] = ()
 ) -> tuple[dict[Modality, PairedSet], dict[Modality, PairedSet]]:
-    """(training, validation) clips and, at the same position, the sound that hits when the picture does.
+    """(training, validation) clips and, at the same position, a sound on the beat of the motion.
 
     ``count`` in all. Positions 2k and 2k + 1 are the same still, recording and motion on two different beats
-    (``data.paired.other_beat``). Validation has stills of its own, not recordings of its own: it measures the beat.
+    (``data.paired.other_beat``). Validation has other stills but the same recordings, because it measures only the beat.
 
     Raises:
         ConfigurationError: if no picture of these styles has a sound.
@@ -121,8 +121,8 @@ def synchronous_pairs(
     images = parts.load(ImageAutoencoder, "image_autoencoder")
     sounds = parts.load(AudioAutoencoder, "audio_autoencoder")
     stills, recordings = of_styles(load_images(data, STILLS), styles), load_audio(data, SOUNDS)
-    heard = {record["concept"] for record in recordings.records}
-    stills = stills.subset([i for i, record in enumerate(stills.records) if record["concept"] in heard])
+    audible = {record["concept"] for record in recordings.records}
+    stills = stills.subset([i for i, record in enumerate(stills.records) if record["concept"] in audible])
     if not stills.records:
         raise ConfigurationError("styles: no picture of these styles has a sound of its concept; name others")
     sides = []

@@ -34,7 +34,7 @@ def split(items: Items) -> tuple[Items, Items]:
     """(training, validation) items. Groups below ``VALIDATION_SHARE`` validate; in a small set, at least the lowest one.
 
     A recording that stands for several concepts (a siren: police car, ambulance) validates only if it does so for all of them:
-    else a network would have heard it under another name, and could not say which of them is meant.
+    otherwise a network would know it from training, under another name.
     """
     positions = np.array([position(record) for record in items.records])
     recordings = [recording_of(record) for record in items.records]

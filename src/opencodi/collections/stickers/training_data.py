@@ -90,7 +90,7 @@ class CaptionedData(Values):
 
     Attributes:
         shards: {shard: share of the batch}.
-        flipped_groups: groups of pictures that may be seen in a mirror.
+        flipped_groups: groups of pictures that may be mirrored.
     """
 
     shards: dict[str, float]
@@ -130,8 +130,8 @@ class SetData(Values):
 
     Attributes:
         shards: {shard: its share of the items drawn} (for text, whose items are the names: only which shards prompt them).
-        open_sound_weight: where the prompt leaves open which thing is meant, how many times likelier one is that has a
-            sound in the collection: things that every modality can show, so that joint outputs find each other.
+        open_sound_weight: how many times likelier a thing with a sound is where the prompt does not name the thing. Every
+            modality can show such a thing, so outputs that are generated together can agree on it.
     """
 
     shards: dict[str, float]
@@ -158,9 +158,9 @@ class PictureSetData(SetData):
 
     Attributes:
         styles: art styles to learn to draw, all if none is named. The fewer, the less a network has to remember.
-        every_concept: draw concepts that none of these styles shows in the styles that do.
-        styled_share: share of the draws that are pictures of any style, prompted by captions that say which or, if the
-            network is told the manner, by that: so that "a cat" means one of ``styles``, and "a noto cat" what it says.
+        every_concept: concepts that none of these styles shows are drawn in other styles.
+        styled_share: share of the draws that are pictures of any style. Their captions or, if the denoiser has a manner
+            embedding, their attributes name the style: "a cat" is in one of ``styles``, "a noto cat" in that of Noto.
     """
 
     styles: tuple[str, ...] = ()
@@ -187,10 +187,9 @@ class ClipSetData(SetData):
         procedural_clips: how many clips of stills in procedural motion (``stickers.motion``) to learn from as well.
         procedural_styles: art styles of those stills, all if none is named.
         procedural_share: share of the draws that are procedural clips or stills at rest, if there are any.
-        procedural_ways: in how many ways (beat, size, direction) each motion goes, so that its name says exactly how; 0: in
-            a way of its own in every clip.
-        still_clips: how many clips of stills at rest to learn from, instead: a motion that is named is then for a
-            ``MannerReader`` to make, of these and of real clips alike.
+        procedural_ways: number of variants (beat, size, direction) of each motion. 0: every clip has its own.
+        still_clips: how many clips of stills at rest to learn from instead. A named motion is then added after decoding
+            (``extras.motion_renderer``), to these and to real clips alike.
     """
 
     procedural_ways: int = 0
@@ -216,9 +215,9 @@ class SoundSetData(SetData):
     """Sounds and speech.
 
     Attributes:
-        voices: voices of the collection to learn to speak with, all if none is named: one says each name one way.
+        voices: voices of the collection to learn, all if none is named. A single voice says each name in one way.
         procedural_sounds: how many recordings on the beat of a motion (``stickers.soundtrack``) to learn from as well.
-        procedural_ways: on how many beats each motion goes; 0: on one of its own in every recording.
+        procedural_ways: number of beats of each motion. 0: every recording has its own.
         procedural_share: share of the draws that are such sounds, if there are any.
     """
 
@@ -243,7 +242,7 @@ class AlignedData(Values):
         shards: {modality: shards}.
         open_sound_weight: as for the diffusers.
         styles: art styles of the pictures, all if none is named.
-        synchronous_clips: how many pairs of a picture in procedural motion and the sound that hits when it does
+        synchronous_clips: how many pairs of a still in procedural motion and a sound on its beat
             (``procedural.synchronous_pairs``); 0: none.
     """
 

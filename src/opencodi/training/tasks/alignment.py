@@ -1,7 +1,8 @@
 """Stage 4: latent alignment for joint generation (paper §3.3, SPEC §8.3).
 
-Environment encoders and alignment sub-layers of a pair of diffusers learn to exchange what they are denoising; everything
-else is frozen. Pairs are text+image, then text+audio, then video+audio, each stage training the side that is new.
+The alignment adapters of a pair of diffusers (environment encoders and cross-attention sub-layers) learn to exchange what the
+diffusers are denoising. Everything else is frozen. The pairs are text+image, then text+audio, then video+audio. Each stage
+trains the side that is new.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +20,8 @@ from ...denoisers import AlignmentAdapter, ComposedDenoiser, TemporalAdapter, en
 from ...errors import ConfigurationError
 from ...extras.environment_map import EnvironmentMaps
 from ...modality import MODALITIES, Modality, parse_modalities
-from ..components import MAPS, ModelFolder, changed, load_composed, new_map
+from ..components import ModelFolder, build_network
+from ..composed import DENOISERS, changed, in_order, load_maps, new_map
 from ..contrastive import info_nce
 from ..objective import blurred, draw_noise, draw_timesteps, make_scheduler, noised
 from ..recipe import Values
@@ -35,8 +37,8 @@ class Pairs:
     Attributes:
         items: {modality: training set}.
         held: {modality: validation set}.
-        synchronous: (training, validation) of the same, but the items at one position are a picture in motion and the sound
-            that hits when it does, and positions 2k and 2k + 1 are the same thing on two beats; empty: none.
+        synchronous: (training, validation) sets whose items at one position belong together: a still in motion, and a sound
+            on the beat of that motion. Positions 2k and 2k + 1 show the same thing on two beats. Empty: no such sets.
     """
 
     items: dict[Modality, PairedSet]
@@ -52,27 +54,27 @@ class AlignmentTask(Task):
 
         Attributes:
             pair: the two modalities that are denoised together.
-            train: those of the two whose alignment adapters learn; the other's stay as an earlier stage left them.
-            network: {component: config values} of alignment adapters that do not exist yet, or gain environment tokens.
+            train: those of the two whose alignment adapters learn. The adapter of the other stays as it is.
+            network: {component: config values} of alignment adapters that are new, or that gain environment tokens.
             adapters: {component: config values} of environment maps that are trained with them.
             scheduler: as in the diffusers' recipes.
-            prompt_share: share of the pairs with a text prompt; the fewer, the more must come from the other modality.
-            thing_share: share of the pairs prompted by what kind of thing it is ("an animal"): which, they must agree on.
+            prompt_share: share of the pairs with a text prompt. A pair without one must learn from the other modality.
+            thing_share: share of the pairs whose prompt names only a kind of thing ("an animal"). The two must agree on one.
             contrastive_weight: of InfoNCE between the environment tokens of both, beside the denoising losses.
-            bridge_weight: of InfoNCE, and of the distance in cosine, between environment tokens and the prompt embedding of
-                the item's name. It puts the tokens into the space of prompts, text being the bridge here as well.
-            environment_steps: batches of ``ENVIRONMENT_BATCH_SIZE`` pairs by which the environment encoders learn the same
-                alone, before the first step.
+            bridge_weight: of InfoNCE and the cosine distance between environment tokens and the prompt embedding of the
+                item's name. This loss moves the tokens into the shared space, as bridging alignment moves prompts.
+            environment_steps: steps before the first one in which the environment encoders alone learn from that loss, each
+                with ``ENVIRONMENT_BATCH_SIZE`` pairs.
             temperature: of InfoNCE.
-            independent_timesteps: share of the pairs whose two modalities are noised to timesteps of their own. They teach
-                one that begins to listen to one that is nearly done, as with ``exchange_lag``.
-            finished_shares: {modality: share of the pairs in which it is finished (timestep 0) and only seen}, which one that
-                comes later meets when outputs are made in turn. With 1 its denoiser need not run at all.
-            environment_noise: as the diffusers' ``condition_noise``, on the environment tokens that the other hears, so that
-                tokens of a modality never trained with it work, too.
-            condition_noise: on prompts. What they leave open must come from the other modality.
-            synchronous_share: share of the pairs that are synchronous: a picture in motion and the sound that hits when it
-                does. For video and audio only, where it teaches when rather than what.
+            independent_timesteps: share of the pairs whose two modalities have different timesteps, as when one output
+                begins after the other.
+            finished_shares: {modality: share of the pairs in which its latent is free of noise (timestep 0)}. Outputs that
+                are generated in turn meet such partners. With 1 the denoiser of that modality does not run.
+            environment_noise: as the diffusers' ``condition_noise``, but on environment tokens. It lets a denoiser use the
+                tokens of modalities that it was never trained with.
+            condition_noise: as the diffusers' ``condition_noise``. A vague prompt leaves more to the other modality.
+            synchronous_share: share of the pairs that come from the synchronous sets. For video and audio only, which learn
+                from them when something happens.
         """
 
         pair: tuple[str, ...]
@@ -127,30 +129,32 @@ class AlignmentTask(Task):
         return {modality: self.networks[modality] for modality in self.pair}
 
     def _compose(self, modality: Modality, parts: ModelFolder) -> ComposedDenoiser:
-        """The frozen network of a modality with the alignment adapter and environment map that learn, or that are there."""
-        name, values = MODALITIES[modality].alignment, self.settings.network
-        alignment = None
-        if (parts.path / name).is_dir() or modality not in self.learning:
-            alignment = changed(parts.load(AlignmentAdapter, name), values.get(name, {}))
-        composed = load_composed(parts, modality, alignment)
-        if alignment is None:
-            seen = MODALITIES[Modality.VIDEO]  # pictures and clips share one
-            clips = name == seen.alignment and (parts.path / seen.temporal).is_dir()
-            temporal = TemporalAdapter.load_config(parts.path / seen.temporal) if clips else None
-            alignment = AlignmentAdapter.for_denoiser(composed.denoiser, temporal=temporal, **values.get(name, {}))
-            composed = load_composed(parts, modality, alignment)
-        environment_map = EnvironmentMaps.adapter_of[modality]
-        if environment_map in self.settings.adapters and not (parts.path / environment_map).is_dir():
-            made = new_map(environment_map, composed.denoiser, self.settings.adapters[environment_map] or {})
-            composed = composed.with_extra(made.to(alignment.device))
+        """The frozen denoiser of a modality, with the alignment adapter and environment map that learn or are read.
+
+        Those that learn go on from what the run reads; what it does not read is new.
+        """
+        record, environment_map = MODALITIES[modality], EnvironmentMaps.adapter_of[modality]
+        denoiser = parts.load(DENOISERS[record.denoiser], record.denoiser)
+        temporal = None if record.temporal is None else parts.load(TemporalAdapter, record.temporal)
+        alignment, maps = self._alignment(modality, denoiser, parts), load_maps(parts, modality, joint=True)
         if modality in self.learning:
-            kind = MAPS[environment_map]
-            drawn = [each for each in composed.extras if isinstance(each, kind)]
-            self.trained |= {name: alignment, **dict(zip([environment_map], drawn))}
-        composed.requires_grad_(False)
-        for learning in self.trained.values():
-            learning.requires_grad_(True)
-        return composed
+            if environment_map in self.settings.adapters and environment_map not in maps:
+                made = new_map(environment_map, denoiser, self.settings.adapters[environment_map])
+                maps[environment_map] = made.to(denoiser.device)
+            learning = {record.alignment: alignment}
+            learning |= {name: each for name, each in maps.items() if name == environment_map}
+            self.trained |= {name: network.requires_grad_(True) for name, network in learning.items()}
+        return ComposedDenoiser(denoiser, temporal, alignment, in_order(maps))
+
+    def _alignment(self, modality: Modality, denoiser: torch.nn.Module, parts: ModelFolder) -> AlignmentAdapter:
+        """The alignment adapter that the run reads, or a new one if it may learn and the run reads none."""
+        name, video = MODALITIES[modality].alignment, MODALITIES[Modality.VIDEO]
+        values = self.settings.network.get(name, {})
+        if modality not in self.learning or parts.has(name):
+            return changed(parts.load(AlignmentAdapter, name), values)
+        if name == video.alignment and parts.has(video.temporal):  # images and videos share one
+            values = {"temporal": parts.load(TemporalAdapter, video.temporal).config, **values}
+        return build_network(AlignmentAdapter.for_denoiser, values, denoiser)
 
     def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
         """Latents of both modalities, pairs of one concept, and condition [B, D] (zeros: no prompt)."""
@@ -164,7 +168,7 @@ class AlignmentTask(Task):
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def begin(self, generator: torch.Generator) -> None:
-        """Environment encoders learn alone to name what they see: they are a small part of the work of a whole step."""
+        """Environment encoders learn alone to name what they see, which costs a small part of a whole step."""
         rng = np.random.default_rng(generator.initial_seed())
         encoders = {modality: self.denoisers[modality].alignment.environment_encoder for modality in self.learning}
         learned = [parameter for encoder in encoders.values() for parameter in encoder.parameters()]
@@ -198,22 +202,22 @@ class AlignmentTask(Task):
             apart = torch.rand(count, generator=generator, device=device) < self.settings.independent_timesteps
             share = self.settings.finished_shares.get(modality.value, 0.0)
             times[modality] = torch.where(apart, own, common).masked_fill((place >= 0) & (place < share), 0)
-            place = place - share  # so that never both are finished
+            place = place - share  # never both at timestep 0
             noise = draw_noise(latents.shape, self.denoisers[modality], generator, device)
             noisy[modality], targets[modality] = noised(self.scheduler, latents, noise, times[modality])
         return noisy, targets, times
 
     def forward(self, batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """Both modalities are noised and denoised together, each seeing the other."""
+        """Denoising losses of both modalities, each of which attends to the other."""
         condition = batch["condition"]
         noisy, targets, times = self._noised(batch, generator)
-        tokens = heard = environment_tokens(self.denoisers, noisy, times)
+        tokens = blurry = environment_tokens(self.denoisers, noisy, times)
         if self.training:
             prompted = condition.norm(dim=-1, keepdim=True) > 0
             condition = blurred(condition, self.settings.condition_noise, generator) * prompted
-            heard = {m: blurred(each, self.settings.environment_noise, generator) for m, each in tokens.items()}
+            blurry = {m: blurred(each, self.settings.environment_noise, generator) for m, each in tokens.items()}
         made = [m for m in self.pair if self.settings.finished_shares.get(m.value) != 1]
-        predicted = joint_forward(self.denoisers, noisy, times, condition[:, None], "others", heard, made)
+        predicted = joint_forward(self.denoisers, noisy, times, condition[:, None], "others", blurry, made)
         losses = {m.value: _denoising(predicted[m], targets[m], times[m] > 0) for m in made}
         first, second = (_mean_token(tokens[modality]) for modality in self.pair)
         contrastive = self._info_nce(first, second, batch["concept"])
@@ -225,7 +229,7 @@ class AlignmentTask(Task):
         return {"loss": total, **losses}
 
     def _bridge(self, tokens: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        """How far tokens [B, E] are from the prompt embeddings of their names."""
+        """InfoNCE and cosine distance between tokens [B, E] and the prompt embeddings of their names."""
         name = batch["name"]
         return self._info_nce(tokens, name, batch["concept"]) + 1 - (tokens * name).sum(1).mean()
 
@@ -235,10 +239,10 @@ class AlignmentTask(Task):
         return info_nce(first, second, 1 / self.settings.temperature, same)
 
     def validate(self, generator: torch.Generator) -> dict[str, float]:
-        """Denoising losses on validation pairs without prompt: beside the own partner, and beside another.
+        """Denoising losses on validation pairs without a prompt, with the right partner and with a wrong one.
 
-        For pairs of one concept the other is an item of another concept; for synchronous ones the same item on another
-        beat. Noise is the same both times.
+        The wrong partner of a pair of one concept shows another concept. The wrong partner of a synchronous pair is the same
+        thing on another beat. The noise is the same both times.
         """
         measures: dict[str, float] = {}
         if _shared_concepts(self.held):  # a small collection may hold out nothing that both modalities show
@@ -275,7 +279,7 @@ class AlignmentTask(Task):
 
 
 def _denoising(predicted: torch.Tensor, targets: torch.Tensor, unfinished: torch.Tensor) -> torch.Tensor:
-    """Mean squared error of those that are not finished [B]; 0 if all are."""
+    """Mean squared error of the items that are ``unfinished`` [B]; 0 if there are none."""
     errors = (predicted.float() - targets).square().flatten(1).mean(1)
     return (errors * unfinished).sum() / unfinished.sum().clamp_min(1)
 
@@ -295,7 +299,7 @@ def _draw_pairs(
 ) -> dict[str, torch.Tensor]:
     """Items of the second modality, each with one of the first of the same concept.
 
-    Concepts are equally likely, but where the prompt leaves open which: there as the second modality's weights say.
+    All concepts are equally likely where the prompt names the thing. Elsewhere the second modality's weights decide.
     """
     first, second = sets.values()
     shared = _shared_concepts(sets)
@@ -331,7 +335,7 @@ def _synchronous_batch(
 
 
 def _open_shares(items: PairedSet, codes: Sequence[str]) -> np.ndarray:
-    """How likely each concept is where the prompt leaves open which; equally, if the items' weights do not say."""
+    """The chance of each concept where the prompt does not name the thing; all equal if the items have no such weights."""
     if items.open_weights is None:
         return np.full(len(codes), 1 / len(codes))
     mean = np.array([items.open_weights[items.by_concept[code]].mean() for code in codes])

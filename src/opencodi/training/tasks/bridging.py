@@ -36,7 +36,7 @@ class CaptionedItems:
         media: uint8 or int16 [N, ...]: pictures, clips or recordings.
         captions: of each item, its plain name first.
         groups: int64 [N], equal for items that show the same thing.
-        mirrored: bool [N]: pictures that may be seen in a mirror.
+        mirrored: bool [N]: pictures that may be mirrored.
         sources: int64 [N]: which of the sources each is from.
     """
 
@@ -81,19 +81,19 @@ class BridgingTask(Task):
             modality: ``image``, ``audio`` or ``video``.
             network: config values of the prompt encoder that learns.
             sentence_encoder: ``minilm``, or a folder of another sentence-transformers BERT: a new text prompt encoder
-                is made from it and its projection learns, too. ``trained``: the model folder's is used, frozen.
+                is built from it, and its projection learns, too. ``trained``: that of the model folder is used, frozen.
             text_network: config values of the new text prompt encoder.
             name_share: chance that an item's caption is its plain name.
-            temperature: of InfoNCE at the start; it is learned.
-            least_temperature: it never falls below this.
-            same_concept_weight: an item of the same concept counts as this much of a match (the own pair is 1): it
-                shows what was asked for, in another style or voice.
+            temperature: initial temperature of InfoNCE. It is learned.
+            least_temperature: lower limit of the temperature.
+            same_concept_weight: how much an item of the same concept counts as a match, beside 1 for the pair itself. It
+                shows the same thing in another style or voice.
             pull_weight: weight of 1 - cosine of matched pairs.
-            mix_share: share of the batches whose items are mixed with one another, as the pair mixes them: each then answers to
-                both captions, by their shares. With few items, many passes over them learn little else that is new.
-            structure_weight: weight of keeping the cosines between captions as the sentence encoder has them. It
-                teaches the projection about sounds and spoken words before it has heard any, so that "the word drum",
-                "the sound of a drum" and "a drum" stay apart. Only while the projection learns.
+            mix_share: share of the batches whose items are mixed with one another. A mixed item matches both captions, each by
+                its share. This augments small data sets.
+            structure_weight: weight of the loss that keeps the cosines between captions as in the sentence encoder, also for
+                captions without items: "the word drum", "the sound of a drum" and "a drum" stay apart. It counts only
+                while the projection learns.
         """
 
         modality: str

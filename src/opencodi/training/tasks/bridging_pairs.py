@@ -29,7 +29,7 @@ class Pair(Protocol):
         """Record in the encoder's config what it needs to know of the training items; called once, before ``prepare``."""
 
     def prepare(self, media: np.ndarray, mirrored: np.ndarray) -> Any:
-        """What batches are made of: the media of N items, and bool [N], which of them may be seen in a mirror."""
+        """What ``batch`` draws from: the media of N items, and bool [N], which of them may be mirrored."""
 
     def batch(self, prepared: Any, chosen: np.ndarray, rng: np.random.Generator | None) -> dict[str, torch.Tensor]:
         """Inputs of the encoder for these items, varied at random if ``rng`` is given."""
@@ -109,7 +109,7 @@ class AudioPair:
         return {"samples": torch.from_numpy(prepared[chosen])}
 
     def mixed(self, inputs: dict[str, torch.Tensor], rng: np.random.Generator, share: float):
-        """Both are heard at once, the own louder (Tokozume et al. 2018)."""
+        """Mix each sound with another at a lower level (Tokozume et al. 2018)."""
         own = rng.uniform(0.5, 1) if rng.random() < share else 1.0
         if own == 1:
             return inputs, own

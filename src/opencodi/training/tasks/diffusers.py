@@ -1,7 +1,7 @@
 """Stage 3: one diffuser per modality, each trained on its own (paper §3.2).
 
-Every item of a set has latents and, for each kind of prompt it is paired with, condition embeddings; a training batch draws
-one kind for each item. Pairs are text–x and x–x only (and x–text for text): image–audio never occurs.
+Every item of a set has latents and, for each kind of prompt it is paired with, condition embeddings. A training batch draws one
+kind for each item. The pairs are text–x and x–x (and x–text for text). Image–audio never occurs.
 """
 
 from pathlib import Path
@@ -19,7 +19,8 @@ from ...extras.manner import MANNER
 from ...modality import MODALITIES, Modality
 from ...prompts import Condition
 from ...sampling import Guidance, sample
-from ..components import DENOISERS, MAPS, ModelFolder, map_names, new_map
+from ..components import ModelFolder, build_network
+from ..composed import DENOISERS, in_order, load_maps, new_map
 from ..objective import blurred, draw_noise, draw_timesteps, make_scheduler, noised
 from ..pictures import save_grid
 from ..prompt_map import fit_prompt_map, prompt_map_loss
@@ -46,15 +47,15 @@ class DiffuserTask(Task):
             adapters: {component: config values} of adapters beyond the paper that are trained with it, such as
                 ``image_prompt_map``.
             scheduler: class and config of the diffusers scheduler that defines noise and prediction.
-            prompt_shares: {prompt modality, or ``thing`` for what kind of thing it is: share of the items prompted by it};
-                the rest, up to 1, has no prompt, which teaches the unconditional half of classifier-free guidance.
+            prompt_shares: {kind of prompt: share of the items that have it}. Kinds are modalities, and ``thing`` for a prompt
+                that names only a kind of thing. The rest, up to 1, has no prompt, for classifier-free guidance.
             name_share: chance that a text prompt is the plain name.
-            condition_noise: largest standard deviation of noise on condition embeddings before they are normalised again;
-                each draws its own, uniformly from 0. It blurs the gap between modalities and between items seen and
-                never seen, so that prompts of a kind never trained work too.
-            prompt_map_steps: batches by which the prompt map learns to draw the mean latent of a prompt before the first
-                step (``prompt_map.fit_prompt_map``); a regression that costs a thousandth of the network's step.
-            prompt_map_weight: of the same regression beside the denoising loss.
+            condition_noise: largest standard deviation of noise on condition embeddings, which are normalised afterwards.
+                Each embedding draws its own, uniformly from 0. The noise hides the gap between modalities, and between
+                trained and new items: prompts of kinds that were never trained work, too.
+            prompt_map_steps: steps before the first one in which the prompt map alone learns the mean latent of each prompt
+                (``prompt_map.fit_prompt_map``). Such a step costs a thousandth of a step of the network.
+            prompt_map_weight: of that regression beside the denoising loss.
         """
 
         network: dict[str, Any]
@@ -74,27 +75,25 @@ class DiffuserTask(Task):
         self.scheduler = make_scheduler(settings.scheduler, parts.scheduler_config())
         self.items, self.held = data
         self.trained: dict[str, torch.nn.Module] = {}
-        self.denoiser = self.build_network()
+        self.denoiser = self.compose()
 
-    def build_network(self) -> ComposedDenoiser:
-        """The denoiser with its adapters; notes in ``trained`` which of these components learn."""
-        denoiser = DENOISERS[self.component](**self.settings.network)
-        self.trained = {self.component: denoiser, **self._new_maps(denoiser)}
-        return ComposedDenoiser(denoiser, extras=self._in_order())
+    def compose(self) -> ComposedDenoiser:
+        """A new denoiser with its adapters; notes in ``trained`` which of these components learn."""
+        denoiser = build_network(DENOISERS[self.component], self.settings.network)
+        self.trained = {self.component: denoiser, **self.new_maps(denoiser)}
+        return ComposedDenoiser(denoiser, extras=in_order(self.trained))
 
-    def _new_maps(self, denoiser: torch.nn.Module) -> dict[str, torch.nn.Module]:
-        return {name: new_map(name, denoiser, values or {}) for name, values in self.settings.adapters.items()}
-
-    def _in_order(self) -> list[torch.nn.Module]:
-        return [self.trained[name] for name in MAPS if name in self.trained]
+    def new_maps(self, denoiser: torch.nn.Module) -> dict[str, torch.nn.Module]:
+        """{component: map} of the ``adapters`` of the settings."""
+        return {name: new_map(name, denoiser, values) for name, values in self.settings.adapters.items()}
 
     def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
-        """latents [B, ...], condition [B, D] and, if the set tells it, manner [B, M] (zeros: no prompt)."""
+        """latents [B, ...], condition [B, D] (zeros: no prompt) and, if the set has them, attributes ``manner`` [B, M]."""
         chosen, prompts = self.items.draw_batch(rng, batch_size, self.settings.prompt_shares)
         return {"latents": self.items.latents[chosen].float(), **prompts}
 
     def begin(self, generator: torch.Generator) -> None:
-        """The prompt map learns what its prompts look like on average."""
+        """Fit the prompt map to the mean latent of each prompt."""
         if not self.settings.prompt_map_steps:
             return
         rng = np.random.default_rng(generator.initial_seed())
@@ -156,11 +155,11 @@ class DiffuserTask(Task):
         )[self.modality]
 
     def components(self) -> dict[str, Any]:
-        """What learned, and the scheduler it was trained with."""
+        """The components that learned, and the scheduler they were trained with."""
         return {**self.trained, "scheduler": self.scheduler}
 
     def shown(self, count: int) -> np.ndarray:
-        """Items whose prompts the sample pictures show, the same every time: spread over the training set."""
+        """Positions of items for the sample pictures: evenly spread over the training set, the same every time."""
         return np.linspace(0, len(self.items) - 1, count).astype(int)
 
 
@@ -169,9 +168,8 @@ class ImageDiffuserTask(DiffuserTask):
 
     modality, component = Modality.IMAGE, "image_denoiser"
 
-
     def sample(self, path: Path, generator: torch.Generator) -> None:
-        """32 pictures made from names, above the pictures they name."""
+        """32 pictures generated from names, each above the training picture of that name."""
         shown = self.shown(32)
         made = self.generate(self.items.first_condition(shown), generator)
         pixels = self.items.autoencoder.decode(torch.cat([made, self.items.latents[shown].float().to(self.device)]))
@@ -193,20 +191,19 @@ class VideoDiffuserTask(DiffuserTask):
 
         freeze_image: bool = True
 
-    def build_network(self) -> ComposedDenoiser:
+    def compose(self) -> ComposedDenoiser:
         """The trained image network with a temporal adapter that changes nothing yet."""
-        denoiser = self.parts.load(UNet, self.component)
-        maps = {name: self.parts.load(MAPS[name], name) for name in map_names(self.parts.path, Modality.IMAGE)}
-        temporal = TemporalAdapter.for_denoiser(denoiser.config, **self.settings.network)
-        self.trained = {MODALITIES[self.modality].temporal: temporal.to(denoiser.device), **self._new_maps(denoiser)}
+        denoiser, maps = self.parts.load(UNet, self.component), load_maps(self.parts, self.modality)
+        make = TemporalAdapter.for_denoiser
+        temporal = build_network(make, self.settings.network, denoiser.config).to(denoiser.device)
+        self.trained = {MODALITIES[self.modality].temporal: temporal, **self.new_maps(denoiser)}
         if not self.settings.freeze_image:
-            self.trained |= {self.component: denoiser.requires_grad_(True)}
-            self.trained |= {name: each.requires_grad_(True) for name, each in maps.items()}
-        every = maps | self.trained
-        return ComposedDenoiser(denoiser, temporal, extras=[every[name] for name in MAPS if name in every])
+            learning = {self.component: denoiser, **maps} | self.trained
+            self.trained = {name: network.requires_grad_(True) for name, network in learning.items()}
+        return ComposedDenoiser(denoiser, temporal, extras=in_order(maps | self.trained))
 
     def sample(self, path: Path, generator: torch.Generator) -> None:
-        """Four clips made from names, frame by frame, each above the clip it names."""
+        """Four clips generated from names, frame by frame, each above the training clip of that name."""
         shown = self.shown(4)
         made = self.generate(self.items.first_condition(shown), generator)
         rows = torch.stack([made, self.items.latents[shown].float().to(self.device)], dim=1).flatten(0, 1)
@@ -219,9 +216,8 @@ class AudioDiffuserTask(DiffuserTask):
 
     modality, component = Modality.AUDIO, "audio_denoiser"
 
-
     def sample(self, path: Path, generator: torch.Generator) -> None:
-        """Spectrograms made from captions, above those they describe."""
+        """Spectrograms generated from captions, each above the training spectrogram of that caption."""
         shown = self.shown(16)
         made = self.generate(self.items.first_condition(shown), generator)
         mel = self.items.autoencoder.decode(torch.cat([made, self.items.latents[shown].float().to(self.device)]))
@@ -233,9 +229,8 @@ class TextDiffuserTask(DiffuserTask):
 
     modality, component = Modality.TEXT, "text_denoiser"
 
-
     def validate(self, generator: torch.Generator) -> dict[str, float]:
-        """Also the share of exact names made from validation prompts of each kind."""
+        """Also the share of validation prompts of each kind from which the exact name is generated."""
         found = super().validate(generator)
         for kind in self.settings.prompt_shares:
             items = self.held.having(kind) if kind != THING else np.array([], int)
@@ -246,7 +241,7 @@ class TextDiffuserTask(DiffuserTask):
         return found
 
     def sample(self, path: Path, generator: torch.Generator) -> None:
-        """A list of names beside what is said for them, as a text file."""
+        """A text file that lists names and the text generated from each."""
         shown = self.shown(32)
         said = self.items.codec.decode(self.generate(self.items.first_condition(shown), generator))
         lines = [f"{self.items.names[i]}\t{text}" for i, text in zip(shown, said)]

@@ -1,6 +1,6 @@
-"""Stage 2, beside bridging: to read the manner, the style and motion that inputs ask for (``extras.manner``).
+"""Stage 2, beside bridging: reading style and motion attributes (*manners*, ``extras.manner``) from inputs.
 
-What the frozen prompt encoders see is embedded once, so this takes a minute.
+The frozen prompt encoders embed everything once. The stage takes a minute.
 """
 
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ from ..task import Task
 
 @dataclass
 class Manners:
-    """What a reader of manners learns from; of each a part to learn from and a part to validate on.
+    """What a ``MannerReader`` learns from. Texts, pictures and courses come as (training, validation).
 
     Attributes:
-        styles, motions: what the two kinds of manners are called.
-        texts: texts, and float [N, styles + motions + 1]: 1 for what each names; the last says that it names no thing.
-        pictures: uint8 RGBA [N, H, W, 4], and int64 [N]: the number of each one's style; the number after the last is none.
-        courses: names of stills, and float [N, motions, frames, 2, 3]: how each would move.
+        styles, motions: names of the attributes.
+        texts: texts and their labels, float [N, styles + motions + 1]. The last label says that a text names no thing.
+        pictures: uint8 RGBA [N, H, W, 4] and the number of each style, int64 [N]. The number after the last means no style.
+        courses: names of stills and the affine maps of each motion, float [N, motions, frames, 2, 3].
     """
 
     styles: list[str]
@@ -38,16 +38,16 @@ class Manners:
 
 
 class MannerTask(Task):
-    """Learn to read styles and motions from texts, styles from pictures, and where a thing in motion is in each frame."""
+    """Learn to read styles and motions from texts, styles from pictures, and the place of a moving thing in each frame."""
 
     class Settings(Values):
-        """What the reader is.
+        """The size of the reader, and how it learns.
 
         Attributes:
             hidden_size: of each head.
-            dropout: of what is seen in pictures, in training.
-            harmonics: of the courses.
-            course_noise: standard deviation of noise on the embedding of what moves.
+            dropout: of the features of pictures, in training.
+            harmonics: of the Fourier series of the courses.
+            course_noise: standard deviation of noise on the embedding of the thing that moves.
             unnamed_styles: chance of each style where none is named or shown, as ``MannerReader`` takes it.
         """
 
@@ -81,7 +81,7 @@ class MannerTask(Task):
         )
 
     def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
-        """As many texts, pictures and courses, each with what is to be read."""
+        """``batch_size`` texts, pictures and courses each, with their labels."""
         sets = {"text": self.texts, "picture": self.pictures, "course": self.courses}
         return {
             f"{name}.{part}": tensor[rows]
@@ -104,7 +104,7 @@ class MannerTask(Task):
         return {"loss": torch.stack(list(losses.values())).sum(), **losses}
 
     def _course_error(self, embeddings: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-        """Of courses wanted [B, motions, frames, 2, 3] for what embeddings [B, D] name."""
+        """Mean squared error of the courses [B, motions, frames, 2, 3] of the things that embeddings [B, D] name."""
         errors, num_styles = [], len(self.data.styles)
         for motion in range(len(self.data.motions)):
             told = torch.zeros(len(embeddings), num_styles + len(self.data.motions), device=embeddings.device)
@@ -116,7 +116,7 @@ class MannerTask(Task):
 
     @torch.no_grad()
     def validate(self, generator: torch.Generator) -> dict[str, float]:
-        """Shares of texts read exactly and of pictures whose style is read, on names and pictures that never trained."""
+        """Shares of validation texts and pictures that are read without error, and the error of the courses."""
         sentences, told = (tensor.to(self.device) for tensor in self.held_texts)
         features, styles = (tensor.to(self.device) for tensor in self.held_pictures)
         embeddings, wanted = (tensor.to(self.device) for tensor in self.held_courses)
@@ -146,5 +146,5 @@ def _embeddings(encoder: TextPromptEncoder, names: list[str]) -> torch.Tensor:
 
 
 def _features(encoder: ImagePromptEncoder, pictures: np.ndarray) -> torch.Tensor:
-    """Features [N, F] of what pictures show and how."""
+    """Features [N, F] of pictures."""
     return in_chunks(lambda chunk: encoder.tower.described(over_white(chunk).to(encoder.device)), pictures)

@@ -74,13 +74,13 @@ class VocoderTask(Task):
         length = self.settings.segment_frames * self.vocoder.config.hop_length
         stretches = []
         for waveform in waveforms:
-            heard = max(length, int(torch.nonzero(waveform.abs() > 0.01).max()) + 1) if waveform.any() else length
-            start = int(rng.integers(0, heard - length + 1))
+            audible = max(length, int(torch.nonzero(waveform.abs() > 0.01).max()) + 1) if waveform.any() else length
+            start = int(rng.integers(0, audible - length + 1))
             stretches.append(waveform[start : start + length])
         return {"waveform": torch.stack(stretches)}
 
     def forward(self, batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """Spectral distance between the recording and what comes back from its mel, and whether one can tell them apart."""
+        """Spectral distance between a recording and the sound vocoded from its mel, and the adversarial losses."""
         waveform = batch["waveform"]
         mel = self.vocoder.mel_spectrogram(waveform)
         predicted = self.vocoder(mel)
@@ -108,7 +108,7 @@ class VocoderTask(Task):
         return found
 
     def sample(self, path: Path, generator: torch.Generator) -> None:
-        """Spectrograms of recordings above those of what the vocoder makes of them."""
+        """Spectrograms of recordings, each above that of the vocoded sound."""
         waveform = audio_batch(self.data.held[:16]).to(self.device)
         mel = self.vocoder.mel_spectrogram(waveform)
         again = self.vocoder.mel_spectrogram(self.vocoder(mel))

@@ -192,8 +192,8 @@ def test_validation_items_are_those_of_training_and_only_what_is_asked_for_is_de
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--data", "nowhere"], "nowhere has no concepts.jsonl"),
-        (["--data", DATA, "--judges", "nowhere"], "is missing"),
+        (["--data", "nowhere"], "--data: nowhere is not a folder"),
+        (["--data", DATA, "--judges", "nowhere"], "--judges: nowhere is not a folder"),
         ([], "no training data"),
     ],
 )

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from ....evaluation.retrieval import recall
-from ....modality import Modality
+from ....modality import MODALITIES, Modality
 from ..captions import article
 from .bench import Bench
 from .collection import KIND_OF, KINDS, Place
@@ -84,6 +84,8 @@ def _embed(bench: Bench, places: Sequence[Place]) -> torch.Tensor:
 
 def _tokens(bench: Bench, modality: Modality, media: Sequence[Any], chunk: int = 32) -> torch.Tensor:
     """Embeddings [N, D] in the shared space."""
-    encoder = bench.pipeline.prompt_encoders[modality]
-    parts = [encoder.encode(list(media[start : start + chunk])).tokens[:, 0] for start in range(0, len(media), chunk)]
+    encoder, beside = bench.pipeline.prompt_encoders[modality], MODALITIES[modality].prompt_encoder_parts
+    beside = {argument: bench.pipeline.parts.get(name) for argument, name in beside.items()}
+    chunks = [list(media[start : start + chunk]) for start in range(0, len(media), chunk)]
+    parts = [encoder.encode(each, **beside).tokens[:, 0] for each in chunks]
     return torch.cat(parts).float().cpu()
