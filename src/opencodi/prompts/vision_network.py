@@ -84,9 +84,7 @@ class _Convolution(nn.Module):
         super().__init__()
         before = (kernel - stride) // 2 if stride > 1 else kernel // 2
         self.padding = (before, kernel - stride - before) * 2 if stride > 1 else None
-        self.conv = nn.Conv2d(
-            channels, out, kernel, stride, padding=0 if self.padding else kernel // 2, groups=groups
-        )
+        self.conv = nn.Conv2d(channels, out, kernel, stride, padding=0 if self.padding else kernel // 2, groups=groups)
         self.active = active
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:

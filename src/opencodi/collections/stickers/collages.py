@@ -30,13 +30,17 @@ def collage(pictures: np.ndarray, photos: np.ndarray, rng: np.random.Generator, 
         scale = rng.uniform(0.2, 0.95) * side / max(thing.shape[:2])
         height, width = (max(4, round(length * scale)) for length in thing.shape[:2])
         thing = resized(thing, height, width)[:, :: 1 if rng.random() < 0.5 else -1]
-        lay(canvas, thing, int(rng.integers(-height // 4, side - height * 3 // 4 + 1)),
-            int(rng.integers(-width // 4, side - width * 3 // 4 + 1)))
+        lay(
+            canvas,
+            thing,
+            int(rng.integers(-height // 4, side - height * 3 // 4 + 1)),
+            int(rng.integers(-width // 4, side - width * 3 // 4 + 1)),
+        )
     return straight(canvas)
 
 
 def random_ground(side: int, photos: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """An opaque ground, uint8 RGBA [side, side, 4]: plain, a gradient, two halves or a photograph, some with specks or streaks."""
+    """An opaque ground, uint8 RGBA [side, side, 4]: plain, a gradient, two halves or a photograph; some have specks or streaks."""
     colours = rng.integers(0, 256, (3, 3)).astype(np.float32)
     across = np.linspace(0, 1, side, dtype=np.float32)
     kind = rng.choice(4, p=(0.25, 0.35, 0.25, 0.15))
