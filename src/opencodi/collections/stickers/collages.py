@@ -40,7 +40,7 @@ def collage(pictures: np.ndarray, photos: np.ndarray, rng: np.random.Generator, 
 
 
 def random_ground(side: int, photos: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """An opaque ground, uint8 RGBA [side, side, 4]: plain, a gradient, two halves or a photograph; some have specks or streaks."""
+    """An opaque ground, uint8 RGBA [side, side, 4]: plain, a gradient, two halves or a photograph, with specks or without."""
     colours = rng.integers(0, 256, (3, 3)).astype(np.float32)
     across = np.linspace(0, 1, side, dtype=np.float32)
     kind = rng.choice(4, p=(0.25, 0.35, 0.25, 0.15))

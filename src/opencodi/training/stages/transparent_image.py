@@ -121,7 +121,7 @@ class TransparentPictureTask(Task):
         return {"pixels": torch.from_numpy(np.stack([self.pictures.draw(rng) for _ in range(batch_size)]))}
 
     def losses(self, made: torch.Tensor, real: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """Errors of channels [B, 4, H, W] over random grounds, of alpha, and of what a vision network sees in half of the pictures.
+        """Errors of channels [B, 4, H, W] over random grounds, of alpha, and of what a vision network sees in the first half of them.
 
         ``similarity`` adds them up. Over one ground a wrong edge can hide, in its own colour; over any it cannot.
         """
