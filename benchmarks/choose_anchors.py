@@ -14,11 +14,11 @@ from pathlib import Path
 from ways import share_right
 
 from opencodi import AnyToAnyPipeline
-from opencodi.evaluation import any_to_any, wording
-from opencodi.evaluation.bench import Bench
-from opencodi.evaluation.budget import FULL
-from opencodi.evaluation.collection import Collection
-from opencodi.evaluation.judges import load_judges
+from opencodi.collections.stickers.evaluation import any_to_any, wording
+from opencodi.collections.stickers.evaluation.bench import Bench
+from opencodi.collections.stickers.evaluation.budget import FULL
+from opencodi.collections.stickers.evaluation.collection import Collection
+from opencodi.collections.stickers.judges.networks import load_judges
 
 WAYS = ("image-text", "audio-text", "image-image", "audio-image", "image-audio")
 

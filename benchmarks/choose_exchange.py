@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from opencodi import AnyToAnyPipeline
-from opencodi.evaluation.bench import Bench
-from opencodi.evaluation.budget import FULL
-from opencodi.evaluation.coherence import LEVELS, VAGUE, agreement, concepts_shown, levels_of
-from opencodi.evaluation.collection import Collection
-from opencodi.evaluation.judges import load_judges
+from opencodi.collections.stickers.evaluation.bench import Bench
+from opencodi.collections.stickers.evaluation.budget import FULL
+from opencodi.collections.stickers.evaluation.coherence import LEVELS, VAGUE, agreement, concepts_shown, levels_of
+from opencodi.collections.stickers.evaluation.collection import Collection
+from opencodi.collections.stickers.judges.networks import load_judges
 from opencodi.modality import Modality
 
 INITIALS = {modality.value[0]: modality for modality in Modality}

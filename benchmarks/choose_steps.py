@@ -17,10 +17,10 @@ from typing import Any
 from ways import distance_to_real, make_way
 
 from opencodi import AnyToAnyPipeline
-from opencodi.evaluation.bench import Bench
-from opencodi.evaluation.budget import FULL
-from opencodi.evaluation.collection import Collection
-from opencodi.evaluation.judges import load_judges
+from opencodi.collections.stickers.evaluation.bench import Bench
+from opencodi.collections.stickers.evaluation.budget import FULL
+from opencodi.collections.stickers.evaluation.collection import Collection
+from opencodi.collections.stickers.judges.networks import load_judges
 from opencodi.modality import Modality
 
 INPUTS = {

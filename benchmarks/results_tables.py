@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from opencodi.evaluation.tables import number, percent
+from opencodi.collections.stickers.evaluation.tables import number, percent
 from opencodi.modality import Modality
 
 PLACE = re.compile(r"(<!-- table (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)

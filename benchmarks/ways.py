@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from opencodi.data.captions import article
-from opencodi.evaluation.bench import Bench
-from opencodi.evaluation.collection import KIND_OF
-from opencodi.evaluation.distances import frechet_distance
-from opencodi.evaluation.judging import in_top, judge, known_concepts
+from opencodi.collections.stickers.captions import article
+from opencodi.collections.stickers.evaluation.bench import Bench
+from opencodi.collections.stickers.evaluation.collection import KIND_OF
+from opencodi.collections.stickers.evaluation.distances import frechet_distance
+from opencodi.collections.stickers.evaluation.judging import in_top, judge, known_concepts
 from opencodi.media import Media
 from opencodi.modality import Modality
 

@@ -1,6 +1,8 @@
 import pytest
 import torch
 
+from .training.trained_model import short_samples, trained  # noqa: F401
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():

@@ -16,14 +16,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from opencodi import AnyToAnyPipeline, Audio, Modality
-from opencodi.evaluation.any_to_any import CAPTION
-from opencodi.evaluation.bench import Bench
-from opencodi.evaluation.budget import QUICK
-from opencodi.evaluation.coherence import VAGUE, agreement, expected_agreement
-from opencodi.evaluation.collection import Collection
-from opencodi.evaluation.judges import load_judges
-from opencodi.evaluation.judging import in_top, judge, known_concepts
-from opencodi.evaluation.run import rounded
+from opencodi.collections.stickers.evaluation.any_to_any import CAPTION
+from opencodi.collections.stickers.evaluation.bench import Bench
+from opencodi.collections.stickers.evaluation.budget import QUICK
+from opencodi.collections.stickers.evaluation.coherence import VAGUE, agreement, expected_agreement
+from opencodi.collections.stickers.evaluation.collection import Collection
+from opencodi.collections.stickers.evaluation.judging import in_top, judge, known_concepts
+from opencodi.collections.stickers.evaluation.run import rounded
+from opencodi.collections.stickers.judges.networks import load_judges
 from opencodi.evaluation.share import share_by_group
 from opencodi.media import Media
 

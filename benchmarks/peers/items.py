@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from opencodi.collections.stickers.evaluation.collection import Collection
+from opencodi.collections.stickers.splits import style_family
 from opencodi.data.augment import audio_batch, over_white
-from opencodi.data.splits import style_family
-from opencodi.evaluation.collection import Collection
 from opencodi.latents.audio import AudioAutoencoder
 from opencodi.models import resolve
 

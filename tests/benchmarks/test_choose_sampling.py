@@ -5,7 +5,7 @@ import json
 import sys
 
 from tests import tiny
-from tests.evaluation import tiny_judges
+from tests.collections.stickers.evaluation import tiny_judges
 from tests.training.tiny_recipes import DATA
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from opencodi.evaluation.bench import Bench
-from opencodi.evaluation.budget import QUICK
-from opencodi.evaluation.collection import Collection
+from opencodi.collections.stickers.evaluation.bench import Bench
+from opencodi.collections.stickers.evaluation.budget import QUICK
+from opencodi.collections.stickers.evaluation.collection import Collection
 from opencodi.latents.audio import AudioAutoencoder
 
 from .. import tiny
-from ..evaluation import tiny_judges
+from ..collections.stickers.evaluation import tiny_judges
 from ..training.tiny_recipes import DATA
 from .conftest import FOLDER
 

@@ -10,7 +10,7 @@ import yaml
 from opencodi import Modality
 from opencodi.errors import ConfigurationError
 from opencodi.training.recipe import from_mapping
-from opencodi.training.stages.alignment import AlignmentTask
+from opencodi.training.tasks.alignment import AlignmentTask
 
 from .tiny_recipes import DATA, shrink
 

@@ -9,9 +9,9 @@ import torch
 from opencodi.errors import ConfigurationError, TrainingError
 from opencodi.prompts import ImagePromptEncoder, TextPromptEncoder, VideoPromptEncoder
 from opencodi.training.recipe import from_mapping, load_recipe
-from opencodi.training.stages.bridging import BridgingTask
-from opencodi.training.stages.bridging_pairs import hide_bands
 from opencodi.training.task import save_component
+from opencodi.training.tasks.bridging import BridgingTask
+from opencodi.training.tasks.bridging_pairs import hide_bands
 
 from .. import tiny
 
@@ -111,7 +111,7 @@ def test_photographs_get_their_share_of_the_batch(model_folder):
 
 
 def test_tones_and_spoken_words_are_answers_of_their_own():
-    from opencodi.training.stages.bridging_pairs import group_of
+    from opencodi.training.tasks.bridging_pairs import group_of
 
     dog = {"concept": "1f415", "shard": "sounds"}
     assert group_of(dog, 0) == group_of(dict(dog), 1)

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from opencodi.data.manners import DOINGS, MANNERS, STYLES, SYNONYMS, manner_text, manners_of
-from opencodi.data.motion import MOTIONS, animate, course
+from opencodi.collections.stickers.manners import DOINGS, MANNERS, STYLES, SYNONYMS, manner_text, manners_of
+from opencodi.collections.stickers.motion import MOTIONS, animate, course
 from opencodi.data.shards import load_images
 from opencodi.latents.video import moved
 from opencodi.prompts import ImagePromptEncoder
 from opencodi.training.components import save_component
-from opencodi.training.stages.manner import MannerTask
-from opencodi.training.stages.moving import at_rest, told_to_move
-from opencodi.training.stages.pairs import styled_set, video_set
+from opencodi.training.tasks.manner import MannerTask
+from opencodi.training.tasks.moving import at_rest, told_to_move
+from opencodi.training.tasks.pairs import styled_set, video_set
 
 from .. import tiny
 from .tiny_recipes import DATA

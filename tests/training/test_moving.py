@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from opencodi.data.motion import FRAMES_PER_SECOND
+from opencodi.collections.stickers.motion import FRAMES_PER_SECOND
+from opencodi.collections.stickers.splits import split
 from opencodi.data.shards import Items, concepts_in, load_audio, load_images
-from opencodi.data.splits import split
 from opencodi.errors import ConfigurationError
 from opencodi.modality import Modality
 from opencodi.training.components import save_component
-from opencodi.training.stages.alignment import AlignmentTask
-from opencodi.training.stages.moving import (
+from opencodi.training.tasks.alignment import AlignmentTask
+from opencodi.training.tasks.moving import (
     animated,
     joined,
     on_the_beat,
@@ -21,7 +21,7 @@ from opencodi.training.stages.moving import (
     synchronous_pairs,
     two_beats,
 )
-from opencodi.training.stages.pairs import audio_set, of_styles, video_set
+from opencodi.training.tasks.pairs import audio_set, of_styles, video_set
 
 from .. import tiny
 from .tiny_recipes import DATA, STYLES

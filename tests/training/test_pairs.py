@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from opencodi.data.captions import styled_captions
+from opencodi.collections.stickers.captions import styled_captions
+from opencodi.collections.stickers.splits import split
 from opencodi.data.shards import Items, load_images
-from opencodi.data.splits import split
 from opencodi.errors import ConfigurationError
 from opencodi.training.components import save_component
-from opencodi.training.stages.diffusers import ImageDiffuserTask
-from opencodi.training.stages.pairs import PairedSet, image_set, of_styles, of_voices, styled_set
-from opencodi.training.stages.prompt_sets import THING, Prompts, draw_kinds
+from opencodi.training.tasks.diffusers import ImageDiffuserTask
+from opencodi.training.tasks.pairs import PairedSet, image_set, of_styles, of_voices, styled_set
+from opencodi.training.tasks.prompt_sets import THING, Prompts, draw_kinds
 
 from .. import tiny
 from .tiny_recipes import DATA

@@ -27,7 +27,7 @@ def build(
     if collection != "stickers":
         raise ArgumentError(f"there is no collection {collection!r}; stickers is the only one")
     check_output(output)
-    from ..data.stickers.build import build as build_stickers
+    from ..collections.stickers.build.build import build as build_stickers
 
     build_stickers(
         output,
@@ -63,7 +63,7 @@ def _check(folder: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ..data.stickers import check as checks
+    from ..collections.stickers.build import check as checks
 
     table = Table("shard", box=None)
     for title in ("items", "expected"):
@@ -89,7 +89,7 @@ def _compare(folder: Path, against: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ..data.stickers.compare import compare
+    from ..collections.stickers.build.compare import compare
 
     table = Table("against the other", box=None)
     titles = ("items", "other's", "same key", "same record", "same bytes", "mean difference", "greatest")

@@ -11,7 +11,7 @@ from ..errors import ArgumentError
 from .common import DEVICE, check_output, load_pipeline, show_files, spinner, staged
 
 if TYPE_CHECKING:
-    from ..evaluation.tables import Table
+    from ..collections.stickers.evaluation.tables import Table
 
 
 def evaluate(
@@ -34,13 +34,13 @@ def evaluate(
 
     folder = resolve(model)
     with spinner("loading the judges and the list of items"):
-        from ..evaluation.bench import Bench
-        from ..evaluation.budget import FULL, QUICK
-        from ..evaluation.collection import Collection
-        from ..evaluation.judges import load_judges
-        from ..evaluation.run import REPORT, RESULTS, write
-        from ..evaluation.run import evaluate as run
-        from ..evaluation.tables import summary
+        from ..collections.stickers.evaluation.bench import Bench
+        from ..collections.stickers.evaluation.budget import FULL, QUICK
+        from ..collections.stickers.evaluation.collection import Collection
+        from ..collections.stickers.evaluation.run import REPORT, RESULTS, write
+        from ..collections.stickers.evaluation.run import evaluate as run
+        from ..collections.stickers.evaluation.tables import summary
+        from ..collections.stickers.judges.networks import load_judges
 
         collection, opinion = Collection.open(data), load_judges(judges)
     pipeline = load_pipeline(model, device)

@@ -1,1 +1,1 @@
-"""How good a model is: judges trained on real data only, measures, and the report."""
+"""Measures and helpers that work on anything given to them; no collection is known here."""

@@ -16,7 +16,7 @@ class Recipe:
     """What a run does. The values under ``settings`` belong to the task and are checked by it.
 
     Attributes:
-        task: name of the task, a key of ``opencodi.training.stages.TASKS``.
+        task: name of the task, a key of ``opencodi.training.tasks.TASKS``.
         model_folder: where earlier components are read from and the trained one is written to.
         settings: the task's own values (network widths, loss weights, shards).
         initial_weights: a model folder whose components the run starts from instead of random weights; empty: none.

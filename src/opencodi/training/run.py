@@ -15,8 +15,8 @@ from ..errors import TrainingError
 from .components import load_component
 from .loop import train
 from .recipe import from_mapping, load_recipe
-from .stages import find_task
 from .task import Task
+from .tasks import find_task
 
 
 def run_recipe(

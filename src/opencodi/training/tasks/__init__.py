@@ -1,0 +1,40 @@
+"""The stages of the paper's recipe, one task each."""
+
+from difflib import get_close_matches
+from importlib import import_module
+
+from ...errors import ConfigurationError
+from ..task import Task
+
+TASKS = {
+    "image_autoencoder": "autoencoders:ImageAutoencoderTask",
+    "transparent_image_autoencoder": "..collections.stickers.picture_autoencoder:TransparentImageAutoencoderTask",
+    "transparent_image_decoder": "..collections.stickers.picture_autoencoder:TransparentImageDecoderTask",
+    "audio_autoencoder": "autoencoders:AudioAutoencoderTask",
+    "text_autoencoder": "text_autoencoder:TextAutoencoderTask",
+    "audio_vocoder": "vocoder:VocoderTask",
+    "bridging": "bridging:BridgingTask",
+    "image_diffuser": "diffusers:ImageDiffuserTask",
+    "video_diffuser": "diffusers:VideoDiffuserTask",
+    "audio_diffuser": "diffusers:AudioDiffuserTask",
+    "text_diffuser": "diffusers:TextDiffuserTask",
+    "alignment": "alignment:AlignmentTask",
+    "manner": "manner:MannerTask",
+    "image_judge": "..collections.stickers.judges.tasks:ImageJudgeTask",
+    "audio_judge": "..collections.stickers.judges.tasks:AudioJudgeTask",
+}
+"""Where each recipe's ``task`` is; imported when it is run."""
+
+
+def find_task(name: str) -> type[Task]:
+    """The task class of a recipe's ``task`` value.
+
+    Raises:
+        ConfigurationError: if there is none of that name; the nearest is suggested.
+    """
+    if name not in TASKS:
+        near = get_close_matches(name, TASKS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(TASKS)}"
+        raise ConfigurationError(f"task: unknown task {name!r}{hint}")
+    module, kind = TASKS[name].split(":")
+    return getattr(import_module(f".{module}", __package__), kind)

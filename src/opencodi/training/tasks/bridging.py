@@ -1,0 +1,249 @@
+"""Stage 2: bridging alignment. Every modality learns to be found by text, and through text they find each other.
+
+Pairs are text–image, text–audio and text–video only, one run each (paper §3.1). The text projection learns together
+with the images; after that it stays as it is, and sounds and clips are aligned to it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...collections.stickers.captions import CAPTIONS, audio_captions
+from ...collections.stickers.splits import split
+from ...data.shards import Items, load_concepts
+from ...errors import ConfigurationError, TrainingError
+from ...modality import MODALITIES, Modality
+from ...prompts import TextPromptEncoder
+from ...prompts.text import find_minilm
+from ..components import load_component
+from ..contrastive import Temperature, info_nce
+from ..pictures import save_grid
+from ..retrieval import retrieval
+from ..sentences import CACHE_FILE, CaptionTable, embed_captions
+from ..task import Task
+from .bridging_pairs import PAIRS, build, group_of
+
+VALIDATION_CHUNK = 128
+
+
+class BridgingTask(Task):
+    """Contrastive alignment of one modality's prompt encoder with text.
+
+    Besides InfoNCE there is a small pull of each pair's cosine towards one. InfoNCE alone only orders the pairs, and
+    leaves the modalities in separate regions of the sphere (Liang et al. 2022); interpolating conditions, and prompting
+    a diffuser with a modality it was not trained on, both need one shared region.
+    """
+
+    @dataclass(frozen=True)
+    class Settings:
+        """One pair of modalities.
+
+        Attributes:
+            modality: ``image``, ``audio`` or ``video``.
+            shards: {shard: share of the batch}.
+            network: config values of the prompt encoder that learns.
+            sentence_encoder: ``minilm``, or a folder of another sentence-transformers BERT: a new text prompt encoder
+                is made from it and its projection learns, too. ``trained``: the model folder's is used, frozen.
+            text_network: config values of the new text prompt encoder.
+            name_share: chance that an item's caption is its plain name.
+            temperature: of InfoNCE at the start; it is learned.
+            least_temperature: it never falls below this.
+            same_concept_weight: an item of the same concept counts as this much of a match (the own pair is 1): it
+                shows what was asked for, in another style or voice.
+            pull_weight: weight of 1 - cosine of matched pairs.
+            mix_share: share of the batches whose items are mixed with one another, as the pair mixes them: each then answers to
+                both captions, by their shares. With few items, many passes over them learn little else that is new.
+            flipped_groups: groups of pictures that may be seen in a mirror.
+            structure_weight: weight of keeping the cosines between captions as the sentence encoder has them. It
+                teaches the projection about sounds and spoken words before it has heard any, so that "the word drum",
+                "the sound of a drum" and "a drum" stay apart. Only while the projection learns.
+        """
+
+        modality: str
+        shards: dict[str, float]
+        network: dict[str, Any]
+        sentence_encoder: str
+        text_network: dict[str, Any]
+        name_share: float
+        temperature: float
+        least_temperature: float
+        same_concept_weight: float
+        pull_weight: float
+        structure_weight: float
+        mix_share: float = 0.0
+        flipped_groups: tuple[str, ...] = ()
+
+    def __init__(self, settings: Settings, data: Path, model_folder: Path):
+        super().__init__()
+        check(settings)
+        self.settings = settings
+        modality = Modality(settings.modality)
+        self.pair = PAIRS[modality](settings.network, model_folder)
+        self.pair.flipped_groups = settings.flipped_groups
+        self.name = MODALITIES[modality].prompt_encoder
+        # The module registers what the pair only refers to.
+        self.encoder = self.pair.encoder
+        self.text_learns = settings.sentence_encoder != "trained"
+        if self.text_learns:
+            source = find_minilm() if settings.sentence_encoder == "minilm" else Path(settings.sentence_encoder)
+            self.text_encoder = build(TextPromptEncoder.from_sentence_transformer, settings.text_network, source)
+        else:
+            self.text_encoder = load_component(TextPromptEncoder, model_folder, MODALITIES[Modality.TEXT].prompt_encoder)
+        self.temperature = Temperature(settings.temperature, settings.least_temperature)
+
+        items, held = split(self.pair.load(data, tuple(settings.shards)))
+        if not len(items):
+            raise TrainingError(
+                f"{data}: {', '.join(settings.shards)} hold nothing to train on; name other shards or captions"
+            )
+        concepts = load_concepts(data)
+        cache = model_folder / "training" / CACHE_FILE
+        self.captions, self.held_captions = (
+            CaptionTable(self.text_encoder, captions_of(part, concepts), cache, settings.name_share)
+            for part in (items, held)
+        )
+        self.groups, self.held_groups = number_groups(items, held)
+        self.members = [
+            (np.flatnonzero([record["shard"] == shard for record in items.records]), share)
+            for shard, share in settings.shards.items()
+        ]
+        self.unpaired = unpaired_sentences(self.text_encoder, concepts, cache) if self.text_learns else None
+        self.prepared = self.pair.prepare(items)
+        self.held = self.pair.prepare(held) if len(held) else None
+
+    def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
+        """The encoder's inputs, ``sentences`` [B, E], ``captions`` int64 [B] and ``groups`` int64 [B]."""
+        chosen = self._draw(rng, batch_size)
+        captions = self.captions.draw(chosen, rng)
+        batch = {
+            "sentences": self.captions.embeddings[captions],
+            "captions": torch.from_numpy(captions),
+            "groups": self.groups[chosen],
+        }
+        if self.unpaired is not None:
+            batch["unpaired"] = self.unpaired[rng.integers(0, len(self.unpaired), batch_size)]
+        return batch | {f"input.{name}": value for name, value in self.pair.batch(self.prepared, chosen, rng).items()}
+
+    def forward(self, batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """InfoNCE, pull, and structure (if the text projection learns)."""
+        inputs = {name.removeprefix("input."): value for name, value in batch.items() if name.startswith("input.")}
+        texts = self.text_encoder.project(batch["sentences"]).tokens[:, 0].float()
+        inputs, own = self.pair.mixed(inputs, np.random.default_rng(generator.initial_seed()), self.settings.mix_share)
+        items = self.pair.condition(inputs, generator).tokens[:, 0].float()
+        losses = self._losses(texts, items, batch["groups"], batch["captions"], own)
+        if "unpaired" in batch:
+            sentences = torch.cat([batch["sentences"], batch["unpaired"]])
+            projected = self.text_encoder.project(sentences).tokens[:, 0].float()
+            losses["structure"] = (projected @ projected.T - sentences @ sentences.T).square().mean()
+            losses["loss"] = losses["loss"] + self.settings.structure_weight * losses["structure"]
+        return losses
+
+    def _losses(self, texts, items, groups, captions, own: float = 1.0) -> dict[str, torch.Tensor]:
+        """``own``: share of each item that is its own; the rest is the item at its place from the end."""
+        same = (groups[:, None] == groups) | (captions[:, None] == captions)
+        affinity = self.settings.same_concept_weight * same.float()
+        scale = self.temperature()
+        affinity = affinity.fill_diagonal_(1.0)
+        contrastive = info_nce(texts, items, scale, own * affinity + (1 - own) * affinity.flip(1))
+        pull = 1 - ((own * texts + (1 - own) * texts.flip(0)) * items).sum(1).mean()
+        loss = contrastive + self.settings.pull_weight * pull
+        return {"loss": loss, "contrastive": contrastive, "pull": pull, "temperature": 1 / scale.detach()}
+
+    def _draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        present = [(positions, share) for positions, share in self.members if len(positions)]
+        shares = np.array([share for _, share in present])
+        source = rng.choice(len(present), count, p=shares / shares.sum())
+        spot = rng.random(count)
+        return np.array([present[s][0][int(u * len(present[s][0]))] for s, u in zip(source, spot)])
+
+    @torch.no_grad()
+    def _embed_held(self) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
+        rows = self.held_captions.names(np.arange(len(self.held_groups)))
+        texts, items = [], []
+        for start in range(0, len(rows), VALIDATION_CHUNK):
+            part = np.arange(start, min(start + VALIDATION_CHUNK, len(rows)))
+            sentences = self.held_captions.embeddings[rows[part]].to(self.device)
+            inputs = {k: v.to(self.device) for k, v in self.pair.batch(self.held, part, None).items()}
+            texts.append(self.text_encoder.project(sentences).tokens[:, 0].float())
+            items.append(self.pair.condition(inputs, None).tokens[:, 0].float())
+        return torch.cat(texts), torch.cat(items), rows
+
+    @torch.no_grad()
+    def validate(self, generator: torch.Generator) -> dict[str, float]:
+        """Loss, recall by concept and modality gap on the validation items, each under its plain name."""
+        if self.held is None:
+            return {}
+        texts, items, rows = self._embed_held()
+        groups, captions = self.held_groups.to(self.device), torch.from_numpy(rows).to(self.device)
+        losses = [
+            self._losses(*parts)["loss"]
+            for parts in zip(*(t.split(VALIDATION_CHUNK) for t in (texts, items, groups, captions)))
+        ]
+        return {"loss": float(torch.stack(losses).mean()), **retrieval(texts, items, groups)}
+
+    def sample(self, path: Path, generator: torch.Generator) -> None:
+        """Rows of validation items: the one a caption belongs to, then the seven that the caption finds."""
+        if self.held is None:
+            return
+        texts, items, _ = self._embed_held()
+        asked = np.arange(0, len(texts), max(1, len(texts) // 12))[:12]
+        found = (texts[asked] @ items.T).topk(min(7, len(items)), dim=1).indices.cpu().numpy()
+        shown = np.concatenate([asked[:, None], found], axis=1)
+        pictures = self.pair.picture(self.held, shown.ravel())
+        if pictures is not None:
+            save_grid(pictures, path, columns=shown.shape[1])
+
+    def components(self) -> dict[str, torch.nn.Module]:
+        """The prompt encoder, and the text prompt encoder if it learned."""
+        text = {MODALITIES[Modality.TEXT].prompt_encoder: self.text_encoder} if self.text_learns else {}
+        return {**text, self.name: self.encoder}
+
+
+def check(settings: BridgingTask.Settings) -> None:
+    """Raise ConfigurationError if no run can be made of these settings."""
+    if settings.modality not in PAIRS:
+        raise ConfigurationError(f"settings: modality: {settings.modality!r} is not one of {', '.join(PAIRS)}")
+    for shard, share in settings.shards.items():
+        if shard not in CAPTIONS:
+            raise ConfigurationError(f"settings: shards: {shard!r} is not one of {', '.join(CAPTIONS)}")
+        if not share > 0:
+            raise ConfigurationError(f"settings: shards: the share of {shard} is {share}, must be greater than zero")
+    if not settings.shards:
+        raise ConfigurationError("settings: shards: name at least one")
+    if not 0 < settings.least_temperature <= settings.temperature:
+        raise ConfigurationError("settings: temperature must be at least least_temperature, and both above zero")
+
+
+def captions_of(items: Items, concepts: dict[str, dict[str, Any]]) -> list[list[str]]:
+    """Everything each item may be called."""
+    return [CAPTIONS[record["shard"]](record, concepts.get(record.get("concept"), {})) for record in items.records]
+
+
+def number_groups(*parts: Items) -> list[torch.Tensor]:
+    """The group of every item as a number, the same group the same number in all parts: int64 [N] each."""
+    numbers: dict[Any, int] = {}
+    found = []
+    for part_number, part in enumerate(parts):
+        groups = [group_of(record, (part_number, position)) for position, record in enumerate(part.records)]
+        found.append(torch.tensor([numbers.setdefault(group, len(numbers)) for group in groups]))
+    return found
+
+
+def unpaired_sentences(
+    encoder: TextPromptEncoder, concepts: dict[str, dict[str, Any]], cache: Path | None
+) -> torch.Tensor:
+    """Sentence embeddings [N, E] of every concept as a sound and as a spoken word: text without its partner."""
+    sentences: Sequence[str] = sorted(
+        {
+            caption
+            for concept in concepts.values()
+            for shard in ("sounds", "speech")
+            for caption in audio_captions({"shard": shard, "name": concept["name"], "text": concept["name"]}, concept)
+        }
+    )
+    known, embeddings = embed_captions(encoder, sentences, cache)
+    return embeddings[[known[sentence] for sentence in sentences]]

@@ -1,0 +1,107 @@
+"""Stage 1, text: sentences ↔ one vector (Optimus, paper §3.2)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ...collections.stickers.captions import article, every_caption
+from ...data.shards import load_concepts
+from ...latents.text import TextAutoencoder, TextCodec, build_tokenizer
+from ..task import Task
+from .autoencoders import channel_statistics
+
+
+class TextAutoencoderTask(Task):
+    """Learn sentences ↔ vectors from the names, captions and keywords of the collection.
+
+    The decoder must forgive the errors of a diffuser, so noise is added to the vector in training.
+    """
+
+    @dataclass(frozen=True)
+    class Settings:
+        """Network widths (see ``TextAutoencoder``), the tokenizer's size and loss weights.
+
+        ``name_share`` of the sentences are plain names, which is what the text diffuser learns to say; ``noise`` is the
+        largest standard deviation added to a latent, relative to the latents' own.
+        """
+
+        vocab_size: int
+        latent_dim: int
+        hidden_size: int
+        encoder_layers: int
+        decoder_layers: int
+        intermediate_size: int
+        num_attention_heads: int
+        name_share: float
+        noise: float
+        kl_weight: float
+
+    def __init__(self, settings: Settings, data: Path, model_folder: Path):
+        super().__init__()
+        self.settings = settings
+        concepts = load_concepts(data)
+        self.names = sorted({text for c in concepts.values() for text in (c["name"], article(c["name"]))})
+        self.captions = every_caption(data)
+        tokenizer = build_tokenizer(self.captions, settings.vocab_size)
+        self.autoencoder = TextAutoencoder(
+            latent_dim=settings.latent_dim,
+            encoder_vocab_size=len(tokenizer),
+            encoder_hidden_size=settings.hidden_size,
+            encoder_layers=settings.encoder_layers,
+            encoder_heads=settings.num_attention_heads,
+            encoder_intermediate_size=settings.intermediate_size,
+            decoder_vocab_size=len(tokenizer),
+            decoder_hidden_size=settings.hidden_size,
+            decoder_layers=settings.decoder_layers,
+            decoder_heads=settings.num_attention_heads,
+            decoder_intermediate_size=settings.intermediate_size,
+        )
+        self.codec = TextCodec(self.autoencoder, tokenizer)
+
+    def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
+        """input_ids and attention_mask [B, L]."""
+        from_names = rng.random(batch_size) < self.settings.name_share
+        texts = [
+            source[rng.integers(0, len(source))]
+            for source in (self.names if named else self.captions for named in from_names)
+        ]
+        return {name: tensor.cpu() for name, tensor in self.codec.tokenize(texts).items()}
+
+    def forward(self, batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """Cross-entropy of the sentence given its noisy vector, plus a light Kullback–Leibler term."""
+        ids, mask = batch["input_ids"], batch["attention_mask"]
+        mean, log_variance = self.autoencoder.moments(ids, mask)
+        log_variance = log_variance.clamp(-12, 8)
+        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+        level = torch.rand(len(mean), 1, generator=generator, device=mean.device) * self.settings.noise
+        extra = torch.randn(mean.shape, generator=generator, device=mean.device) * level * mean.detach().std()
+        logits = self.autoencoder.reconstruct_logits(mean + noise * (0.5 * log_variance).exp() + extra, ids)
+        target = ids[:, 1:].masked_fill(mask[:, 1:] == 0, -100)
+        cross_entropy = F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), target.flatten(), ignore_index=-100)
+        kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
+        return {"loss": cross_entropy + self.settings.kl_weight * kl, "cross_entropy": cross_entropy, "kl": kl}
+
+    def validate(self, generator: torch.Generator) -> dict[str, float]:
+        """Share of names that come back exactly: from their own vector, and from it plus noise of a quarter."""
+        texts = self.names[:: max(1, len(self.names) // 256)]
+        latents = self.autoencoder.encode(**self.codec.tokenize(texts))
+        noise = torch.randn(latents.shape, generator=generator, device=latents.device) * latents.std() * 0.25
+        exact = [
+            float(np.mean([a == b for a, b in zip(texts, self.codec.decode(z))])) for z in (latents, latents + noise)
+        ]
+        return {"exact": exact[0], "exact_with_noise": exact[1]}
+
+    def finish(self) -> None:
+        """Record the latents' per-dimension statistics over the names."""
+        parts = [self.names[start : start + 256] for start in range(0, len(self.names), 256)]
+        raw = torch.cat([self.autoencoder.moments(**self.codec.tokenize(part))[0] for part in parts])
+        mean, std = channel_statistics(raw)
+        self.autoencoder.register_to_config(latents_mean=mean, latents_std=std)
+
+    def components(self) -> dict[str, Any]:
+        """The text autoencoder and its tokenizer."""
+        return {"text_autoencoder": self.autoencoder, "text_tokenizer": self.codec.tokenizer}
