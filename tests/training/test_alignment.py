@@ -1,7 +1,5 @@
 """Environment encoders learn alone first; a pair may have one that is finished and only seen."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -9,17 +7,15 @@ import yaml
 
 from opencodi import Modality
 from opencodi.errors import ConfigurationError
-from opencodi.training.recipe import from_mapping
 from opencodi.training.tasks.alignment import AlignmentTask
 
-from .tiny_recipes import DATA, shrink
+from .making import make_task
+from .tiny_recipes import shrink
 
 
 def task_for(name: str, folder, trained, **changes) -> AlignmentTask:
-    values = yaml.safe_load(shrink(name, folder).read_text())["settings"]
-    return AlignmentTask(
-        replace(from_mapping(AlignmentTask.Settings, values, "settings"), **changes), DATA, trained / "model"
-    )
+    values = yaml.safe_load(shrink(name, folder).read_text())
+    return make_task("alignment", trained / "model", **{**values["data"], **values["settings"], **changes})
 
 
 def test_environment_encoders_learn_to_name_what_they_see_before_the_first_step(trained, tmp_path):

@@ -2,7 +2,7 @@
 
 import torch
 
-from opencodi.training.tasks.discriminator import SpectrogramDiscriminator, adversarial_losses
+from opencodi.training.discriminator import SpectrogramDiscriminator, adversarial_losses
 
 RESOLUTIONS = ((64, 16), (128, 32))
 

@@ -1,6 +1,7 @@
 """The loop: the same run whether interrupted or not, and clear words when it cannot go on."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -84,7 +85,10 @@ def test_gradient_accumulation_counts_as_one_larger_batch_per_step(tmp_path):
     for size, parts in ((4, 1), (2, 2)):
         task, folder = Flatten(), tmp_path / str(parts)
         sizes = {"steps": 3, "batch_size": size, "gradient_accumulation_steps": parts, "report_every": 1}
-        recipe = Recipe("flatten", str(folder / "model"), {}, learning_rate=0.1, warmup_steps=1, **sizes)
+        recipe = Recipe(
+            **{"task": "flatten", "model_folder": str(folder / "model"), "writes": (), "settings": {}},
+            **{"learning_rate": 0.1, "warmup_steps": 1, **sizes},
+        )
         loop.train(task, recipe, folder, accelerator=Accelerator(cpu=True))
         lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
         found.append([task.weight.detach(), *(line[name] for line in lines for name in ("loss", "gradient_norm"))])
@@ -163,10 +167,15 @@ def test_a_style_nobody_drew_is_refused_by_name(tmp_path, trained):
     [
         ("stepz: 3", "unknown key 'stepz'; did you mean 'steps'"),
         ("task: image_autoencode", "unknown task 'image_autoencode'; did you mean 'image_autoencoder'"),
-        ("steps: many", "steps is 'many', expected int"),
-        ("steps: 0", "steps: 0 is not a positive number"),
-        ("settings: {}", "missing"),
-        ("settings: [1]", "expected 'key: value' lines"),
+        ("steps: many", "steps: 'many' should be a valid integer; correct it"),
+        ("steps: 0", "steps: 0 should be greater than or equal to 1"),
+        ("steps: true", "steps: True should be a valid integer"),
+        ("learning_rate: fast", "learning_rate: 'fast' should be a valid number"),
+        ("settings: {}", "settings: patch_size, .* missing; add them"),
+        ("settings: [1]", r"settings: \[1\] should be a valid dictionary"),
+        ("data: {image_shard: [images]}", "data: unknown key 'image_shard'; did you mean 'image_shards'"),
+        ("collection: sticker", "unknown collection 'sticker'; did you mean 'stickers'"),
+        ("writes: []", r"writes: this run makes image_autoencoder; write \[image_autoencoder\]"),
     ],
 )
 def test_a_wrong_recipe_is_refused_in_one_sentence(tmp_path, line, message):
@@ -174,7 +183,7 @@ def test_a_wrong_recipe_is_refused_in_one_sentence(tmp_path, line, message):
 
     path = shrink("image_autoencoder", tmp_path)
     path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **yaml.safe_load(line)}))
-    with pytest.raises(ConfigurationError, match=message):
+    with pytest.raises(ConfigurationError, match=f"^{re.escape(str(path))}.*{message}"):
         run_recipe(path, data=DATA, device="cpu")
 
 

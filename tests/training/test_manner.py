@@ -6,15 +6,15 @@ import torch
 
 from opencodi.collections.stickers.manners import DOINGS, MANNERS, STYLES, SYNONYMS, manner_text, manners_of
 from opencodi.collections.stickers.motion import MOTIONS, animate, course
+from opencodi.collections.stickers.paired_sets import styled_set, video_set
+from opencodi.collections.stickers.procedural import at_rest, told_to_move
 from opencodi.data.shards import load_images
 from opencodi.latents.video import moved
 from opencodi.prompts import ImagePromptEncoder
-from opencodi.training.components import save_component
-from opencodi.training.tasks.manner import MannerTask
-from opencodi.training.tasks.moving import at_rest, told_to_move
-from opencodi.training.tasks.pairs import styled_set, video_set
+from opencodi.training.components import ModelFolder, save_component
 
 from .. import tiny
+from .making import make_task
 from .tiny_recipes import DATA
 from .tiny_recipes import STYLES as SOME_STYLES
 
@@ -81,7 +81,7 @@ def model(tmp_path_factory):
 def test_courses_are_learned_in_a_few_steps(model):
     values = {"num_texts": 40, "hidden_size": 32, "dropout": 0.0, "harmonics": 8, "course_noise": 0.0}
     values["unnamed_styles"] = {"noto": 0.5}
-    task = MannerTask(MannerTask.Settings(shards=("images",), course_styles=tuple(SOME_STYLES), **values), DATA, model)
+    task = make_task("manner", model, shards=["images"], course_styles=SOME_STYLES, **values)
     optimizer, generator = torch.optim.Adam(task.parameters(), 0.01), torch.Generator().manual_seed(0)
     before = task.validate(generator)
     for step in range(150):
@@ -96,15 +96,15 @@ def test_courses_are_learned_in_a_few_steps(model):
 def test_clips_at_rest_show_one_still_and_real_clips_may_be_told_to_move(stills, model):
     resting = at_rest(stills, 5, np.random.default_rng(0))
     assert (resting.media == resting.media[:, :1]).all() and {r["motion"] for r in resting.records} <= set(MOTIONS)
-    real, _ = video_set(DATA, {"videos": 1.0}, model, 0.0, ())
+    real, _ = video_set(DATA, {"videos": 1.0}, ModelFolder(model), 0.0, ())
     first, counts = real.first_condition(np.arange(len(real))), [len(rows) for rows in real.prompts["text"].rows]
-    told = told_to_move(real, model)
+    told = told_to_move(real, ModelFolder(model))
     assert [len(rows) for rows in told.prompts["text"].rows] == [count + 2 * len(MOTIONS) for count in counts]
     assert torch.equal(told.first_condition(np.arange(len(told))), first)
 
 
 def test_pictures_of_every_style_come_with_their_manner_but_not_without_a_prompt(model):
-    pictures = styled_set(DATA, {"images": 1.0}, model, 0.0, ("image",), by_manner=True)
+    pictures = styled_set(DATA, {"images": 1.0}, ModelFolder(model), 0.0, ("image",), by_manner=True)
     items, prompts = pictures.draw_batch(np.random.default_rng(0), 64, {"text": 0.5, "image": 0.2})
     prompted = prompts["condition"].norm(dim=1) > 0
     assert 0 < prompted.sum() < 64

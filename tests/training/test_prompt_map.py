@@ -5,7 +5,7 @@ import torch
 
 from opencodi.denoisers import UNet
 from opencodi.errors import ConfigurationError
-from opencodi.training.tasks.prompt_map import fit_prompt_map, prompt_map_loss
+from opencodi.training.prompt_map import fit_prompt_map, prompt_map_loss
 
 CONFIG = {
     "in_channels": 4,

@@ -10,15 +10,16 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from opencodi.collections import find_collection
 from opencodi.denoisers import FlatUNet, UNet
 from opencodi.denoisers.part_names import is_alignment, is_temporal
 from opencodi.errors import TrainingError
 from opencodi.latents.image import ImageAutoencoder
-from opencodi.training.recipe import from_mapping, load_recipe
+from opencodi.training.recipe import Recipe, checked, load_recipe
 from opencodi.training.run import run_recipe
 from opencodi.training.tasks import find_task
 
-from .tiny_recipes import DATA, ORDER, RECIPES, base, shrink
+from .tiny_recipes import DATA, ORDER, RECIPES, read, shrink
 
 pytestmark = pytest.mark.slow
 
@@ -111,63 +112,40 @@ def test_a_diffuser_can_start_from_a_finished_model_with_its_later_parts(trained
     assert all(torch.equal(value, before[key]) for key, value in after.items() if not key.startswith(fitted))
 
 
-TRAINED = {
-    "audio_vocoder": "audio_vocoder",
-    "bridging_image": "image_prompt_encoder",
-    "bridging_audio": "audio_prompt_encoder",
-    "image_diffuser": "image_denoiser",
-    "video_diffuser": "image_denoiser",
-    "audio_diffuser": "audio_denoiser",
-    "text_diffuser": "text_denoiser",
-}
-"""What the stages train that have a longer recipe."""
-
-
-FURTHER = sorted(path.stem for path in RECIPES.glob("*.yaml") if path.stem.startswith(tuple(TRAINED)))
-
-
-BEFORE = {f"{kind}_diffuser_further": f"{kind}_diffuser_manners" for kind in ("image", "audio")}
-"""Recipes that go on from one whose network is another than the first's."""
-
-
-REPEATED = ("bridging_image_wide", "image_diffuser_again", "audio_vocoder_again")
-"""From nothing, or with the seed of the run before."""
-
-
 @pytest.mark.parametrize(
-    "path", sorted(set(RECIPES.rglob("*.yaml")) - {RECIPES / "sampling.yaml"}), ids=lambda p: p.stem
+    "path", sorted(set(RECIPES.rglob("*.yaml")) - {RECIPES / "sampling.yaml"}), ids=lambda path: path.stem
 )
 def test_every_recipe_can_be_run_and_stands_in_the_order_of_all(path):
-    recipe = load_recipe(path)
-    from_mapping(find_task(recipe.task).Settings, recipe.settings, str(path))
+    recipe, collection = load_recipe(path), find_collection("stickers")
+    checked(find_task(recipe.task, collection.TASKS).Settings, recipe.settings, str(path))
+    checked(collection.DATA[recipe.task], recipe.data, str(path))
     assert recipe.initial_weights in ("", recipe.model_folder)
-    order = re.search(r"for stage in (.*?);", (RECIPES / "README.md").read_text(), re.DOTALL)[1]
+    order = re.search(r"for stage in (.*?);", (path.parent / "README.md").read_text(), re.DOTALL)[1]
     assert order.replace("\\", "").split().count(str(path.relative_to(RECIPES).with_suffix(""))) == 1
 
 
-@pytest.mark.parametrize("name", [name for name in FURTHER if name not in (*ORDER, *REPEATED)])
-def test_a_longer_recipe_goes_on_from_the_model_folder_with_the_same_network(name, trained, tmp_path):
-    longer, first = (yaml.safe_load((RECIPES / f"{each}.yaml").read_text()) for each in (name, base(name)))
+@pytest.mark.parametrize("name", ORDER)
+def test_the_recipe_of_a_stage_starts_from_nothing_and_writes_every_value_out(name):
+    values, collection = read(name), find_collection("stickers")
+    assert (RECIPES / f"{name}.yaml").is_file() and not values["initial_weights"]
+    settings = find_task(values["task"], collection.TASKS).Settings
+    for model, written in (
+        (Recipe, values),
+        (collection.DATA[values["task"]], values["data"]),
+        (settings, values["settings"]),
+    ):
+        assert list(model.model_fields.keys() - written.keys()) == []
+
+
+def test_a_run_that_goes_on_starts_with_the_weights_of_the_model_folder(trained, tmp_path):
+    longer, first = read("audio_diffuser_longer"), read("audio_diffuser")
     assert longer["initial_weights"] == longer["model_folder"] and longer["seed"] != first["seed"]
-    networks = [recipe["settings"].get("network", {}) for recipe in (longer, first)]
-    # What has another size begins anew, and the recipe says so.
-    other = {key for key in networks[1] if networks[0].get(key) != networks[1][key]}
-    fresh = longer.get("fresh_weights", [])
-    if name in BEFORE:
-        before = yaml.safe_load((RECIPES / f"{BEFORE[name]}.yaml").read_text())
-        assert before["settings"]["network"] == networks[0] and not fresh
-    else:
-        assert all(key.startswith("prompt_map") and fresh[0].startswith("prompt_map.linear") for key in other)
     shutil.copytree(trained / "model", tmp_path / "model", ignore=shutil.ignore_patterns("training"))
     still = {"learning_rate": 1e-12, "initial_weights": str(tmp_path / "model")}
-    # The recipe before it may have given the map its size already; here it follows the first one.
-    still["fresh_weights"] = ["prompt_map.linear"] if other else fresh
-    run_recipe(shrink(name, tmp_path, **still), data=DATA, device="cpu")
-    component = TRAINED[base(name)]
-    before, after = weights(trained / "model", component), weights(tmp_path / "model", component)
-    fitted = ("prompt_map.linear_", "motion_map.")
-    told = {key for key in after if "manner" in key}  # of the manner, what earlier networks were not
-    assert all(torch.equal(after[key], before[key]) for key in after.keys() - told if not key.startswith(fitted))
+    run_recipe(shrink("audio_diffuser_longer", tmp_path, **still), data=DATA, device="cpu")
+    before, after = (weights(folder / "model", "audio_denoiser") for folder in (trained, tmp_path))
+    fitted = "prompt_map.linear_"  # learns before the first step, from where it was
+    assert all(torch.equal(after[key], before[key]) for key in after if not key.startswith(fitted))
 
 
 def test_a_wider_encoder_takes_the_place_of_the_first_and_leaves_the_text_projection_alone(trained, tmp_path):

@@ -14,7 +14,7 @@ ORDER = (
     *("image_diffuser", "video_diffuser", "audio_diffuser", "text_diffuser"),
     *("alignment_text_image", "alignment_text_audio", "alignment_video_audio"),
 )
-"""Every recipe, in the order in which the stages build on one another."""
+"""Every stage, in the order in which the stages build on one another."""
 
 
 def base(name: str) -> str:
@@ -43,27 +43,15 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "audio_autoencoder": {"latent_channels": 4, "block_out_channels": [32, 32]},
     "audio_vocoder": {"dim": 8, "intermediate_dim": 8, "num_blocks": 1, "segment_frames": 12},
-    # The frozen tiny sentence encoder of the fixture is used instead of MiniLM.
-    "bridging_image": {"network": {**TOWER, "projection_dim": 16}, "sentence_encoder": "trained"},
+    "bridging_image": {"network": {**TOWER, "projection_dim": 16}},
     "bridging_audio": {"network": {**TOWER, "projection_dim": 16}},
     "bridging_video": {"network": {"temporal_width": 8, "temporal_layers": 1, "temporal_num_attention_heads": 2}},
-    "manner": {
-        "shards": ["images", "photos"],
-        "num_texts": 60,
-        "hidden_size": 8,
-        "harmonics": 2,
-        "course_styles": STYLES,
-    },
+    "manner": {"hidden_size": 8, "harmonics": 2},
     "image_diffuser": {
         "network": {**UNET, "in_channels": 4, "out_channels": 4, "temporal_num_heads": 1},
-        "styles": STYLES,
     },
-    "video_diffuser": {"network": {"temporal_num_heads": 1}, "procedural_clips": 4, "procedural_styles": STYLES},
-    "audio_diffuser": {
-        "network": {**UNET, "in_channels": 4, "out_channels": 4},
-        "voices": ["joe"],
-        "procedural_sounds": 4,
-    },
+    "video_diffuser": {"network": {"temporal_num_heads": 1}},
+    "audio_diffuser": {"network": {**UNET, "in_channels": 4, "out_channels": 4}},
     "text_diffuser": {
         "network": {**UNET, "in_channels": 16, "out_channels": 16, "feature_tokens": 2},
     },
@@ -72,24 +60,49 @@ SETTINGS: dict[str, dict[str, Any]] = {
             "text_denoiser": ALIGNMENT,
             "image_denoiser": {**ALIGNMENT, "environment_tokens": 4, "seconds_per_frame": 0.125},
         },
-        "styles": STYLES,
         "environment_steps": 1,
     },
     "alignment_text_audio": {
         "environment_steps": 1,
         "network": {"audio_denoiser": {**ALIGNMENT, "environment_tokens": 4, "seconds_per_row": 0.128}},
     },
-    "alignment_video_audio": {"synchronous_clips": 4, "styles": STYLES},
+    "alignment_video_audio": {},
 }
 """What is smaller than in the shipped recipe; ``network`` values are merged into the recipe's."""
+
+DATA_VALUES: dict[str, dict[str, Any]] = {
+    "manner": {"shards": ["images", "photos"], "num_texts": 60, "course_styles": STYLES},
+    "image_diffuser": {"styles": STYLES},
+    "video_diffuser": {"procedural_clips": 4, "procedural_styles": STYLES},
+    "audio_diffuser": {"voices": ["joe"], "procedural_sounds": 4},
+    "alignment_text_image": {"styles": STYLES},
+    "alignment_video_audio": {"synchronous_clips": 4, "styles": STYLES},
+}
+"""What less data there is than in the shipped recipe."""
+
+
+def read(name: str) -> dict[str, Any]:
+    """The values of a shipped recipe."""
+    return yaml.safe_load(find(name).read_text())
+
+
+def find(name: str) -> Path:
+    """Where a shipped recipe is."""
+    path = RECIPES / f"{name}.yaml"
+    return path if path.is_file() else RECIPES / "history" / f"{name}.yaml"
 
 
 def shrink(name: str, folder: Path, **changes: Any) -> Path:
     """Write the tiny version of a shipped recipe into ``folder``: two steps of two items, with ``changes`` on top."""
-    values = yaml.safe_load((RECIPES / f"{name}.yaml").read_text())
+    values = read(name)
     settings = values["settings"]
     for key, value in SETTINGS[base(name)].items():
         settings[key] = {**settings[key], **value} if key == "network" and key in settings else value
+    values["data"] |= DATA_VALUES.get(base(name), {})
+    # The frozen tiny sentence encoder of the fixture is used instead of MiniLM.
+    if settings.get("sentence_encoder") == "minilm":
+        settings["sentence_encoder"] = "trained"
+        values |= {"reads": ["text_prompt_encoder"], "writes": ["image_prompt_encoder"]}
     if "prompt_map_steps" in settings:
         settings["prompt_map_steps"] = min(2, settings["prompt_map_steps"])
     values |= {"steps": 2, "batch_size": 2, "warmup_steps": 1, "report_every": 1, "validate_every": 100}

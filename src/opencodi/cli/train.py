@@ -11,7 +11,7 @@ def train(
     minutes: Annotated[
         float | None, typer.Option(help="Stop after this many minutes, with a checkpoint.", min=0.0)
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of the same run.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last healthy checkpoint.")] = False,
     output: Annotated[
         Path | None, typer.Option(help="Model folder to train into; by default the recipe's own.")
     ] = None,
@@ -20,12 +20,13 @@ def train(
     workers: Annotated[
         int, typer.Option(help="Processes that draw batches beside the training: some for a GPU, none else.", min=0)
     ] = 0,
+    keep: Annotated[int, typer.Option(metavar="N", help="Keep the last N healthy checkpoints.", min=1)] = 3,
 ) -> None:
     """Train one stage, as its recipe says: losses, time left, checkpoints and sample grids on the way."""
     from ..training.run import run_recipe
 
     options = {"minutes": minutes, "resume": resume, "output": output, "data": data, "device": device}
-    show_measures(run_recipe(recipe, **options, workers=workers))
+    show_measures(run_recipe(recipe, **options, workers=workers, keep=keep))
 
 
 def show_measures(measures: dict[str, float]) -> None:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from ..latents.mel import prepare_waveform
+from .soften import blur_each
 
 
 def over_white(rgba: np.ndarray | torch.Tensor) -> torch.Tensor:
@@ -88,3 +89,32 @@ def played(waveforms: torch.Tensor, faster: torch.Tensor, start: torch.Tensor) -
     part = (position - before).float()
     mixed = waveforms.gather(1, before) * (1 - part) + waveforms.gather(1, before + 1) * part
     return mixed * heard
+
+
+def vary_mel(mel: torch.Tensor, tilt: float, noise: float, blur: float, generator: torch.Generator) -> torch.Tensor:
+    """Other microphones and rooms: each log-mel of [B, 1, T, M] is tilted, blurred and made noisy by its own amounts.
+
+    It rises or falls by up to ``tilt`` from the lowest to the highest bin; ``noise`` and ``blur`` (frames and bins) are
+    largest standard deviations.
+    """
+
+    def strength(least: float, most: float) -> torch.Tensor:
+        return torch.empty(len(mel), device=mel.device).uniform_(least, most, generator=generator)
+
+    slope = torch.linspace(-0.5, 0.5, mel.shape[-1], device=mel.device)
+    mel = blur_each(mel + strength(-tilt, tilt).view(-1, 1, 1, 1) * slope, strength(0, blur))
+    grain = torch.randn(mel.shape, generator=generator, device=mel.device)
+    return mel + grain * strength(0, noise).view(-1, 1, 1, 1)
+
+
+def hide_bands(mel: torch.Tensor, frames: int, bins: int, value: float, generator: torch.Generator) -> torch.Tensor:
+    """Set up to ``frames`` frames in a row and up to ``bins`` bins in a row of each mel [B, 1, T, M] to ``value``."""
+    hidden = torch.zeros_like(mel, dtype=torch.bool)
+    for axis, most in ((2, frames), (3, bins)):
+        size = mel.shape[axis]
+        shape = (len(mel), 1, 1, 1)
+        length = (torch.rand(shape, generator=generator, device=mel.device) * (most + 1)).floor()
+        start = (torch.rand(shape, generator=generator, device=mel.device) * (size - length + 1)).floor()
+        position = torch.arange(size, device=mel.device).view([-1 if i == axis else 1 for i in range(4)])
+        hidden |= (position >= start) & (position < start + length)
+    return mel.masked_fill(hidden, value)

@@ -22,6 +22,13 @@ def denormalise(latents: torch.Tensor, config: Mapping[str, Any]) -> torch.Tenso
     return latents / config["scaling_factor"] * std + mean
 
 
+@torch.no_grad()
+def channel_statistics(raw: torch.Tensor) -> tuple[list[float], list[float]]:
+    """Per-channel mean and standard deviation of raw latents [B, C, ...]."""
+    flat = raw.float().transpose(0, 1).flatten(1)
+    return [round(x, 5) for x in flat.mean(1).tolist()], [round(max(x, 1e-4), 5) for x in flat.std(1).tolist()]
+
+
 def _statistics(like: torch.Tensor, config: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
     shape = (1, -1) + (1,) * (like.ndim - 2)
     mean = like.new_tensor([0.0] if config["latents_mean"] is None else config["latents_mean"])

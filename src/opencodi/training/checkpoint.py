@@ -1,71 +1,117 @@
-"""Checkpoints of a run: safetensors and JSON in one folder, which is replaced as a whole or not at all."""
+"""Checkpoints of a run: safetensors and JSON in one folder each, the newest in ``checkpoint``, older ones beside it.
+
+``checkpoint-000200`` is that of step 200. accelerate's ``save_state`` pickles optimizers, so these are written here.
+"""
 
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ..errors import TrainingError
 
+NEWEST, PARTIAL, UNHEALTHY = "checkpoint", "checkpoint.partial", "unhealthy"
+STATE, WEIGHTS, AVERAGED, OPTIMIZER = "state.json", "weights.safetensors", "ema.safetensors", "optimizer.safetensors"
+
+KEEP = 3
+"""How many healthy checkpoints a run keeps unless it is told otherwise."""
+
+
+def find_checkpoints(run_folder: Path) -> list[Path]:
+    """The checkpoints of a run, the newest first; also one that was left when a run died while it replaced it."""
+    found = {
+        path: _step_of(path)
+        for path in run_folder.glob(f"{NEWEST}*")
+        if path.name != PARTIAL and (path / STATE).is_file()
+    }
+    return sorted(found, key=lambda path: (found[path], path.name == NEWEST), reverse=True)
+
 
 def save_checkpoint(
-    folder: Path,
+    run_folder: Path,
     parameters: dict[str, torch.Tensor],
     averaged: dict[str, torch.Tensor],
     optimizer: torch.optim.Optimizer,
     state: dict[str, Any],
+    keep: int = KEEP,
 ) -> None:
-    """Write ``folder`` under a temporary name and rename it.
+    """Write a checkpoint under a temporary name; then it becomes the newest, and all but the last ``keep`` are removed.
 
     Args:
-        folder: the checkpoint folder; an older one is replaced after the new one is complete.
+        run_folder: where the run's checkpoints are.
         parameters: trained weights by name.
         averaged: their moving averages by name.
         optimizer: AdamW over ``parameters`` in the same order.
         state: JSON values: step, seconds trained, recipe.
+        keep: at least 1.
+
+    Raises:
+        TrainingError: if a weight is not finite, or the disk is full; the checkpoints before stay.
     """
-    partial, old = folder.with_name(folder.name + ".partial"), folder.with_name(folder.name + ".old")
-    for leftover in (partial, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    partial.mkdir(parents=True)
-    save_file(
-        {name: value.detach().cpu().contiguous() for name, value in parameters.items()}, partial / "weights.safetensors"
-    )
-    save_file(
-        {name: value.detach().cpu().contiguous() for name, value in averaged.items()}, partial / "ema.safetensors"
-    )
+    for name, value in (*parameters.items(), *averaged.items()):
+        if not torch.isfinite(value).all():
+            raise TrainingError(
+                f"{name} is not finite at step {state['step']}, so it is not saved; {healthy_words(run_folder)}"
+            )
+    partial, newest = run_folder / PARTIAL, run_folder / NEWEST
+    shutil.rmtree(partial, ignore_errors=True)
     moments = optimizer.state_dict()["state"]
-    flat = {
-        f"{i}.{key}": value.detach().cpu().contiguous() for i, entry in moments.items() for key, value in entry.items()
+    files = {
+        WEIGHTS: parameters,
+        AVERAGED: averaged,
+        OPTIMIZER: {f"{i}.{key}": value for i, entry in moments.items() for key, value in entry.items()},
     }
-    save_file(flat, partial / "optimizer.safetensors")
-    (partial / "state.json").write_text(json.dumps(state, indent=1))
-    if folder.exists():
-        folder.rename(old)
-    partial.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        for file, tensors in files.items():
+            save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, partial / file)
+        (partial / STATE).write_text(json.dumps(state, indent=1))
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise TrainingError(
+            f"{newest} cannot be written ({reason}): free some space; {healthy_words(run_folder)}"
+        ) from error
+    if (newest / STATE).is_file():
+        before = run_folder / f"{NEWEST}-{_step_of(newest):06d}"
+        shutil.rmtree(before, ignore_errors=True)
+        newest.rename(before)
+    partial.rename(newest)
+    for path in find_checkpoints(run_folder)[max(1, keep) :]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def load_checkpoint(
-    folder: Path,
+    run_folder: Path,
     parameters: dict[str, torch.nn.Parameter],
     averaged: dict[str, torch.Tensor],
     optimizer: torch.optim.Optimizer,
 ) -> dict[str, Any]:
-    """Put a checkpoint's weights, averages and optimiser moments in place; returns its ``state``.
+    """Put the weights, averages and optimiser moments of the last healthy checkpoint in place; returns its ``state``.
+
+    A checkpoint whose weights are not finite is set aside, and the one before it is taken and named.
 
     Raises:
-        TrainingError: if there is no complete checkpoint, or it belongs to other networks (each odd name is given).
+        TrainingError: if there is no checkpoint, a file of it is missing or damaged, or it belongs to other networks (an odd
+            name is given).
     """
-    if not (folder / "state.json").is_file():
-        old = folder.with_name(folder.name + ".old")  # the last run died between two renames
-        if not (old / "state.json").is_file():
-            raise TrainingError(f"{folder} holds no checkpoint to resume from; start without --resume")
-        old.rename(folder)
-    weights, ema = load_file(folder / "weights.safetensors"), load_file(folder / "ema.safetensors")
+    found = find_checkpoints(run_folder)
+    if not found:
+        raise TrainingError(f"{run_folder / NEWEST} holds no checkpoint to resume from; start without --resume")
+    for folder in found:
+        weights, ema = _read(folder / WEIGHTS), _read(folder / AVERAGED)
+        if _finite(weights.values()) and _finite(ema.values()):
+            break
+        set_aside(folder)
+    else:
+        raise TrainingError(f"{run_folder}: no checkpoint has finite weights; start anew with --output elsewhere")
+    if folder is not found[0]:
+        print(f"{found[0].name} is not healthy and was set aside; resuming from {folder.name}, step {_step_of(folder)}")
     for name in weights.keys() ^ parameters.keys():
         raise TrainingError(
             f"{folder} does not fit this recipe: {name} is only in one of the two; resume with the recipe that made it"
@@ -79,9 +125,69 @@ def load_checkpoint(
                 )
             parameter.copy_(weights[name])
             averaged[name].copy_(ema[name])
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for key, value in load_file(folder / "optimizer.safetensors").items():
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in _read(folder / OPTIMIZER).items():
         index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    return json.loads((folder / "state.json").read_text())
+        moments.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+    return _state_of(folder)
+
+
+def reject_checkpoint(run_folder: Path, step: int) -> str:
+    """What to do when the loss at ``step`` is not finite, for the message.
+
+    A checkpoint of that very step leads to that loss again, so it is set aside: ``--resume`` takes the one before it.
+    """
+    for path in find_checkpoints(run_folder):
+        if _step_of(path) == step:
+            set_aside(path)
+    return healthy_words(run_folder)
+
+
+def set_aside(folder: Path) -> None:
+    """Rename a checkpoint that must not be resumed from, so that it can still be looked at."""
+    aside = folder.with_name(f"{UNHEALTHY}-{_step_of(folder):06d}")
+    shutil.rmtree(aside, ignore_errors=True)
+    folder.rename(aside)
+
+
+def healthy_words(run_folder: Path) -> str:
+    """Where ``--resume`` would go on, for messages."""
+    found = find_checkpoints(run_folder)
+    if not found:
+        return "there is no healthy checkpoint: lower learning_rate and start again"
+    step = _step_of(found[0])
+    return f"{found[0]} of step {step} is whole: --resume goes on from there, if need be with a lower learning_rate"
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
+    if not path.is_file():
+        raise TrainingError(
+            f"{path} is missing: remove {path.parent} to resume from an older checkpoint, or restore it"
+        )
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise TrainingError(
+            f"{path} is damaged ({str(error).splitlines()[0]}): remove {path.parent} to resume from an older checkpoint, or "
+            "restore it"
+        ) from error
+
+
+def _state_of(folder: Path) -> dict[str, Any]:
+    path = folder / STATE
+    try:
+        state = json.loads(path.read_text())
+        return {**state, "step": int(state["step"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise TrainingError(
+            f"{path} is damaged: remove {folder} to resume from an older checkpoint, or restore it"
+        ) from error
+
+
+def _step_of(folder: Path) -> int:
+    return _state_of(folder)["step"]
+
+
+def _finite(tensors: Iterable[torch.Tensor]) -> bool:
+    return all(bool(torch.isfinite(value).all()) for value in tensors)

@@ -1,28 +1,82 @@
 """The model folder, seen from a stage: components of earlier stages come out, this stage's go in."""
 
 import copy
+import json
 import shutil
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from ..denoisers.maps import with_exact_maps
 from ..denoisers.topology import Denoiser
 from ..device import pick_device
-from ..errors import TrainingError
+from ..errors import ConfigurationError, TrainingError
+
+PARTIAL, OLD = ".partial", ".old"
+"""Endings of a component that is being written, and of one that is being replaced."""
+
+SCHEDULER = "scheduler"
+
+
+class ModelFolder:
+    """The components of earlier stages, for a run that says which of them it reads.
+
+    Args:
+        path: the folder.
+        reads: names of the components that may be read; None: any.
+    """
+
+    def __init__(self, path: str | Path, reads: Collection[str] | None = None):
+        self.path, self.reads = Path(path), reads
+
+    def load(self, kind: type, name: str) -> Any:
+        """A component, frozen, float32, in evaluation mode, on the device that the run works on.
+
+        Raises:
+            TrainingError: if that stage has not been trained yet.
+            ConfigurationError: if the run did not say that it reads this component.
+        """
+        if self.reads is not None and name not in self.reads:
+            raise ConfigurationError(f"reads: this run needs {name}; add it to the list")
+        return load_component(kind, self.path, name)
+
+    def scheduler_config(self) -> dict[str, Any]:
+        """What the folder's scheduler is made from; empty if there is none yet."""
+        path = self.path / SCHEDULER / "scheduler_config.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+    def cache(self, name: str) -> Path:
+        """Where runs keep what they would otherwise compute again."""
+        return self.path / "training" / name
+
+    def check_complete(self) -> None:
+        """Look whether all components of ``reads`` are there.
+
+        Raises:
+            TrainingError: naming every one that is missing.
+        """
+        missing = [name for name in self.reads or () if not find_component(self.path / name)]
+        if missing:
+            raise TrainingError(f"{self.path / missing[0]} is missing: first train the stage that makes it")
 
 
 def load_component(kind: type, model_folder: Path, name: str) -> Any:
     """A component of an earlier stage, frozen, float32, in evaluation mode, on the device that a run works on.
 
     Raises:
-        TrainingError: if that stage has not been trained yet.
+        TrainingError: if that stage has not been trained yet, or its files are damaged.
     """
     folder = model_folder / name
-    if not folder.is_dir():
+    if not find_component(folder):
         raise TrainingError(f"{folder} is missing: first train the stage that makes it")
-    network = kind.from_pretrained(folder)
+    try:
+        network = kind.from_pretrained(folder)
+    except (SafetensorError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise TrainingError(f"{folder} cannot be read ({reason}): train its stage again, or restore it") from error
     if not isinstance(network, nn.Module):
         return network
     if isinstance(network, Denoiser):
@@ -30,15 +84,88 @@ def load_component(kind: type, model_folder: Path, name: str) -> Any:
     return network.float().requires_grad_(False).eval().to(pick_device())
 
 
+def find_component(folder: Path) -> bool:
+    """Whether the component is there; one whose writer died between two renames is put in its place first."""
+    if not folder.is_dir():
+        for ending in (PARTIAL, OLD):
+            candidate = folder.with_name(folder.name + ending)
+            if _is_whole(candidate):
+                candidate.rename(folder)
+                break
+    return folder.is_dir()
+
+
 def save_component(network: Any, folder: Path) -> None:
     """Save one component in half precision under a temporary name, then put it in place of the old one.
 
     Master weights stay in the run's checkpoint; the folder is what is loaded for generation in whatever precision fits.
+    Nothing is removed before the new component is whole: wherever the process dies, ``find_component`` finds one.
+
+    Raises:
+        TrainingError: if the disk is full, or cannot be written to.
     """
-    temporary = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(temporary, ignore_errors=True)
+    partial, old = (folder.with_name(folder.name + ending) for ending in (PARTIAL, OLD))
+    find_component(folder)
+    shutil.rmtree(partial, ignore_errors=True)
     half = copy.deepcopy(network)
     half = half.half() if isinstance(half, nn.Module) else half
-    half.save_pretrained(temporary)
-    shutil.rmtree(folder, ignore_errors=True)
-    temporary.rename(folder)
+    try:
+        half.save_pretrained(partial)
+        _forget_paths(partial)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise TrainingError(
+            f"{folder} cannot be written ({_reason(error)}): free some space and --resume; the checkpoint is whole"
+        ) from error
+    if folder.is_dir():
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
+    partial.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def build_network(make: Any, network: Mapping[str, Any], *positional: Any) -> Any:
+    """Make a network from the recipe's ``network`` values.
+
+    Raises:
+        ConfigurationError: if it takes no such value.
+    """
+    try:
+        return make(*positional, **network)
+    except TypeError as error:
+        raise ConfigurationError(f"settings: network: {error}") from error
+
+
+def lost_parts(stored: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
+    """Parts (first names of weights) that are stored and that another network of that name lacks altogether."""
+    ours = {key.split(".")[0] for key in own}
+    return sorted({key.split(".")[0] for key in stored} - ours)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a folder holds all of a component: JSON that can be read, and weights that end where they say."""
+    if not folder.is_dir() or not any(folder.glob("*.json")):
+        return False
+    try:
+        for path in folder.glob("*.json"):
+            json.loads(path.read_text(encoding="utf-8"))
+        for path in folder.glob("*.safetensors"):
+            with safe_open(path, "pt"):
+                pass
+    except (ValueError, OSError, SafetensorError):
+        return False
+    needs_weights = (folder / "config.json").is_file()
+    return not needs_weights or any(folder.glob("*.safetensors"))
+
+
+def _forget_paths(folder: Path) -> None:
+    """Take out of the configs where their networks were loaded from: it is nobody else's business."""
+    for path in folder.glob("*.json"):
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(values, dict) and {"_name_or_path", "name_or_path"} & values.keys():
+            kept = {key: value for key, value in values.items() if not key.endswith("name_or_path")}
+            path.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error).splitlines()[0]

@@ -4,7 +4,6 @@ Every random choice of a step is drawn from (seed, step), so a resumed run sees 
 that was never interrupted, and nothing random needs to be stored.
 """
 
-import dataclasses
 import json
 import math
 import signal
@@ -23,7 +22,7 @@ from diffusers.training_utils import EMAModel
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import TrainingError
-from .checkpoint import load_checkpoint, save_checkpoint
+from .checkpoint import KEEP, load_checkpoint, reject_checkpoint, save_checkpoint
 from .progress import Report
 from .recipe import Recipe
 from .task import Task
@@ -37,6 +36,7 @@ def train(
     resume: bool = False,
     minutes: float | None = None,
     workers: int = 0,
+    keep: int = KEEP,
     accelerator: Accelerator,
 ) -> dict[str, float]:
     """Train ``task`` as ``recipe`` says and export its components into ``recipe.model_folder``.
@@ -44,10 +44,11 @@ def train(
     Args:
         task: the stage; parameters with ``requires_grad`` learn.
         recipe: the run's values.
-        run_folder: logs, sample pictures and the checkpoint go here.
-        resume: continue from the checkpoint in ``run_folder``.
+        run_folder: logs, sample pictures and checkpoints go here.
+        resume: continue from the last healthy checkpoint in ``run_folder``.
         minutes: stop after this long (a checkpoint and an export are written then, too).
         workers: processes that draw the next batches meanwhile; 0: they are drawn in turn, by this one.
+        keep: how many of the last healthy checkpoints stay.
         accelerator: device, precision and gradient accumulation.
 
     Returns:
@@ -73,10 +74,9 @@ def train(
     )
     ema = EMAModel(parameters.values(), decay=recipe.ema_decay, use_ema_warmup=True, power=0.75)
     averaged = dict(zip(parameters, ema.shadow_params))
-    state = {"step": 0, "seconds": 0.0, "recipe": dataclasses.asdict(recipe)}
-    checkpoint = run_folder / "checkpoint"
+    state = {"step": 0, "seconds": 0.0, "recipe": recipe.model_dump()}
     if resume:
-        state = {**load_checkpoint(checkpoint, parameters, averaged, optimizer), "recipe": state["recipe"]}
+        state = {**load_checkpoint(run_folder, parameters, averaged, optimizer), "recipe": state["recipe"]}
         ema.optimization_step = state["step"]
     for group in optimizer.param_groups:
         group["initial_lr"] = recipe.learning_rate  # the schedule counts from here also when it resumes
@@ -96,7 +96,7 @@ def train(
 
     def checkpoint_now() -> None:
         state["seconds"] = seconds_before + time.monotonic() - started
-        save_checkpoint(checkpoint, parameters, averaged, optimizer, state)
+        save_checkpoint(run_folder, parameters, averaged, optimizer, state, keep)
 
     def validate_now() -> dict[str, float]:
         ema.store(parameters.values())
@@ -119,7 +119,7 @@ def train(
             out_of_time = minutes is not None and time.monotonic() - started > 60 * minutes
             if out_of_time:
                 break
-            losses = _step(network, optimizer, parameters, recipe, state["step"], accelerator, batches)
+            losses = _step(network, optimizer, parameters, recipe, state["step"], accelerator, batches, run_folder)
             schedule.step()
             ema.step(parameters.values())
             state["step"] += 1
@@ -167,6 +167,7 @@ def _step(
     step: int,
     accelerator: Accelerator,
     batches: Iterator[dict[str, torch.Tensor]],
+    run_folder: Path,
 ) -> dict[str, float]:
     """One optimiser step over ``gradient_accumulation_steps`` batches; returns the mean losses."""
     total: dict[str, float] = {}
@@ -178,8 +179,7 @@ def _step(
             losses = network(batch, _generator(*seed, accelerator.device))
         if not math.isfinite(losses["loss"].item()):
             raise TrainingError(
-                f"{recipe.task}: the loss is {losses['loss'].item()} at step {step}; "
-                "the last checkpoint is whole, lower learning_rate and --resume"
+                f"{recipe.task}: the loss is {losses['loss'].item()} at step {step}; {reject_checkpoint(run_folder, step)}"
             )
         accelerator.backward(losses["loss"] / parts)
         for name, value in losses.items():

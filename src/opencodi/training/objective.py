@@ -1,11 +1,39 @@
 """What a denoiser is asked to predict, as its scheduler's config says: the noise, the velocity or the flow."""
 
+from collections.abc import Mapping
 from typing import Any
 
+import diffusers
 import torch
 import torch.nn.functional as F
 
+from ..errors import ConfigurationError
 from ..sampling.noise import share_frame_noise
+
+
+def make_scheduler(values: Mapping[str, Any], stored: Mapping[str, Any]) -> Any:
+    """A diffusers scheduler from ``{"class": name, …its config}``.
+
+    Args:
+        values: from the recipe.
+        stored: the config of the scheduler that the model folder has, which serves all denoisers; empty: none yet.
+
+    Raises:
+        ConfigurationError: if diffusers has no scheduler of that name, or the stored one has other values.
+    """
+    kind = getattr(diffusers, str(values.get("class")), None)
+    if kind is None or not issubclass(kind, diffusers.SchedulerMixin):
+        raise ConfigurationError(
+            f"scheduler: diffusers has no scheduler {values.get('class')!r}; name one such as DDIMScheduler"
+        )
+    scheduler = kind(**{key: value for key, value in values.items() if key != "class"})
+    for key, value in scheduler.config.items():
+        if not key.startswith("_") and key in stored and stored[key] != value:
+            raise ConfigurationError(
+                f"scheduler: {key} is {value} in the recipe and {stored[key]} in the model folder, whose scheduler serves all "
+                "denoisers; make them equal, or remove its folder 'scheduler' and train every denoiser again"
+            )
+    return scheduler
 
 
 def draw_timesteps(scheduler: Any, count: int, generator: torch.Generator, device: torch.device) -> torch.Tensor:

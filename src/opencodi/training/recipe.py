@@ -1,24 +1,38 @@
-"""Recipes: one YAML per training run, every default written out, unknown keys refused."""
+"""Recipes: one YAML per training run, checked before anything is loaded; unknown keys are refused."""
 
-import dataclasses
-import typing
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import yaml
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 
 from ..errors import ConfigurationError
 
+Count = Annotated[StrictInt, Field(ge=1)]
+"""A whole number, at least 1."""
 
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """What a run does. The values under ``settings`` belong to the task and are checked by it.
+
+class Values(BaseModel):
+    """Base of everything that a recipe says: unknown keys are refused, values cannot be changed later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Kind = TypeVar("Kind", bound=Values)
+
+
+class Recipe(Values):
+    """What a run does.
 
     Attributes:
-        task: name of the task, a key of ``opencodi.training.tasks.TASKS``.
+        task: name of the task, see ``opencodi.training.tasks.TASKS``.
+        collection: which collection the data is from, see ``opencodi.collections``.
         model_folder: where earlier components are read from and the trained one is written to.
-        settings: the task's own values (network widths, loss weights, shards).
+        reads: components of earlier stages that the run needs; they must be in the model folder.
+        writes: components that the run makes or replaces.
+        data: which of the collection's data the task is given; checked by the collection.
+        settings: the task's own values (network widths, loss weights); checked by the task.
         initial_weights: a model folder whose components the run starts from instead of random weights; empty: none.
         fresh_weights: beginnings of the names of those that stay random nevertheless, such as layers of another width.
         seed: of initial weights, data order, augmentation and noise.
@@ -39,73 +53,29 @@ class Recipe:
     """
 
     task: str
+    collection: str = "stickers"
     model_folder: str
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...]
+    data: dict[str, Any] = Field(default_factory=dict)
     settings: dict[str, Any]
     initial_weights: str = ""
     fresh_weights: tuple[str, ...] = ()
-    seed: int = 0
-    steps: int = 10_000
-    batch_size: int = 64
-    gradient_accumulation_steps: int = 1
-    learning_rate: float = 3e-4
+    seed: Annotated[StrictInt, Field(ge=0)] = 0
+    steps: Count = 10_000
+    batch_size: Count = 64
+    gradient_accumulation_steps: Count = 1
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-4
     learning_rate_schedule: str = "cosine"
-    warmup_steps: int = 200
-    weight_decay: float = 0.01
+    warmup_steps: Annotated[StrictInt, Field(ge=0)] = 200
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
     adam_betas: tuple[float, float] = (0.9, 0.99)
-    max_gradient_norm: float = 1.0
-    ema_decay: float = 0.999
+    max_gradient_norm: Annotated[float, Field(gt=0)] = 1.0
+    ema_decay: Annotated[float, Field(ge=0, le=1)] = 0.999
     mixed_precision: str = "auto"
-    report_every: int = 20
-    validate_every: int = 1000
-    checkpoint_minutes: float = 5.0
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "gradient_accumulation_steps", "report_every", "validate_every"):
-            if getattr(self, name) < 1:
-                raise ConfigurationError(f"{name}: {getattr(self, name)} is not a positive number; give one")
-        if not self.learning_rate > 0:
-            raise ConfigurationError(f"learning_rate: {self.learning_rate} is not a positive number; give one")
-
-
-def from_mapping(kind: type, values: dict[str, Any], where: str) -> Any:
-    """Build the dataclass ``kind`` from YAML values; the message names ``where`` they stand.
-
-    Raises:
-        ConfigurationError: for an unknown key (the nearest known one is suggested), a missing one, or a wrong type.
-    """
-    if not isinstance(values, dict):
-        raise ConfigurationError(f"{where}: expected 'key: value' lines, found {type(values).__name__}")
-    hints = typing.get_type_hints(kind)
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    for key in values:
-        if key not in fields:
-            near = get_close_matches(str(key), fields, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(fields)}"
-            raise ConfigurationError(f"{where}: unknown key {key!r}{hint}")
-    required = [
-        n for n, f in fields.items() if f.default is f.default_factory is dataclasses.MISSING and n not in values
-    ]
-    if required:
-        raise ConfigurationError(f"{where}: {', '.join(required)} missing; add them")
-    return kind(**{key: _checked(value, hints[key], f"{where}: {key}") for key, value in values.items()})
-
-
-def _checked(value: Any, hint: Any, where: str) -> Any:
-    origin = typing.get_origin(hint) or hint
-    if origin is float and isinstance(value, int | float | str) and not isinstance(value, bool):
-        try:
-            return float(value)  # YAML reads 3e-4 as a string
-        except ValueError as error:
-            raise ConfigurationError(f"{where} is {value!r}, expected a number") from error
-    if origin in (int, str, bool) and type(value) is not origin:
-        raise ConfigurationError(f"{where} is {value!r}, expected {origin.__name__}")
-    if origin in (tuple, list):
-        if not isinstance(value, list | tuple):
-            raise ConfigurationError(f"{where} is {value!r}, expected a list")
-        return origin(value)
-    if origin is dict and not isinstance(value, dict):
-        raise ConfigurationError(f"{where} is {value!r}, expected 'key: value' lines")
-    return value
+    report_every: Count = 20
+    validate_every: Count = 1000
+    checkpoint_minutes: Annotated[float, Field(gt=0)] = 5.0
 
 
 def load_recipe(path: str | Path) -> Recipe:
@@ -119,6 +89,38 @@ def load_recipe(path: str | Path) -> Recipe:
         raise ConfigurationError(f"{path}: no such recipe; recipes/stickers has one for every stage")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise ConfigurationError(f"{path} is not a YAML file, correct it: {str(error).splitlines()[0]}") from error
-    return from_mapping(Recipe, values, str(path))
+    return checked(Recipe, values, str(path))
+
+
+def checked(kind: type[Kind], values: Any, where: str) -> Kind:
+    """Build ``kind`` from YAML values; a message says ``where`` they stand, and the key.
+
+    Raises:
+        ConfigurationError: for an unknown key (the nearest known one is suggested), a missing one, or a wrong value.
+    """
+    if not isinstance(values, dict):
+        raise ConfigurationError(f"{where}: expected 'key: value' lines, found {type(values).__name__}; correct it")
+    try:
+        return kind(**{str(key): value for key, value in values.items()})
+    except ValidationError as error:
+        raise ConfigurationError(f"{where}: {_sentence(kind, error)}") from error
+
+
+def _sentence(kind: type[Values], error: ValidationError) -> str:
+    """What is wrong first: keys that are unknown, then keys that are missing, then values."""
+    found = error.errors(include_url=False)
+    unknown = [str(each["loc"][0]) for each in found if each["type"] == "extra_forbidden"]
+    missing = [str(each["loc"][0]) for each in found if each["type"] == "missing"]
+    if unknown:
+        near = get_close_matches(unknown[0], kind.model_fields, n=1)
+        known = ", ".join(kind.model_fields) or "none"
+        hint = f"did you mean {near[0]!r}?" if near else f"known are: {known}"
+        return f"unknown key {unknown[0]!r}; {hint}"
+    if missing:
+        return f"{', '.join(missing)} missing; add {'it' if len(missing) == 1 else 'them'}"
+    first = found[0]
+    key = ".".join(map(str, first["loc"])) or "values"
+    reason = str(first["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+    return f"{key}: {first['input']!r} {reason}; correct it"

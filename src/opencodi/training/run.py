@@ -1,6 +1,5 @@
-"""From a recipe file to a finished run: data, task, accelerator, loop."""
+"""From a recipe file to a finished run: recipe, data, task, accelerator, loop."""
 
-import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,12 +8,14 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
+from ..collections import find_collection
 from ..data.shards import find_data
 from ..device import pick_device, working_on
-from ..errors import TrainingError
-from .components import load_component
+from ..errors import ConfigurationError, TrainingError
+from .checkpoint import KEEP, find_checkpoints
+from .components import ModelFolder, load_component
 from .loop import train
-from .recipe import from_mapping, load_recipe
+from .recipe import Recipe, checked, load_recipe
 from .task import Task
 from .tasks import find_task
 
@@ -28,53 +29,95 @@ def run_recipe(
     data: str | Path | None = None,
     device: str | None = None,
     workers: int = 0,
+    keep: int = KEEP,
 ) -> dict[str, float]:
     """Train as a recipe says.
 
-    The trained components land in the recipe's ``model_folder``; logs, sample pictures and the checkpoint in
+    The trained components land in the recipe's ``model_folder``; logs, sample pictures and checkpoints in
     ``<model_folder>/training/<recipe name>``.
 
     Args:
         path: the YAML file.
         minutes: stop after this long; the run can be resumed.
-        resume: continue the same run from its checkpoint.
+        resume: continue the same run from its last healthy checkpoint.
         output: model folder to use instead of the recipe's.
         data: folder of shards; by default ``OPENCODI_DATA``.
         device: cuda, mps or cpu; by default the best there is.
         workers: processes that draw batches beside the training, for a GPU that would wait for them.
+        keep: how many of the last healthy checkpoints stay.
 
     Returns:
         the last validation's measures.
 
     Raises:
         ConfigurationError: for a wrong recipe.
-        TrainingError: if data or earlier components are missing, or the run cannot go on.
+        TrainingError: if data or earlier components are missing or damaged, the disk is full, or the run cannot go on.
     """
     recipe = load_recipe(path)
     if output is not None:
-        recipe = dataclasses.replace(recipe, model_folder=str(output))
-    kind = find_task(recipe.task)
-    settings = from_mapping(kind.Settings, recipe.settings, f"{path}: settings")
-    folder = find_data(data)
-    model_folder = Path(recipe.model_folder)
-    run_folder = model_folder / "training" / Path(path).stem
-    if (run_folder / "checkpoint").exists() and not resume:
-        raise TrainingError(f"{run_folder} already holds a run: --resume continues it, --output starts one elsewhere")
+        recipe = recipe.model_copy(update={"model_folder": str(output)})
+    run_folder = Path(recipe.model_folder) / "training" / Path(path).stem
+    try:
+        return _run(recipe, str(path), run_folder, minutes, resume, data, device, workers, keep)
+    except OSError as error:
+        place = error.filename or run_folder
+        raise TrainingError(f"{place}: {error.strerror or error}; mend that and start again with --resume") from error
 
+
+def _run(
+    recipe: Recipe,
+    where: str,
+    run_folder: Path,
+    minutes: float | None,
+    resume: bool,
+    data: str | Path | None,
+    device: str | None,
+    workers: int,
+    keep: int,
+) -> dict[str, float]:
     picked = pick_device(device)
     precision = _precision(picked) if recipe.mixed_precision == "auto" else recipe.mixed_precision
     accelerator = Accelerator(mixed_precision=precision, cpu=picked.type == "cpu")
-    set_seed(recipe.seed)  # initial weights; everything later has its own generator
-    with working_on(picked):
-        task = kind(settings, folder, model_folder)
+    collection = find_collection(recipe.collection)
+    kind = find_task(recipe.task, collection.TASKS)
+    for key in (
+        recipe.settings.keys() & collection.DATA[recipe.task].model_fields.keys() - kind.Settings.model_fields.keys()
+    ):
+        raise ConfigurationError(f"{where}: settings: {key} says what data there is; move it under data")
+    settings = checked(kind.Settings, recipe.settings, f"{where}: settings")
+    wanted = checked(collection.DATA[recipe.task], recipe.data, f"{where}: data")
+    folder, parts = find_data(data), ModelFolder(recipe.model_folder, recipe.reads)
+    found = find_checkpoints(run_folder)
+    if found and not resume:
+        raise TrainingError(
+            f"{run_folder} already holds a run ({found[0].name}): --resume continues it, --output starts one elsewhere"
+        )
+    parts.check_complete()
+    try:
+        with working_on(picked):
+            given = wanted.load(folder, parts, settings)
+            set_seed(recipe.seed)  # initial weights; everything later has its own generator
+            task = kind(settings, given, parts)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where}: {error}") from error
     if recipe.initial_weights and not resume:
         start_from(task, Path(recipe.initial_weights), recipe.fresh_weights)
+    _check_writes(task, recipe, where)
     if accelerator.is_main_process:
         count = sum(parameter.numel() for parameter in task.trained_parameters().values())
         print(f"{recipe.task}: {count / 1e6:.2f} M parameters to train on {accelerator.device}, precision {precision}")
         run_folder.mkdir(parents=True, exist_ok=True)
-        (run_folder / "recipe.json").write_text(json.dumps(dataclasses.asdict(recipe), indent=1))
-    return train(task, recipe, run_folder, resume=resume, minutes=minutes, workers=workers, accelerator=accelerator)
+        (run_folder / "recipe.json").write_text(json.dumps(recipe.model_dump(), indent=1))
+    return train(
+        task,
+        recipe,
+        run_folder,
+        resume=resume,
+        minutes=minutes,
+        workers=workers,
+        keep=keep,
+        accelerator=accelerator,
+    )
 
 
 def start_from(task: Task, folder: Path, fresh_weights: Sequence[str] = ()) -> None:
@@ -105,6 +148,13 @@ def start_from(task: Task, folder: Path, fresh_weights: Sequence[str] = ()) -> N
         network.load_state_dict({key: own[key] if key in fresh else stored[key] for key in own})
     for start in sorted(unused):
         raise TrainingError(f"fresh_weights: no weight's name begins with {start!r}; correct it or leave it out")
+
+
+def _check_writes(task: Task, recipe: Recipe, where: str) -> None:
+    """Raise ConfigurationError unless the recipe says what the task writes."""
+    made = sorted(task.components())
+    if made != sorted(recipe.writes):
+        raise ConfigurationError(f"{where}: writes: this run makes {', '.join(made)}; write [{', '.join(made)}]")
 
 
 def _precision(device: torch.device) -> str:

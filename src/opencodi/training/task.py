@@ -8,19 +8,21 @@ import torch
 from torch import nn
 
 from .components import save_component
+from .recipe import Values
 
 
 class Task(nn.Module):
     """Base of every stage.
 
     A task holds the networks it needs as submodules. Whatever has ``requires_grad`` is trained, averaged and checkpointed by
-    the loop; the rest is frozen. Constructed as ``Task(settings, data, model_folder)``.
+    the loop; the rest is frozen. Constructed as ``Task(settings, data, parts)``: its values, what it learns from (it opens no
+    files itself) and the components of earlier stages (a ``ModelFolder``).
 
     Attributes:
-        Settings: dataclass of the values a recipe may give under ``settings``.
+        Settings: the values a recipe may give under ``settings``.
     """
 
-    Settings: type
+    Settings: type[Values]
 
     def begin(self, generator: torch.Generator) -> None:
         """Called once before the first step of a run, with its initial weights in place; not when a run resumes.

@@ -15,10 +15,12 @@ from opencodi.data.augment import audio_batch, over_white
 from opencodi.data.shards import load_audio, load_images, load_videos
 from opencodi.errors import ArgumentError, ConfigurationError, TrainingError
 from opencodi.training.components import save_component
-from opencodi.training.recipe import from_mapping, load_recipe
+from opencodi.training.recipe import load_recipe
 from opencodi.training.run import run_recipe
 
-DATA = Path(__file__).parents[2] / "data"
+from ...training.making import make_task
+from ...training.tiny_recipes import DATA
+
 RECIPES = Path(__file__).parents[3] / "recipes" / "judges"
 TINY = {
     "block_out_channels": [16, 16],
@@ -42,21 +44,20 @@ def tiny_audio_judge() -> AudioJudge:
     return AudioJudge(["1f436", "1f941"], ["dog face", "drum"], **TINY).eval()
 
 
-def settings_of(kind: type, name: str, **changes: Any) -> Any:
-    settings = load_recipe(RECIPES / f"{name}.yaml").settings
-    network = {**settings["network"], **TINY, **changes.pop("network", {})}
-    return from_mapping(kind.Settings, {**settings, **changes, "network": network}, "test")
+def task_of(name: str, **changes: Any) -> Any:
+    recipe = load_recipe(RECIPES / f"{name}.yaml")
+    network = {**recipe.settings["network"], **TINY, **changes.pop("network", {})}
+    torch.manual_seed(0)
+    values = {**recipe.data, **recipe.settings, **changes, "network": network}
+    return make_task(f"{name}_judge", Path("unused"), **values)
 
 
 def image_task(**changes: Any) -> ImageJudgeTask:
-    torch.manual_seed(0)
-    return ImageJudgeTask(settings_of(ImageJudgeTask, "image", **changes), DATA, Path("unused"))
+    return task_of("image", **changes)
 
 
 def audio_task(**changes: Any) -> AudioJudgeTask:
-    torch.manual_seed(0)
-    changes = {"least_sounds": 2, **changes}
-    return AudioJudgeTask(settings_of(AudioJudgeTask, "audio", **changes), DATA, Path("unused"))
+    return task_of("audio", **{"least_sounds": 2, **changes})
 
 
 def test_a_picture_gets_features_a_concept_and_a_style():

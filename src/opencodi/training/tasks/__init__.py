@@ -1,5 +1,6 @@
 """The stages of the paper's recipe, one task each."""
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib import import_module
 
@@ -20,21 +21,24 @@ TASKS = {
     "text_diffuser": "diffusers:TextDiffuserTask",
     "alignment": "alignment:AlignmentTask",
     "manner": "manner:MannerTask",
-    "image_judge": "..collections.stickers.judges.tasks:ImageJudgeTask",
-    "audio_judge": "..collections.stickers.judges.tasks:AudioJudgeTask",
 }
 """Where each recipe's ``task`` is; imported when it is run."""
 
 
-def find_task(name: str) -> type[Task]:
+def find_task(name: str, more: Mapping[str, str]) -> type[Task]:
     """The task class of a recipe's ``task`` value.
+
+    Args:
+        name: of the task.
+        more: {name: module:class} of tasks that only the recipe's collection has.
 
     Raises:
         ConfigurationError: if there is none of that name; the nearest is suggested.
     """
-    if name not in TASKS:
-        near = get_close_matches(name, TASKS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(TASKS)}"
-        raise ConfigurationError(f"task: unknown task {name!r}{hint}")
-    module, kind = TASKS[name].split(":")
-    return getattr(import_module(f".{module}", __package__), kind)
+    known = {task: f"{__package__}.{place}" for task, place in TASKS.items()} | dict(more)
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(known)}"
+        raise ConfigurationError(f"task: unknown task {name!r}; {hint}")
+    module, kind = known[name].split(":")
+    return getattr(import_module(module), kind)

@@ -5,40 +5,51 @@ else is frozen. Pairs are text+image, then text+audio, then video+audio, each st
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 
-from ...data.shards import concepts_in
+from ...data.paired import OPEN, THING, PairedSet, draw_kinds, other_beat
 from ...denoisers import FlatUNet, UNet
 from ...denoisers.alignment import environment_tokens, joint_forward
 from ...denoisers.topology import Denoiser
 from ...errors import ConfigurationError
 from ...modality import MODALITIES, Modality, parse_modalities
-from ..components import load_component
+from ..components import ModelFolder
 from ..contrastive import info_nce
-from ..objective import blurred, draw_noise, draw_timesteps, noised
+from ..objective import blurred, draw_noise, draw_timesteps, make_scheduler, noised
+from ..recipe import Values
 from ..task import Task
-from .diffusers import make_scheduler
-from .moving import other_beat, synchronous_pairs
-from .pairs import PairedSet, audio_set, image_set, text_set, video_set
-from .prompt_sets import OPEN, THING, draw_kinds
 
 NETWORKS = {"text_denoiser": FlatUNet, "image_denoiser": UNet, "audio_denoiser": UNet}
 ENVIRONMENT_BATCH_SIZE, ENVIRONMENT_LEARNING_RATE = 128, 1e-3
-SETS = {Modality.TEXT: text_set, Modality.IMAGE: image_set, Modality.VIDEO: video_set, Modality.AUDIO: audio_set}
+
+
+@dataclass
+class Pairs:
+    """What alignment learns from: sets of both modalities, whose items are paired by concept.
+
+    Attributes:
+        items: {modality: training set}.
+        held: {modality: validation set}.
+        synchronous: (training, validation) of the same, but the items at one position are a picture in motion and the sound
+            that hits when it does, and positions 2k and 2k + 1 are the same thing on two beats; empty: none.
+    """
+
+    items: dict[Modality, PairedSet]
+    held: dict[Modality, PairedSet]
+    synchronous: tuple[dict[Modality, PairedSet], ...] = ()
 
 
 class AlignmentTask(Task):
     """Denoising losses of both modalities plus InfoNCE between their environment tokens."""
 
-    @dataclass(frozen=True)
-    class Settings:
+    class Settings(Values):
         """Which pair learns from what.
 
         Attributes:
@@ -46,10 +57,8 @@ class AlignmentTask(Task):
             train: those of the two whose alignment parts learn; the other's stay as an earlier stage left them.
             network: {component: config values} of alignment parts that do not exist yet, or gain environment tokens.
             scheduler: as in the diffusers' recipes.
-            shards: {modality: shards} to learn from.
             prompt_share: share of the pairs with a text prompt; the fewer, the more must come from the other modality.
             thing_share: share of the pairs prompted by what kind of thing it is ("an animal"): which, they must agree on.
-            open_sound_weight: as in the diffusers' recipes.
             contrastive_weight: of InfoNCE between the environment tokens of both, beside the denoising losses.
             bridge_weight: of InfoNCE, and of the distance in cosine, between environment tokens and the prompt embedding of
                 the item's name. It puts the tokens into the space of prompts, text being the bridge here as well.
@@ -63,17 +72,14 @@ class AlignmentTask(Task):
             environment_noise: as the diffusers' ``condition_noise``, on the environment tokens that the other hears, so that
                 tokens of a modality never trained with it work, too.
             condition_noise: on prompts. What they leave open must come from the other modality.
-            styles: art styles of the pictures, all if none is named.
-            synchronous_share: share of the pairs that are a picture in procedural motion and the sound that hits when it
-                does (``moving.synchronous_pairs``). For video and audio only, where it teaches when rather than what.
-            synchronous_clips: how many such pairs there are.
+            synchronous_share: share of the pairs that are synchronous: a picture in motion and the sound that hits when it
+                does. For video and audio only, where it teaches when rather than what.
         """
 
         pair: tuple[str, ...]
         train: tuple[str, ...]
         network: dict[str, Any]
         scheduler: dict[str, Any]
-        shards: dict[str, Any]
         prompt_share: float
         contrastive_weight: float
         temperature: float
@@ -83,31 +89,30 @@ class AlignmentTask(Task):
         environment_noise: float = 0.0
         condition_noise: float = 0.0
         thing_share: float = 0.0
-        finished_shares: dict[str, float] = field(default_factory=dict)
-        open_sound_weight: float = 1.0
-        styles: tuple[str, ...] = ()
+        finished_shares: dict[str, float] = Field(default_factory=dict)
         synchronous_share: float = 0.0
-        synchronous_clips: int = 0
 
-    def __init__(self, settings: Settings, data: Path, model_folder: Path):
+        @property
+        def prompt_shares(self) -> dict[str, float]:
+            """{kind of prompt: share of the pairs that have it}."""
+            shares = {"text": self.prompt_share, THING: self.thing_share}
+            return {kind: share for kind, share in shares.items() if share}
+
+    def __init__(self, settings: Settings, data: Pairs, parts: ModelFolder):
         super().__init__()
         self.settings = settings
         self.pair = parse_modalities(settings.pair, "pair")
         learning = parse_modalities(settings.train, "train")
         if len(self.pair) != 2 or not set(learning) <= set(self.pair):
             raise ConfigurationError("pair: give two modalities, and in train one or both of them")
-        if settings.synchronous_share and (
-            set(self.pair) != {Modality.VIDEO, Modality.AUDIO} or settings.synchronous_clips < 2
-        ):
+        if settings.synchronous_share and not data.synchronous:
             raise ConfigurationError(
                 "synchronous_share: is for the pair video and audio, with at least 2 synchronous_clips; else make it 0"
             )
-        self.scheduler = make_scheduler(settings.scheduler, model_folder)
+        self.scheduler = make_scheduler(settings.scheduler, parts.scheduler_config())
         self.networks = torch.nn.ModuleDict(
             {
-                name: _with_alignment(
-                    load_component(NETWORKS[name], model_folder, name), settings.network.get(name, {})
-                )
+                name: _with_alignment(parts.load(NETWORKS[name], name), settings.network.get(name, {}))
                 for name in dict.fromkeys(MODALITIES[modality].denoiser for modality in self.pair)
             }
         )
@@ -120,30 +125,8 @@ class AlignmentTask(Task):
         for modality in learning:
             for _, parameter in self.denoisers[modality].alignment_parameters():
                 parameter.requires_grad_(True)
-        both = {modality: self._load_sets(modality, data, model_folder) for modality in self.pair}
-        self.items = {modality: sets[0] for modality, sets in both.items()}
-        self.held = {modality: sets[1] for modality, sets in both.items()}
-        self.synchronous: tuple[dict[Modality, PairedSet], ...] = ()
-        if settings.synchronous_share:
-            self.synchronous = synchronous_pairs(
-                data, settings.synchronous_clips, settings.styles, model_folder, tuple(self.prompt_shares)
-            )
-
-    def _load_sets(self, modality: Modality, data: Path, model_folder: Path) -> tuple[PairedSet, PairedSet]:
-        shards = dict.fromkeys(self.settings.shards.get(modality.value, ()), 1.0)
-        options = {"styles": self.settings.styles} if modality == Modality.IMAGE else {}
-        sets = SETS[modality](data, shards, model_folder, 1.0, tuple(self.prompt_shares), **options)
-        if self.settings.open_sound_weight != 1:
-            sounding = concepts_in(data, "sounds")
-            for each in sets:
-                each.favour(sounding, self.settings.open_sound_weight)
-        return sets
-
-    @property
-    def prompt_shares(self) -> dict[str, float]:
-        """{kind of prompt: share of the pairs that have it}."""
-        shares = {"text": self.settings.prompt_share, THING: self.settings.thing_share}
-        return {kind: share for kind, share in shares.items() if share}
+        self.items, self.held = data.items, data.held
+        self.synchronous = data.synchronous if settings.synchronous_share else ()
 
     @property
     def denoisers(self) -> Mapping[Modality, Denoiser]:
@@ -155,10 +138,10 @@ class AlignmentTask(Task):
         on_the_beat = rng.binomial(batch_size, self.settings.synchronous_share) if self.synchronous else 0
         parts = []
         if on_the_beat < batch_size:
-            parts.append(_draw_pairs(self.items, rng, batch_size - on_the_beat, self.prompt_shares))
+            parts.append(_draw_pairs(self.items, rng, batch_size - on_the_beat, self.settings.prompt_shares))
         if on_the_beat:
             chosen = rng.integers(0, len(self.synchronous[0][Modality.VIDEO]), on_the_beat)
-            parts.append(_synchronous_batch(self.synchronous[0], chosen, rng, self.prompt_shares))
+            parts.append(_synchronous_batch(self.synchronous[0], chosen, rng, self.settings.prompt_shares))
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def begin(self, generator: torch.Generator) -> None:

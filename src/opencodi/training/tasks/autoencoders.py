@@ -1,19 +1,26 @@
 """Stage 1: the autoencoders of pictures and of mel spectrograms (paper §3.2, latent diffusion)."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from ...collections.stickers.splits import split
 from ...data.augment import audio_batch, over_white, random_affine
-from ...data.shards import load_audio, load_images, load_videos
+from ...data.sampling import draw_balanced
+from ...latents.audio import AudioAutoencoder
 from ...latents.image import ImageAutoencoder
-from ..components import load_component
+from ...latents.normalisation import channel_statistics
+from ..components import ModelFolder
 from ..pictures import save_grid
+from ..recipe import Values
 from ..task import Task
 
+IMAGE_WIDTHS = (
+    *("patch_size", "latent_channels", "block_out_channels"),
+    *("layers_per_block", "norm_num_groups", "mid_block_add_attention"),
+)
+AUDIO_WIDTHS = ("patch_size", "latent_channels", "block_out_channels", "layers_per_block")
 LATENT_STATISTICS = ("latents_mean", "latents_std")
 
 
@@ -34,19 +41,34 @@ def reconstruction_losses(
     return {"reconstruction": total, "squared_error": squared.mean()}
 
 
-@torch.no_grad()
-def channel_statistics(raw: torch.Tensor) -> tuple[list[float], list[float]]:
-    """Per-channel mean and standard deviation of raw latents [B, C, ...]."""
-    flat = raw.float().transpose(0, 1).flatten(1)
-    return [round(x, 5) for x in flat.mean(1).tolist()], [round(max(x, 1e-4), 5) for x in flat.std(1).tolist()]
+@dataclass
+class Pictures:
+    """What an image autoencoder learns from, uint8 RGBA: ``pixels`` [N, H, W, 4], and ``held`` [M, H, W, 4] to validate on."""
+
+    pixels: np.ndarray
+    held: np.ndarray
+
+
+@dataclass
+class Recordings:
+    """What the networks of sound learn from.
+
+    Attributes:
+        samples: int16 [N, S] at 16 kHz.
+        held: int16 [M, S] to validate on.
+        is_sound: bool [N]: no speech.
+    """
+
+    samples: np.ndarray
+    held: np.ndarray
+    is_sound: np.ndarray
 
 
 class ImageAutoencoderTask(Task):
-    """Learn pictures ↔ latents from every picture of the shards and single frames of the clips."""
+    """Learn pictures ↔ latents."""
 
-    @dataclass(frozen=True)
-    class Settings:
-        """Network widths (see ``ImageAutoencoder``), shards and loss weights.
+    class Settings(Values):
+        """Network widths (see ``ImageAutoencoder``) and loss weights.
 
         Attributes:
             freeze_encoder: the decoder alone learns, from the posterior mean: latents stay what denoisers have learned.
@@ -62,36 +84,25 @@ class ImageAutoencoderTask(Task):
         layers_per_block: int
         norm_num_groups: int
         mid_block_add_attention: bool
-        image_shards: tuple[str, ...]
-        video_shards: tuple[str, ...]
-        frames_per_clip: int
         kl_weight: float
         edge_weight: float
         freeze_encoder: bool = False
         latents_weight: float = 0.0
         decibel_weight: float = 0.0
 
-    def __init__(self, settings: Settings, data: Path, model_folder: Path):
+    def __init__(self, settings: Settings, data: Pictures, parts: ModelFolder):
         super().__init__()
-        values = asdict(settings)
-        self.settings = settings
-        self.autoencoder = ImageAutoencoder(**{k: values[k] for k in list(values)[:6]})
+        self.settings, self.pixels, self.held = settings, data.pixels, data.held
+        self.autoencoder = ImageAutoencoder(**settings.model_dump(include=set(IMAGE_WIDTHS)))
         self.learned = None
         if self._keeps_latents:
-            stored = load_component(ImageAutoencoder, model_folder, "image_autoencoder")
+            stored = parts.load(ImageAutoencoder, "image_autoencoder")
             self.autoencoder.register_to_config(**{name: stored.config[name] for name in LATENT_STATISTICS})
             if settings.latents_weight:
                 self.learned = stored.requires_grad_(False)
         if settings.freeze_encoder:
             for part in (self.autoencoder.vae.encoder, self.autoencoder.vae.quant_conv):
                 part.requires_grad_(False)
-        images, held = split(load_images(data, settings.image_shards))
-        pixels, held_pixels = [images.media], [held.media]
-        if settings.video_shards:
-            clips, _ = split(load_videos(data, settings.video_shards))
-            step = clips.media.shape[1] // settings.frames_per_clip
-            pixels.append(clips.media[:, ::step].reshape(-1, *clips.media.shape[2:]))
-        self.pixels, self.held = np.concatenate(pixels), np.concatenate(held_pixels)
 
     def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
         """``pixels``, uint8 RGBA [B, H, W, 4]."""
@@ -169,36 +180,29 @@ class ImageAutoencoderTask(Task):
 class AudioAutoencoderTask(Task):
     """Learn log-mel spectrograms ↔ latents from sounds and speech."""
 
-    @dataclass(frozen=True)
-    class Settings:
-        """Network widths (see ``AudioAutoencoder``), shards and loss weights."""
+    class Settings(Values):
+        """Network widths (see ``AudioAutoencoder``) and loss weights; ``sound_share`` of the items drawn are no speech."""
 
         patch_size: int
         latent_channels: int
         block_out_channels: tuple[int, ...]
         layers_per_block: int
-        shards: tuple[str, ...]
         sound_share: float
         kl_weight: float
         edge_weight: float
 
-    def __init__(self, settings: Settings, data: Path, model_folder: Path):
-        from ...latents.audio import AudioAutoencoder
-
+    def __init__(self, settings: Settings, data: Recordings, parts: ModelFolder):
         super().__init__()
-        values = asdict(settings)
-        self.settings = settings
-        self.autoencoder = AudioAutoencoder(**{k: values[k] for k in list(values)[:4]})
-        self.items, self.held = split(load_audio(data, settings.shards))
-        self.is_sound = np.array([record["shard"] == "sounds" for record in self.items.records])
+        self.settings, self.data = settings, data
+        self.autoencoder = AudioAutoencoder(**settings.model_dump(include=set(AUDIO_WIDTHS)))
         with torch.no_grad():
-            mel = self.autoencoder.mel(audio_batch(self.items.media[:: max(1, len(self.items) // 512)]))
+            mel = self.autoencoder.mel(audio_batch(data.samples[:: max(1, len(data.samples) // 512)]))
         self.autoencoder.register_to_config(mel_mean=round(float(mel.mean()), 4), mel_std=round(float(mel.std()), 4))
 
     def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
         """waveform [B, samples] in [-1, 1]; real sounds are few, so ``sound_share`` of the batch is drawn from them."""
-        chosen = draw_balanced(rng, self.is_sound, self.settings.sound_share, batch_size)
-        return {"waveform": audio_batch(self.items.media[chosen], rng)}
+        chosen = draw_balanced(rng, self.data.is_sound, self.settings.sound_share, batch_size)
+        return {"waveform": audio_batch(self.data.samples[chosen], rng)}
 
     def forward(self, batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Reconstruction of the normalised log-mel from a sampled latent, plus a light Kullback–Leibler term."""
@@ -213,19 +217,19 @@ class AudioAutoencoderTask(Task):
 
     def validate(self, generator: torch.Generator) -> dict[str, float]:
         """Mean absolute error of the log-mel (natural logarithm) on held-out recordings."""
-        mel = self.autoencoder.mel(audio_batch(self.held.media[:256]).to(self.device))
+        mel = self.autoencoder.mel(audio_batch(self.data.held[:256]).to(self.device))
         return {"log_mel_error": float((self.autoencoder.decode(self.autoencoder.encode(mel)) - mel).abs().mean())}
 
     def sample(self, path: Path, generator: torch.Generator) -> None:
         """Spectrograms, each above its reconstruction."""
-        waveform = audio_batch(self.held.media[:: max(1, len(self.held) // 16)][:16]).to(self.device)
+        waveform = audio_batch(self.data.held[:: max(1, len(self.data.held) // 16)][:16]).to(self.device)
         mel = self.autoencoder.mel(waveform)
         rows = torch.cat([mel, self.autoencoder.decode(self.autoencoder.encode(mel))]).transpose(-1, -2).flip(-2)
         save_grid((rows + 5) / 6, path, columns=16)
 
     def finish(self) -> None:
         """Record the latents' per-channel statistics."""
-        waveform = audio_batch(self.items.media[:: max(1, len(self.items) // 1024)])
+        waveform = audio_batch(self.data.samples[:: max(1, len(self.data.samples) // 1024)])
         latents = [
             self.autoencoder.posterior(self.autoencoder.mel(w.to(self.device))).mode() for w in waveform.split(64)
         ]
@@ -235,12 +239,3 @@ class AudioAutoencoderTask(Task):
     def components(self) -> dict[str, torch.nn.Module]:
         """The audio autoencoder."""
         return {"audio_autoencoder": self.autoencoder}
-
-
-def draw_balanced(rng: np.random.Generator, flags: np.ndarray, share: float, count: int) -> np.ndarray:
-    """``count`` indices, each from the flagged items with probability ``share``, else from the others."""
-    flagged, others = np.flatnonzero(flags), np.flatnonzero(~flags)
-    if not len(flagged) or not len(others):
-        return rng.integers(0, len(flags), count)
-    pick = rng.random(count) < share
-    return np.where(pick, flagged[rng.integers(0, len(flagged), count)], others[rng.integers(0, len(others), count)])

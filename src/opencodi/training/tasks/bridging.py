@@ -4,7 +4,6 @@ Pairs are text–image, text–audio and text–video only, one run each (paper 
 with the images; after that it stays as it is, and sounds and clips are aligned to it.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,22 +11,59 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...collections.stickers.captions import CAPTIONS, audio_captions
-from ...collections.stickers.splits import split
-from ...data.shards import Items, load_concepts
-from ...errors import ConfigurationError, TrainingError
+from ...data.sampling import draw_by_source
+from ...errors import ConfigurationError
 from ...modality import MODALITIES, Modality
 from ...prompts import TextPromptEncoder
 from ...prompts.text import find_minilm
-from ..components import load_component
+from ..components import ModelFolder, build_network
 from ..contrastive import Temperature, info_nce
 from ..pictures import save_grid
+from ..recipe import Values
 from ..retrieval import retrieval
 from ..sentences import CACHE_FILE, CaptionTable, embed_captions
 from ..task import Task
-from .bridging_pairs import PAIRS, build, group_of
+from .bridging_pairs import PAIRS
 
 VALIDATION_CHUNK = 128
+
+
+@dataclass
+class CaptionedItems:
+    """Items of one modality, and what each may be called.
+
+    Attributes:
+        media: uint8 or int16 [N, ...]: pictures, clips or recordings.
+        captions: of each item, its plain name first.
+        groups: int64 [N], equal for items that show the same thing.
+        mirrored: bool [N]: pictures that may be seen in a mirror.
+        sources: int64 [N]: which of the sources each is from.
+    """
+
+    media: np.ndarray
+    captions: list[list[str]]
+    groups: torch.Tensor
+    mirrored: np.ndarray
+    sources: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+
+@dataclass
+class Captioned:
+    """What bridging learns from.
+
+    Attributes:
+        training, held: items to learn from and to validate on; their groups have the same numbers.
+        shares: of each source in a batch.
+        unpaired: texts without a partner, such as the names of all things as sounds and as spoken words.
+    """
+
+    training: CaptionedItems
+    held: CaptionedItems
+    shares: tuple[float, ...]
+    unpaired: list[str]
 
 
 class BridgingTask(Task):
@@ -38,13 +74,11 @@ class BridgingTask(Task):
     a diffuser with a modality it was not trained on, both need one shared region.
     """
 
-    @dataclass(frozen=True)
-    class Settings:
+    class Settings(Values):
         """One pair of modalities.
 
         Attributes:
             modality: ``image``, ``audio`` or ``video``.
-            shards: {shard: share of the batch}.
             network: config values of the prompt encoder that learns.
             sentence_encoder: ``minilm``, or a folder of another sentence-transformers BERT: a new text prompt encoder
                 is made from it and its projection learns, too. ``trained``: the model folder's is used, frozen.
@@ -57,14 +91,12 @@ class BridgingTask(Task):
             pull_weight: weight of 1 - cosine of matched pairs.
             mix_share: share of the batches whose items are mixed with one another, as the pair mixes them: each then answers to
                 both captions, by their shares. With few items, many passes over them learn little else that is new.
-            flipped_groups: groups of pictures that may be seen in a mirror.
             structure_weight: weight of keeping the cosines between captions as the sentence encoder has them. It
                 teaches the projection about sounds and spoken words before it has heard any, so that "the word drum",
                 "the sound of a drum" and "a drum" stay apart. Only while the projection learns.
         """
 
         modality: str
-        shards: dict[str, float]
         network: dict[str, Any]
         sentence_encoder: str
         text_network: dict[str, Any]
@@ -75,49 +107,45 @@ class BridgingTask(Task):
         pull_weight: float
         structure_weight: float
         mix_share: float = 0.0
-        flipped_groups: tuple[str, ...] = ()
 
-    def __init__(self, settings: Settings, data: Path, model_folder: Path):
+    def __init__(self, settings: Settings, data: Captioned, parts: ModelFolder):
         super().__init__()
         check(settings)
-        self.settings = settings
+        self.settings, self.data = settings, data
         modality = Modality(settings.modality)
-        self.pair = PAIRS[modality](settings.network, model_folder)
-        self.pair.flipped_groups = settings.flipped_groups
+        self.pair = PAIRS[modality](settings.network, parts)
         self.name = MODALITIES[modality].prompt_encoder
         # The module registers what the pair only refers to.
         self.encoder = self.pair.encoder
         self.text_learns = settings.sentence_encoder != "trained"
         if self.text_learns:
             source = find_minilm() if settings.sentence_encoder == "minilm" else Path(settings.sentence_encoder)
-            self.text_encoder = build(TextPromptEncoder.from_sentence_transformer, settings.text_network, source)
+            self.text_encoder = build_network(
+                TextPromptEncoder.from_sentence_transformer, settings.text_network, source
+            )
         else:
-            self.text_encoder = load_component(TextPromptEncoder, model_folder, MODALITIES[Modality.TEXT].prompt_encoder)
+            self.text_encoder = parts.load(TextPromptEncoder, MODALITIES[Modality.TEXT].prompt_encoder)
         self.temperature = Temperature(settings.temperature, settings.least_temperature)
 
-        items, held = split(self.pair.load(data, tuple(settings.shards)))
-        if not len(items):
-            raise TrainingError(
-                f"{data}: {', '.join(settings.shards)} hold nothing to train on; name other shards or captions"
-            )
-        concepts = load_concepts(data)
-        cache = model_folder / "training" / CACHE_FILE
+        cache = parts.cache(CACHE_FILE)
         self.captions, self.held_captions = (
-            CaptionTable(self.text_encoder, captions_of(part, concepts), cache, settings.name_share)
-            for part in (items, held)
+            CaptionTable(self.text_encoder, each.captions, cache, settings.name_share)
+            for each in (data.training, data.held)
         )
-        self.groups, self.held_groups = number_groups(items, held)
-        self.members = [
-            (np.flatnonzero([record["shard"] == shard for record in items.records]), share)
-            for shard, share in settings.shards.items()
-        ]
-        self.unpaired = unpaired_sentences(self.text_encoder, concepts, cache) if self.text_learns else None
-        self.prepared = self.pair.prepare(items)
-        self.held = self.pair.prepare(held) if len(held) else None
+        self.groups, self.held_groups = data.training.groups, data.held.groups
+        self.members = [np.flatnonzero(data.training.sources == source) for source in range(len(data.shares))]
+        self.unpaired = None
+        if self.text_learns:
+            known, embeddings = embed_captions(self.text_encoder, data.unpaired, cache)
+            self.unpaired = embeddings[[known[sentence] for sentence in data.unpaired]]
+        self.pair.fit(data.training.media)
+        self.prepared, self.held = (
+            self.pair.prepare(each.media, each.mirrored) if len(each) else None for each in (data.training, data.held)
+        )
 
     def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
         """The encoder's inputs, ``sentences`` [B, E], ``captions`` int64 [B] and ``groups`` int64 [B]."""
-        chosen = self._draw(rng, batch_size)
+        chosen = draw_by_source(rng, self.members, self.data.shares, batch_size)
         captions = self.captions.draw(chosen, rng)
         batch = {
             "sentences": self.captions.embeddings[captions],
@@ -152,13 +180,6 @@ class BridgingTask(Task):
         pull = 1 - ((own * texts + (1 - own) * texts.flip(0)) * items).sum(1).mean()
         loss = contrastive + self.settings.pull_weight * pull
         return {"loss": loss, "contrastive": contrastive, "pull": pull, "temperature": 1 / scale.detach()}
-
-    def _draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
-        present = [(positions, share) for positions, share in self.members if len(positions)]
-        shares = np.array([share for _, share in present])
-        source = rng.choice(len(present), count, p=shares / shares.sum())
-        spot = rng.random(count)
-        return np.array([present[s][0][int(u * len(present[s][0]))] for s, u in zip(source, spot)])
 
     @torch.no_grad()
     def _embed_held(self) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
@@ -207,43 +228,5 @@ def check(settings: BridgingTask.Settings) -> None:
     """Raise ConfigurationError if no run can be made of these settings."""
     if settings.modality not in PAIRS:
         raise ConfigurationError(f"settings: modality: {settings.modality!r} is not one of {', '.join(PAIRS)}")
-    for shard, share in settings.shards.items():
-        if shard not in CAPTIONS:
-            raise ConfigurationError(f"settings: shards: {shard!r} is not one of {', '.join(CAPTIONS)}")
-        if not share > 0:
-            raise ConfigurationError(f"settings: shards: the share of {shard} is {share}, must be greater than zero")
-    if not settings.shards:
-        raise ConfigurationError("settings: shards: name at least one")
     if not 0 < settings.least_temperature <= settings.temperature:
         raise ConfigurationError("settings: temperature must be at least least_temperature, and both above zero")
-
-
-def captions_of(items: Items, concepts: dict[str, dict[str, Any]]) -> list[list[str]]:
-    """Everything each item may be called."""
-    return [CAPTIONS[record["shard"]](record, concepts.get(record.get("concept"), {})) for record in items.records]
-
-
-def number_groups(*parts: Items) -> list[torch.Tensor]:
-    """The group of every item as a number, the same group the same number in all parts: int64 [N] each."""
-    numbers: dict[Any, int] = {}
-    found = []
-    for part_number, part in enumerate(parts):
-        groups = [group_of(record, (part_number, position)) for position, record in enumerate(part.records)]
-        found.append(torch.tensor([numbers.setdefault(group, len(numbers)) for group in groups]))
-    return found
-
-
-def unpaired_sentences(
-    encoder: TextPromptEncoder, concepts: dict[str, dict[str, Any]], cache: Path | None
-) -> torch.Tensor:
-    """Sentence embeddings [N, E] of every concept as a sound and as a spoken word: text without its partner."""
-    sentences: Sequence[str] = sorted(
-        {
-            caption
-            for concept in concepts.values()
-            for shard in ("sounds", "speech")
-            for caption in audio_captions({"shard": shard, "name": concept["name"], "text": concept["name"]}, concept)
-        }
-    )
-    known, embeddings = embed_captions(encoder, sentences, cache)
-    return embeddings[[known[sentence] for sentence in sentences]]

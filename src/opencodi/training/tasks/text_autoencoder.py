@@ -1,28 +1,34 @@
 """Stage 1, text: sentences ↔ one vector (Optimus, paper §3.2)."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ...collections.stickers.captions import article, every_caption
-from ...data.shards import load_concepts
+from ...latents.normalisation import channel_statistics
 from ...latents.text import TextAutoencoder, TextCodec, build_tokenizer
+from ..components import ModelFolder
+from ..recipe import Values
 from ..task import Task
-from .autoencoders import channel_statistics
+
+
+@dataclass
+class Sentences:
+    """What a text autoencoder learns from: short ``names`` that it must get exactly right, and ``captions`` of any length."""
+
+    names: list[str]
+    captions: list[str]
 
 
 class TextAutoencoderTask(Task):
-    """Learn sentences ↔ vectors from the names, captions and keywords of the collection.
+    """Learn sentences ↔ vectors.
 
     The decoder must forgive the errors of a diffuser, so noise is added to the vector in training.
     """
 
-    @dataclass(frozen=True)
-    class Settings:
+    class Settings(Values):
         """Network widths (see ``TextAutoencoder``), the tokenizer's size and loss weights.
 
         ``name_share`` of the sentences are plain names, which is what the text diffuser learns to say; ``noise`` is the
@@ -40,12 +46,9 @@ class TextAutoencoderTask(Task):
         noise: float
         kl_weight: float
 
-    def __init__(self, settings: Settings, data: Path, model_folder: Path):
+    def __init__(self, settings: Settings, data: Sentences, parts: ModelFolder):
         super().__init__()
-        self.settings = settings
-        concepts = load_concepts(data)
-        self.names = sorted({text for c in concepts.values() for text in (c["name"], article(c["name"]))})
-        self.captions = every_caption(data)
+        self.settings, self.names, self.captions = settings, data.names, data.captions
         tokenizer = build_tokenizer(self.captions, settings.vocab_size)
         self.autoencoder = TextAutoencoder(
             latent_dim=settings.latent_dim,

@@ -1,19 +1,19 @@
 """Stage 1, sound: from a mel spectrogram back to a waveform."""
 
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from ...collections.stickers.splits import split
 from ...data.augment import audio_batch
-from ...data.shards import load_audio
+from ...data.sampling import draw_balanced
 from ...latents.vocoder import Vocoder
+from ..components import ModelFolder
+from ..discriminator import SpectrogramDiscriminator, adversarial_losses
 from ..pictures import save_grid
+from ..recipe import Values
 from ..task import Task
-from .autoencoders import draw_balanced
-from .discriminator import SpectrogramDiscriminator, adversarial_losses
+from .autoencoders import Recordings
 
 RESOLUTIONS = ((256, 64), (512, 128), (1024, 256), (2048, 512))
 """FFT sizes and hops of the spectral loss, in samples."""
@@ -42,13 +42,11 @@ def spectral_distance(predicted: torch.Tensor, target: torch.Tensor) -> dict[str
 class VocoderTask(Task):
     """Learn mel → waveform on random stretches of real recordings."""
 
-    @dataclass(frozen=True)
-    class Settings:
+    class Settings(Values):
         """What learns, from what.
 
         Attributes:
             dim, intermediate_dim, num_blocks: widths of the network, see ``Vocoder``.
-            shards: of recordings.
             sound_share: share of the stretches that are no speech.
             segment_frames: length of a stretch in mel frames.
             mel_weight: of the log-mel error beside the multi-resolution spectral distance.
@@ -58,25 +56,21 @@ class VocoderTask(Task):
         dim: int
         intermediate_dim: int
         num_blocks: int
-        shards: tuple[str, ...]
         sound_share: float
         segment_frames: int
         mel_weight: float = 1.0
         adversarial_weight: float = 0.0
 
-    def __init__(self, settings: Settings, data: Path, model_folder: Path):
+    def __init__(self, settings: Settings, data: Recordings, parts: ModelFolder):
         super().__init__()
-        self.settings = settings
-        values = asdict(settings)
-        self.vocoder = Vocoder(**{k: values[k] for k in list(values)[:3]})
+        self.settings, self.data = settings, data
+        self.vocoder = Vocoder(**settings.model_dump(include={"dim", "intermediate_dim", "num_blocks"}))
         self.discriminator = SpectrogramDiscriminator(RESOLUTIONS[1:]) if settings.adversarial_weight else None
-        self.items, self.held = split(load_audio(data, settings.shards))
-        self.is_sound = np.array([record["shard"] == "sounds" for record in self.items.records])
 
     def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
         """waveform [B, segment_frames * hop]: stretches that are not silent where the recording has any sound."""
-        chosen = draw_balanced(rng, self.is_sound, self.settings.sound_share, batch_size)
-        waveforms = audio_batch(self.items.media[chosen], rng)
+        chosen = draw_balanced(rng, self.data.is_sound, self.settings.sound_share, batch_size)
+        waveforms = audio_batch(self.data.samples[chosen], rng)
         length = self.settings.segment_frames * self.vocoder.config.hop_length
         stretches = []
         for waveform in waveforms:
@@ -102,7 +96,7 @@ class VocoderTask(Task):
 
     def validate(self, generator: torch.Generator) -> dict[str, float]:
         """Log-mel error and spectral convergence on held-out recordings, beside Griffin-Lim's on the same ones."""
-        waveform = audio_batch(self.held.media[:64]).to(self.device)
+        waveform = audio_batch(self.data.held[:64]).to(self.device)
         mel = self.vocoder.mel_spectrogram(waveform)
         found = {}
         for name, made in {
@@ -115,7 +109,7 @@ class VocoderTask(Task):
 
     def sample(self, path: Path, generator: torch.Generator) -> None:
         """Spectrograms of recordings above those of what the vocoder makes of them."""
-        waveform = audio_batch(self.held.media[:16]).to(self.device)
+        waveform = audio_batch(self.data.held[:16]).to(self.device)
         mel = self.vocoder.mel_spectrogram(waveform)
         again = self.vocoder.mel_spectrogram(self.vocoder(mel))
         save_grid((torch.cat([mel, again]).unsqueeze(1).transpose(-1, -2).flip(-2) + 5) / 6, path, columns=16)

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ....data.augment import audio_batch, cut_mix, over_white, random_affine
-from ....data.shards import Items, load_audio, load_concepts, load_images, load_videos
+from ....data.augment import audio_batch, cut_mix, hide_bands, over_white, random_affine, vary_mel
+from ....data.shards import Items
 from ....data.soften import blur_each, soften
-from ....errors import ConfigurationError, TrainingError
+from ....errors import TrainingError
+from ....training.components import ModelFolder, build_network
 from ....training.pictures import save_grid
+from ....training.recipe import Values
 from ....training.task import Task
-from ....training.tasks.bridging_pairs import build, hide_bands, vary_mel
-from ..splits import split
 from .networks import AudioJudge, ImageJudge
 
 SOFT = 1.0
@@ -29,17 +29,39 @@ def accuracy(logits: torch.Tensor, labels: torch.Tensor, top: int = 1) -> float:
     return float((best == labels[:, None]).any(1).float().mean())
 
 
+@dataclass
+class JudgedPictures:
+    """What the judge of pictures learns from.
+
+    Attributes:
+        training: {source: pictures to learn from}, uint8 RGBA.
+        held: {source: pictures to validate on}.
+        shares: {source: share of the batch}.
+        names: {concept code: its name}.
+    """
+
+    training: dict[str, Items]
+    held: dict[str, Items]
+    shares: dict[str, float]
+    names: dict[str, str]
+
+
+@dataclass
+class JudgedSounds:
+    """What the judge of sounds learns from: ``training`` and ``held`` sounds, and the name of each concept code."""
+
+    training: Items
+    held: Items
+    names: dict[str, str]
+
+
 class ImageJudgeTask(Task):
     """Learn concept and style from pictures and single frames of clips, softened as generated pictures are."""
 
-    @dataclass(frozen=True)
-    class Settings:
-        """Data, network and how pictures vary.
+    class Settings(Values):
+        """Network, and how pictures vary.
 
         Attributes:
-            image_shards: {shard of pictures: share of the batch}.
-            video_shards: {shard of clips: share of the batch}.
-            frames_per_clip: evenly spaced frames taken from each clip.
             merged_styles: {style: the style it counts as}.
             network: config values of ``ImageJudge``.
             flipped_groups: groups of concepts that are the same seen in a mirror; arrows, hands and clocks are not.
@@ -57,9 +79,6 @@ class ImageJudgeTask(Task):
             label_smoothing: of both losses.
         """
 
-        image_shards: dict[str, float]
-        video_shards: dict[str, float]
-        frames_per_clip: int
         merged_styles: dict[str, str]
         network: dict[str, Any]
         flipped_groups: tuple[str, ...]
@@ -75,23 +94,20 @@ class ImageJudgeTask(Task):
         style_weight: float
         label_smoothing: float
 
-    def __init__(self, settings: Settings, data: Path, model_folder: Path):
+    def __init__(self, settings: Settings, data: JudgedPictures, parts: ModelFolder):
         super().__init__()
-        shares = settings.image_shards | settings.video_shards
-        if not shares or any(not share > 0 for share in shares.values()):
-            raise ConfigurationError("image_shards, video_shards: give each shard a share above 0")
         self.settings = settings
-        self.pools, held = _pictures(settings, data)
-        self.shares = np.array(list(shares.values())) / sum(shares.values())
-        known = load_concepts(data)
+        self.pools = list(data.training.values())
+        self.shares = np.array([data.shares[source] for source in data.training])
+        self.shares = self.shares / self.shares.sum()
         seen = [record for pool in self.pools for record in pool.records]
         self.concepts = {code: i for i, code in enumerate(sorted({r["concept"] for r in seen}))}
         self.styles = {style: i for i, style in enumerate(sorted({self._style(r) for r in seen}))}
-        names = [known[code]["name"] for code in self.concepts]
-        self.judge = build(ImageJudge, settings.network, list(self.concepts), names, list(self.styles))
+        names = [data.names[code] for code in self.concepts]
+        self.judge = build_network(ImageJudge, settings.network, list(self.concepts), names, list(self.styles))
         self.labels = [self._labels(pool) for pool in self.pools]
         self.flips = [np.array([r["group"] in settings.flipped_groups for r in pool.records]) for pool in self.pools]
-        judged = {shard: self._judged(items) for shard, items in held.items()}
+        judged = {shard: self._judged(items) for shard, items in data.held.items()}
         self.held = {shard: items for shard, items in judged.items() if len(items)}
 
     def _style(self, record: dict[str, Any]) -> str:
@@ -191,36 +207,13 @@ class ImageJudgeTask(Task):
         return {"image_judge": self.judge}
 
 
-def _pictures(settings: ImageJudgeTask.Settings, data: Path) -> tuple[list[Items], dict[str, Items]]:
-    """Training pictures of each shard, and {shard: validation pictures}; a clip is ``frames_per_clip`` pictures."""
-    loaders = dict.fromkeys(settings.image_shards, load_images) | dict.fromkeys(settings.video_shards, load_videos)
-    pools, held = [], {}
-    for shard, load in loaders.items():
-        items, validation = split(load(data, [shard]))
-        if load is load_videos:
-            items, validation = (_frames(part, settings.frames_per_clip) for part in (items, validation))
-        pools.append(items)
-        held[shard] = validation
-    return pools, held
-
-
-def _frames(clips: Items, count: int) -> Items:
-    """``count`` evenly spaced frames of each clip as pictures with the clip's record."""
-    step = max(1, clips.media.shape[1] // count)
-    frames = np.ascontiguousarray(clips.media[:, ::step][:, :count])
-    records = [record for record in clips.records for _ in range(frames.shape[1])]
-    return Items(frames.reshape(-1, *frames.shape[2:]), records)
-
-
 class AudioJudgeTask(Task):
     """Learn what is heard from real sounds; they are few, so each is heard at other speeds, filtered and with gaps."""
 
-    @dataclass(frozen=True)
-    class Settings:
-        """Data, network and how sounds vary.
+    class Settings(Values):
+        """Network, and how sounds vary.
 
         Attributes:
-            shards: of sounds.
             least_sounds: a concept with fewer training sounds is not learned.
             evenness: 0: every sound is drawn equally often; 1: every concept.
             network: config values of ``AudioJudge``.
@@ -233,7 +226,6 @@ class AudioJudgeTask(Task):
             label_smoothing: of the loss.
         """
 
-        shards: tuple[str, ...]
         least_sounds: int
         evenness: float
         network: dict[str, Any]
@@ -245,20 +237,18 @@ class AudioJudgeTask(Task):
         hidden_bins: int
         label_smoothing: float
 
-    def __init__(self, settings: Settings, data: Path, model_folder: Path):
+    def __init__(self, settings: Settings, data: JudgedSounds, parts: ModelFolder):
         super().__init__()
         self.settings = settings
-        items, held = split(load_audio(data, settings.shards))
-        counts = Counter(record["concept"] for record in items.records)
+        counts = Counter(record["concept"] for record in data.training.records)
         codes = sorted(code for code, count in counts.items() if count >= settings.least_sounds)
         if not codes:
             raise TrainingError(f"no concept has {settings.least_sounds} sounds to learn from; lower least_sounds")
         self.concepts = {code: i for i, code in enumerate(codes)}
-        self.items, self.held = self._judged(items), self._judged(held)
+        self.items, self.held = self._judged(data.training), self._judged(data.held)
         weight = np.array([counts[record["concept"]] ** -settings.evenness for record in self.items.records])
         self.chances = weight / weight.sum()
-        known = load_concepts(data)
-        self.judge = build(AudioJudge, settings.network, codes, [known[code]["name"] for code in codes])
+        self.judge = build_network(AudioJudge, settings.network, codes, [data.names[code] for code in codes])
         with torch.no_grad():
             mel = self.judge.mel(audio_batch(self.items.media[:: max(1, len(self.items) // 512)]))
         self.judge.register_to_config(mel_mean=round(float(mel.mean()), 4), mel_std=round(float(mel.std()), 4))
