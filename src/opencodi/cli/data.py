@@ -19,6 +19,7 @@ def build(
     only: Annotated[
         str | None, typer.Option(metavar="SHARD,…", help="Only these shards, for example images,videos.")
     ] = None,
+    size: Annotated[int, typer.Option(help="Height and width of pictures and clips in pixels: 64 or 128.")] = 64,
     cache: Annotated[
         Path | None, typer.Option(help="Folder that keeps the packages; by default in the user's cache.")
     ] = None,
@@ -35,6 +36,7 @@ def build(
         only=[name.strip() for name in only.split(",")] if only else (),
         progress=steps_bar,
         say=typer.echo,
+        size=size,
     )
 
 

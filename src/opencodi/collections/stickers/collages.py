@@ -44,7 +44,7 @@ def random_ground(side: int, photos: np.ndarray, rng: np.random.Generator) -> np
     colours = rng.integers(0, 256, (3, 3)).astype(np.float32)
     across = np.linspace(0, 1, side, dtype=np.float32)
     kind = rng.choice(4, p=(0.25, 0.35, 0.25, 0.15))
-    if kind == 0:
+    if kind == 0 or (kind == 3 and not len(photos)):
         ground = np.broadcast_to(colours[0], (side, side, 3)).copy()
     elif kind == 1:
         angle = rng.uniform(0, 2 * np.pi)

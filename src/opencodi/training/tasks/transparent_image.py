@@ -1,108 +1,54 @@
 """Stage 1 of the second model, pictures: RGBA ↔ latents, first both ways, then the decoder alone until it is sharp."""
 
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 
-from ...data.shards import Items, load_images, load_videos
 from ...latents.image import ImageAutoencoder
+from ...latents.normalisation import channel_statistics
 from ...latents.transparent import over, to_channels
-from ...training.components import load_component
-from ...training.perceptual import PerceptualDistance
-from ...training.picture_critic import PictureCritic, critic_losses
-from ...training.pictures import save_grid
-from ...training.task import Task
-from ...training.tasks.autoencoders import channel_statistics, reconstruction_losses
-from .collages import collage
-from .splits import split
+from ..components import ModelFolder
+from ..perceptual import PerceptualDistance
+from ..picture_critic import PictureCritic, critic_losses
+from ..pictures import save_grid
+from ..recipe import Values
+from ..task import Task
+from .autoencoders import reconstruction_losses
 
 NETWORK = (
     *("patch_size", "latent_channels", "block_out_channels", "layers_per_block", "norm_num_groups"),
     *("mid_block_add_attention", "sample_size"),
 )
-LARGEST_SHIFT = 10
-"""Single pictures are moved by up to this many pixels: whole pixels, so that their edges stay as they are."""
 
 
-@dataclass(frozen=True)
-class PictureSettings:
+class TransparentPictures(Protocol):
+    """Pictures to learn from, straight uint8 RGBA.
+
+    Attributes:
+        held: {kind: [N, H, W, 4]} to validate on; one kind is ``single``.
+    """
+
+    held: dict[str, np.ndarray]
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """One picture [H, W, 4]."""
+        ...
+
+
+class PictureSettings(Values):
     """What both stages are told.
 
     Attributes:
-        image_shards: of single pictures; collages are made from them, too.
-        video_shards: of clips, whose frames are pictures.
-        photo_shards: of photographs.
-        collage_share: of collages among the pictures that are learned from; the rest are single ones.
-        frame_share: of frames of clips.
-        photo_share: of photographs.
         edge_weight: of the absolute error of differences between neighbouring pixels.
         alpha_weight: of the absolute error of alpha.
         perceptual_weight: of the distance between features of the pretrained vision network.
     """
 
-    image_shards: tuple[str, ...]
-    video_shards: tuple[str, ...]
-    photo_shards: tuple[str, ...]
-    collage_share: float
-    frame_share: float
-    photo_share: float
     edge_weight: float
     alpha_weight: float
     perceptual_weight: float
-
-
-class Pictures:
-    """Pictures of the shards in memory: those that are learned from, and some kept for validation.
-
-    Args:
-        settings: which, and how many of each kind.
-        data: folder of the shards.
-    """
-
-    def __init__(self, settings: PictureSettings, data: Path):
-        self.settings = settings
-        items, held = split(load_images(data, settings.image_shards))
-        clips, held_clips = split(load_videos(data, settings.video_shards))
-        photos, held_photos = split(load_images(data, settings.photo_shards))
-        self.single, self.clips, self.photos = items.media, clips.media, photos.media
-        rng = np.random.default_rng(0)
-        collages = np.stack([collage(held.media, held_photos.media, rng) for _ in range(64)])
-        self.held = {
-            "single": _every(held, 256),
-            "collages": collages,
-            "frames": held_clips.media[:, ::4].reshape(-1, *held.media.shape[1:])[:64],
-            "photos": _every(held_photos, 32),
-        }
-
-    def draw(self, rng: np.random.Generator) -> np.ndarray:
-        """One picture, straight uint8 RGBA [H, W, 4]."""
-        settings, chance = self.settings, rng.random()
-        if chance < settings.collage_share:
-            return collage(self.single, self.photos, rng)
-        if chance < settings.collage_share + settings.frame_share:
-            clip = self.clips[rng.integers(len(self.clips))]
-            return _varied(clip[rng.integers(len(clip))], rng)
-        if chance < settings.collage_share + settings.frame_share + settings.photo_share:
-            return _varied(self.photos[rng.integers(len(self.photos))], rng)
-        return _varied(self.single[rng.integers(len(self.single))], rng)
-
-
-def _every(items: Items, most: int) -> np.ndarray:
-    """At most ``most`` of the pictures, spread over all."""
-    return items.media[:: -(-len(items) // most)]
-
-
-def _varied(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Perhaps mirrored, and perhaps moved: what leaves the picture is lost, what comes in is clear."""
-    picture = picture[:, :: 1 if rng.random() < 0.5 else -1]
-    if rng.random() < 0.5:
-        return picture
-    down, right = rng.integers(-LARGEST_SHIFT, LARGEST_SHIFT + 1, 2)
-    padded = np.pad(picture, ((LARGEST_SHIFT, LARGEST_SHIFT), (LARGEST_SHIFT, LARGEST_SHIFT), (0, 0)))
-    top, left = LARGEST_SHIFT - down, LARGEST_SHIFT - right
-    return padded[top : top + len(picture), left : left + picture.shape[1]]
 
 
 class TransparentPictureTask(Task):
@@ -110,10 +56,10 @@ class TransparentPictureTask(Task):
 
     autoencoder: ImageAutoencoder
 
-    def __init__(self, settings: PictureSettings, data: Path):
+    def __init__(self, settings: PictureSettings, data: TransparentPictures):
         super().__init__()
         self.settings = settings
-        self.pictures = Pictures(settings, data)
+        self.pictures = data
         self.perceptual = PerceptualDistance()
 
     def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
@@ -210,7 +156,6 @@ def halo(made: torch.Tensor, real: torch.Tensor, width: int = 4) -> float:
 class TransparentImageAutoencoderTask(TransparentPictureTask):
     """Encoder and decoder learn from absolute, squared and perceptual errors."""
 
-    @dataclass(frozen=True)
     class Settings(PictureSettings):
         """Network widths (see ``ImageAutoencoder``) and the weight of the Kullback–Leibler term."""
 
@@ -223,9 +168,9 @@ class TransparentImageAutoencoderTask(TransparentPictureTask):
         sample_size: int
         kl_weight: float
 
-    def __init__(self, settings: Settings, data: Path, model_folder: Path):
+    def __init__(self, settings: Settings, data: TransparentPictures, parts: ModelFolder):
         super().__init__(settings, data)
-        values = asdict(settings)
+        values = settings.model_dump()
         self.autoencoder = ImageAutoencoder(**{name: values[name] for name in NETWORK}, image_channels=4)
 
     def forward(self, batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
@@ -250,7 +195,6 @@ class TransparentImageAutoencoderTask(TransparentPictureTask):
 class TransparentImageDecoderTask(TransparentPictureTask):
     """The decoder alone goes on, with a critic that tells reconstructions from pictures; latents stay what they are."""
 
-    @dataclass(frozen=True)
     class Settings(PictureSettings):
         """The weight of the critic's verdict, and of the noise that the decoder learns to forgive.
 
@@ -264,9 +208,9 @@ class TransparentImageDecoderTask(TransparentPictureTask):
         critic_width: int
         noise: float
 
-    def __init__(self, settings: Settings, data: Path, model_folder: Path):
+    def __init__(self, settings: Settings, data: TransparentPictures, parts: ModelFolder):
         super().__init__(settings, data)
-        self.autoencoder = load_component(ImageAutoencoder, model_folder, "image_autoencoder")
+        self.autoencoder = parts.load(ImageAutoencoder, "image_autoencoder")
         for part in (self.autoencoder.vae.decoder, self.autoencoder.vae.post_quant_conv):
             part.requires_grad_(True)
         self.critic = PictureCritic(self.autoencoder.config.image_channels, settings.critic_width)
