@@ -191,7 +191,8 @@ def plain_caption(scene: Scene, wordings: Sequence[str] = ()) -> str:
 def scene_caption(scene: Scene, rng: np.random.Generator, wordings: Sequence[str] = ()) -> str:
     """A caption of a scene in one of many wordings; ``wordings`` of {a} and {b} take the place of the relation's own."""
     text = _sentence(scene, rng, wordings)
-    if rng.random() < 0.1 and text.startswith(("a ", "an ", "two ", "three ", "four ", "the ")):
+    says_what = text.startswith(("a ", "an ", "two ", "three ", "four ", "the ")) and " is " not in text
+    if rng.random() < 0.1 and says_what:
         text = str(rng.choice(OPENINGS)).format(text)
     if rng.random() < 0.14:
         text = f"{text}, {rng.choice(ORNAMENTS)}"

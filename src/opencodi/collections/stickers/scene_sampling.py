@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -107,6 +108,8 @@ def _propose(drawings: Drawings, rng: np.random.Generator) -> Scene | None:
     elif chance < 0.47:
         mood = _pick(rng, tuple(MOODS))
         ground = MOODS[mood].ground or (sensible_ground(parts, rng) if rng.random() < 0.3 else "")
+    if mood:
+        parts = tuple(replace(part, colour="") for part in parts)  # a mood leaves few colours to tell apart
     outdoors = not ground or ground in OUTDOORS
     if relation in ("on", "riding", "beside", "between", "") and outdoors and not mood and rng.random() < 0.1:
         sky = _sky(style, ground, drawings, rng)

@@ -22,6 +22,7 @@ from ...training.tasks.autoencoders import Pictures, Recordings
 from ...training.tasks.bridging import Captioned, CaptionedItems
 from ...training.tasks.text_autoencoder import Sentences
 from .captions import CAPTIONS, article, audio_captions, captions_of, every_caption
+from .judges.scene_task import SceneData
 from .manner_data import MannerData
 from .paired_sets import audio_set, image_set, styled_set, text_set, video_set
 from .picture_sets import TransparentPictureData
@@ -32,6 +33,7 @@ from .splits import split
 TASKS = {
     "image_judge": "opencodi.collections.stickers.judges.tasks:ImageJudgeTask",
     "audio_judge": "opencodi.collections.stickers.judges.tasks:AudioJudgeTask",
+    "scene_judge": "opencodi.collections.stickers.judges.scene_task:SceneJudgeTask",
 }
 """Tasks that only this collection has."""
 
@@ -347,6 +349,7 @@ DATA: dict[str, type[Values]] = {
     "alignment": AlignedData,
     "image_judge": JudgedPictureData,
     "audio_judge": JudgedSoundData,
+    "scene_judge": SceneData,
 }
 """{task: the values of a recipe's ``data``}."""
 
