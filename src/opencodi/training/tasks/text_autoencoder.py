@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ...latents.normalisation import channel_statistics
 from ...latents.text import TextAutoencoder, TextCodec, build_tokenizer
@@ -84,12 +85,14 @@ class TextAutoencoderTask(Task):
     def forward(self, batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Cross-entropy of the sentence given its noisy vector, plus a light Kullback–Leibler term."""
         ids, mask = batch["input_ids"], batch["attention_mask"]
-        mean, log_variance = self.autoencoder.moments(ids, mask)
-        log_variance = log_variance.clamp(-12, 8)
-        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
-        level = torch.rand(len(mean), 1, generator=generator, device=mean.device) * self.settings.noise
-        extra = torch.randn(mean.shape, generator=generator, device=mean.device) * level * mean.detach().std()
-        logits = self.autoencoder.reconstruct_logits(mean + noise * (0.5 * log_variance).exp() + extra, ids)
+        # For short sentences the plain attention trains twice as fast on a CPU as the fused one in bfloat16.
+        with sdpa_kernel(SDPBackend.MATH):
+            mean, log_variance = self.autoencoder.moments(ids, mask)
+            log_variance = log_variance.clamp(-12, 8)
+            noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+            level = torch.rand(len(mean), 1, generator=generator, device=mean.device) * self.settings.noise
+            extra = torch.randn(mean.shape, generator=generator, device=mean.device) * level * mean.detach().std()
+            logits = self.autoencoder.reconstruct_logits(mean + noise * (0.5 * log_variance).exp() + extra, ids)
         target = ids[:, 1:].masked_fill(mask[:, 1:] == 0, -100)
         cross_entropy = F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), target.flatten(), ignore_index=-100)
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
