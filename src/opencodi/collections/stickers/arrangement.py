@@ -11,6 +11,9 @@ import numpy as np
 
 from .outline import SOLID, Outline
 
+LOWEST_CANOPY = 0.62
+"""What stands under a tree with a low crown hides a part of it rather than being tiny."""
+
 
 @dataclass(frozen=True, eq=False)
 class Body:
@@ -115,7 +118,7 @@ def inside(content: Body, container: Body, rng: np.random.Generator) -> list[Bod
 
 def under(thing: Body, shelter: Body, rng: np.random.Generator) -> list[Body]:
     """``thing`` stands below the canopy of ``shelter``, before its shaft or trunk."""
-    edge = canopy_edge(shelter.outline)
+    edge = min(canopy_edge(shelter.outline), LOWEST_CANOPY)
     shelter = shelter.scaled(
         max(1.0, 1.02 * thing.height / ((1 - edge) * shelter.height), 1.25 * thing.width / shelter.width)
     )
