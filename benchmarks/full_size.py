@@ -149,7 +149,7 @@ def measure(
 
     from opencodi.modality import MODALITIES, Modality
     from opencodi.prompts import Condition
-    from opencodi.sampling import sample
+    from opencodi.sampling import Guidance, sample
 
     torch.set_num_threads(threads)
     precision, generator = getattr(torch, DTYPES[dtype]), torch.Generator().manual_seed(0)
@@ -181,7 +181,7 @@ def measure(
             latents,
             *prompts,
             num_inference_steps=dict.fromkeys(shapes, steps),
-            guidance_scale=dict.fromkeys(shapes, 7.5),
+            guidance=dict.fromkeys(shapes, Guidance(7.5)),
             callback=after_step,
         )
     walls, cpus = zip(*([after - before for before, after in zip(a, b)] for a, b in pairwise(clocks)))

@@ -8,8 +8,9 @@ import numpy as np
 from opencodi.collections.stickers.captions import article
 from opencodi.collections.stickers.evaluation.bench import Bench
 from opencodi.collections.stickers.evaluation.collection import KIND_OF
-from opencodi.collections.stickers.evaluation.distances import frechet_distance
-from opencodi.collections.stickers.evaluation.judging import in_top, judge, known_concepts
+from opencodi.collections.stickers.evaluation.judging import judge, known_concepts
+from opencodi.evaluation.accuracy import in_top
+from opencodi.evaluation.distances import frechet_distance
 from opencodi.media import Media
 from opencodi.modality import Modality
 

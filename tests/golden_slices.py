@@ -84,17 +84,13 @@ def compute(pipe: AnyToAnyPipeline, case: str) -> dict[str, Any]:
     exchange = call.pop("exchange", "others")
     if exchange != pipe.config.exchange:
         pipe = AnyToAnyPipeline.from_pretrained("stickers", exchange=exchange)
-    last: dict[str, torch.Tensor] = {}
-    result = pipe(
-        **call,
-        output_type="np",
-        generator=torch.Generator().manual_seed(0),
-        callback_on_step_end=lambda pipe, step, timesteps, tensors: last.update(tensors["latents"]),
+    finished, media = (
+        pipe(**call, output_type=kind, generator=torch.Generator().manual_seed(0)) for kind in ("latent", "np")
     )
-    made = {"text": result.text, "image": result.image, "video": result.video, "audio": result.audio}
+    made = {name: (finished[name], media[name]) for name in ("text", "image", "video", "audio")}
     return {
-        name: {"latents": _slice(last[name].numpy()), "media": value if name == "text" else _slice(value)}
-        for name, value in made.items()
+        name: {"latents": _slice(latents.numpy()), "media": value if name == "text" else _slice(value)}
+        for name, (latents, value) in made.items()
         if value is not None
     }
 

@@ -8,6 +8,7 @@ import torch
 from diffusers import (
     DPMSolverMultistepScheduler,
     FlowMatchEulerDiscreteScheduler,
+    HeunDiscreteScheduler,
     UniPCMultistepScheduler,
 )
 from PIL import Image
@@ -286,6 +287,20 @@ def test_the_scheduler_can_be_swapped(scheduler):
     assert torch.equal(after["image"], again["image"])
 
 
+def test_schedulers_of_second_order_are_counted_right():
+    pipe = tiny.pipeline(scheduler=HeunDiscreteScheduler(beta_schedule="scaled_linear"))
+    ticks = []
+    out = latents(
+        pipe,
+        text="a rooster",
+        outputs=["image", "text"],
+        num_inference_steps={"image": 4, "text": 2},
+        callback_on_step_end=lambda pipe, step, timesteps, tensors: ticks.append(step),
+    )
+    assert len(ticks) == pipe.num_ticks(["image", "text"], ["text"], {"image": 4, "text": 2}) == 7
+    assert all(latent.isfinite().all() for latent in out.values())
+
+
 # ------------------------------------------------------------------------------------------------- outputs
 
 
@@ -368,7 +383,7 @@ def test_results_can_be_had_as_arrays(pipe):
 
 
 def test_a_model_says_how_many_steps_it_takes_by_default(pipe):
-    usual = {"guidance_interval": (0.0, 1.0), "num_candidates": 1}
+    usual = {"guidance_interval": (0.0, 1.0), "modality_scale": None, "modality_interval": (0.0, 1.0)}
     assert pipe.defaults == {"num_inference_steps": 20, "guidance_scale": 2.0, **usual}
     own = tiny.pipeline(num_inference_steps=3, guidance_scale=1.0)
     assert own.defaults == {"num_inference_steps": 3, "guidance_scale": 1.0, **usual}
@@ -383,11 +398,43 @@ def test_a_model_says_how_many_steps_it_takes_by_default(pipe):
 
 def test_a_model_may_take_other_steps_and_guidance_for_each_output():
     own = tiny.pipeline(num_inference_steps={"image": 2, "audio": 3}, guidance_scale={"image": 1.0, "audio": 3.0})
-    pair = [Modality.IMAGE, Modality.AUDIO]
-    assert own.steps_and_guidance(pair) == ({"image": 2, "audio": 3}, {"image": 1.0, "audio": 3.0})
-    assert own.steps_and_guidance(pair, {"audio": 5}, 2.0) == ({"image": 2, "audio": 5}, {"image": 2.0, "audio": 2.0})
+    call = {"text": "a rooster", "outputs": ["image", "audio"], "generator": seeded(), "output_type": "latent"}
+    made = own(**call)
+    assert made.num_inference_steps == {"image": 2, "audio": 3}
+    spelled = {"num_inference_steps": {"image": 2, "audio": 3}, "guidance_scale": {"image": 1.0, "audio": 3.0}}
+    expected = tiny.pipeline()(**call | {"generator": seeded()}, **spelled)
+    assert torch.equal(made.image, expected.image) and torch.equal(made.audio, expected.audio)
+    assert own(**call, num_inference_steps={"audio": 5}).num_inference_steps == {"image": 2, "audio": 5}
     with pytest.raises(ArgumentError, match="num_inference_steps"):
-        own.steps_and_guidance([Modality.TEXT])
+        own(text="a rooster", outputs=["text"])
+
+
+def test_partners_are_guided_to_by_a_scale_of_their_own(pipe):
+    call = {"text": "a rooster", "outputs": ["image", "audio"], "guidance_scale": 3.0}
+    seen_by_all, led, far = (latents(pipe, **call, modality_scale=scale)["image"] for scale in (None, 3.0, 6.0))
+    assert differ(seen_by_all, led) and differ(led, far)
+    nobody = latents(pipe, **call | {"outputs": ["image"]})["image"]
+    torch.testing.assert_close(latents(pipe, **call, modality_scale=0.0)["image"], nobody, atol=1e-4, rtol=0)
+
+
+def test_a_caller_may_stop_between_steps(pipe):
+    ticks = []
+
+    def stop(pipeline, step, timesteps, tensors):
+        ticks.append(step)
+        pipeline._interrupt = step == 1
+
+    out = pipe(text="a rooster", outputs="all", num_inference_steps=5, callback_on_step_end=stop, generator=seeded())
+    assert ticks == [0, 1] and out.image[0].size == (16, 16)
+    pipe(text="a rooster", num_inference_steps=3, callback_on_step_end=lambda p, step, *_: ticks.append(step))
+    assert ticks[2:] == [0, 1, 2], "the next call runs to its end"
+
+
+def test_an_unknown_argument_is_refused_by_name(pipe):
+    with pytest.raises(ArgumentError, match="num_candidate: is no argument"):
+        pipe(text="a rooster", num_candidate=3)
+    with pytest.raises(ArgumentError, match="did you mean 'proofreading'"):
+        pipe(text="a rooster", extras=["proofreding"])
 
 
 def test_the_phases_are_timed(pipe):

@@ -19,11 +19,13 @@ from opencodi import AnyToAnyPipeline, Audio, Modality
 from opencodi.collections.stickers.evaluation.any_to_any import CAPTION
 from opencodi.collections.stickers.evaluation.bench import Bench
 from opencodi.collections.stickers.evaluation.budget import QUICK
-from opencodi.collections.stickers.evaluation.coherence import VAGUE, agreement, expected_agreement
+from opencodi.collections.stickers.evaluation.coherence import VAGUE
 from opencodi.collections.stickers.evaluation.collection import Collection
-from opencodi.collections.stickers.evaluation.judging import in_top, judge, known_concepts
+from opencodi.collections.stickers.evaluation.judging import judge, known_concepts
 from opencodi.collections.stickers.evaluation.run import rounded
 from opencodi.collections.stickers.judges.networks import load_judges
+from opencodi.evaluation.accuracy import in_top
+from opencodi.evaluation.agreement import agreement, expected_agreement
 from opencodi.evaluation.share import share_by_group
 from opencodi.media import Media
 

@@ -212,6 +212,15 @@ def finite_number(argument: str, value: Any) -> float:
     return float(value)
 
 
+def optional_number(argument: str, value: Any) -> float | None:
+    """A finite number, or None.
+
+    Raises:
+        ArgumentError: if it is anything else.
+    """
+    return None if value is None else finite_number(argument, value)
+
+
 def interval(argument: str, value: Any) -> tuple[float, float]:
     """A stretch ``(start, end)`` of a whole that is 1, 0 <= start < end <= 1.
 
@@ -240,5 +249,5 @@ def needed_parts(
         **{MODALITIES[modality].denoiser: f"to make {modality}" for modality in outputs},
         **{MODALITIES[modality].autoencoder: f"to make {modality}" for modality in outputs},
         **({"text_tokenizer": "to make text"} if Modality.TEXT in outputs else {}),
-        "scheduler": "to make anything",
+        **({"scheduler": "to make anything"} if outputs else {}),
     }

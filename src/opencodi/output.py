@@ -2,17 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from .errors import ArgumentError
 from .media import write
-from .modality import MODALITIES, Modality
+from .modality import MODALITIES
 
 
-@dataclass
 class AnyToAnyOutput:
     """Results per modality; ``None`` where a modality was not asked for.
 
@@ -20,34 +19,44 @@ class AnyToAnyOutput:
     them all instead; with ``"latent"`` each is the batch of denoised latents, ``[batch, ...]`` as the modality's codec
     decodes them.
 
+    Args:
+        results: modality → results.
+
     Attributes:
         text: sentences, ``list[str]``.
         image: RGB pictures, ``list[PIL.Image.Image]``.
         video: clips, ``list[Video]``; a clip made together with audio carries it as its sound track.
         audio: sounds, ``list[Audio]``.
         seconds: how long each phase of the call took, reading its parts included: ``encode``, ``denoise`` and ``decode``.
+        num_inference_steps: steps of every modality that was denoised, hidden ones included.
     """
 
-    text: Any = None
-    image: Any = None
-    video: Any = None
-    audio: Any = None
-    seconds: dict[str, float] = field(default_factory=dict)
+    def __init__(self, results: Mapping[str, Any] | None = None):
+        for name in MODALITIES:
+            setattr(self, name, (results or {}).get(name))
+        self.seconds: dict[str, float] = {}
+        self.num_inference_steps: dict[str, int] = {}
 
     @classmethod
-    def from_media(cls, media: Mapping[Modality, list[Any]]) -> "AnyToAnyOutput":
+    def from_media(cls, media: Mapping[str, list[Any]]) -> "AnyToAnyOutput":
         """Collect decoded media; clips made together with sounds get them as sound tracks."""
-        output = cls(**media)
+        output = cls(media)
         if output.video is not None and output.audio is not None:
             output.video = [replace(clip, audio=sound) for clip, sound in zip(output.video, output.audio)]
         return output
 
     def __getitem__(self, modality: str) -> Any:
-        """``output["image"]`` is ``output.image``."""
-        return getattr(self, Modality(modality))
+        """``output["image"]`` is ``output.image``.
+
+        Raises:
+            ArgumentError: if there is no such modality.
+        """
+        if modality not in MODALITIES:
+            raise ArgumentError(f"output: there is no modality {modality!r}; choose from {', '.join(MODALITIES)}")
+        return getattr(self, modality)
 
     def to_tuple(self) -> tuple[Any, ...]:
-        """The four lists (or ``None``) in the fixed order: text, image, video, audio."""
+        """The lists (or ``None``) in the fixed order: text, image, video, audio."""
         return tuple(self[modality] for modality in MODALITIES)
 
     def save(self, folder: str | Path) -> list[Path]:

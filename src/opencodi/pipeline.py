@@ -1,59 +1,49 @@
 """Any inputs → encode → mix → denoise together → decode → any outputs (paper Figure 2)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import reduce
 from typing import Any, ClassVar
 
 import torch
 
 from . import arguments
 from .errors import ArgumentError
-from .loading import PartsByModality
+from .extras import EXTRAS, Extra, PromptInput, build
+from .loading import LazyPipeline, PartsByModality
 from .modality import MODALITIES, Modality, parse_modalities
 from .output import AnyToAnyOutput, timed
-from .prompts import Condition
-from .reading import ANCHORS, MANNER, PROMPT_ENCODERS, ReadingPipeline
-from .sampling import sample
-from .sampling.joint_sampler import due_steps
-from .sampling.noise import Generators, initial_noise, sample_seeds, streams
+from .prompts import Condition, mix
+from .sampling import ExchangePlan, Noise, Request, Sampler, Together
+from .sampling.noise import sample_seeds, streams
+from .sampling.request import Call
+from .sampling.trajectory import Generators
+from .settings import DEFAULTS, extras_in_use, sort_arguments, steps_and_guidance
 
-DEFAULT_STEPS = 20
-DEFAULT_GUIDANCE = 2.0
+PROMPT_ENCODERS = [record.prompt_encoder for record in MODALITIES.values()]
+AUTOENCODERS = list(dict.fromkeys(part for record in MODALITIES.values() for part in record.codec_parts.values()))
+DENOISERS = list(dict.fromkeys(record.denoiser for record in MODALITIES.values()))
+EXTRA_COMPONENTS = list(
+    dict.fromkeys(part for extra in EXTRAS.values() for part in extra.needs if part not in PROMPT_ENCODERS)
+)
 
-AUTOENCODERS = ["text_autoencoder", "image_autoencoder", "audio_autoencoder", "audio_vocoder"]
-DENOISERS = list(dict.fromkeys(MODALITIES[modality].denoiser for modality in MODALITIES))
 
-
-class AnyToAnyPipeline(ReadingPipeline):
+class AnyToAnyPipeline(LazyPipeline):
     """Generates any combination of text, image, video and audio from any combination of them.
 
-    Every component may be ``None``; what is missing only narrows what the pipeline can read or make. From a model folder
+    Every component may be missing; that only narrows what the pipeline can read or make. From a model folder
     (``from_pretrained``) components are read when they are first needed.
 
     Args:
-        text_prompt_encoder, image_prompt_encoder, video_prompt_encoder, audio_prompt_encoder: turn inputs into
-            conditions in one shared space.
-        prompt_anchors: draws prompts towards texts that are known, most of all those that are not only text
-            (``PromptAnchors``); None leaves them where they are.
-        manner_reader: reads which style and which motion inputs ask for (``MannerReader``); None: prompts say only what.
-        text_autoencoder, text_tokenizer, image_autoencoder, audio_autoencoder, audio_vocoder: turn latents into media.
-            Video uses the image autoencoder, frame by frame.
-        text_denoiser, image_denoiser, audio_denoiser: turn noise into latents. Video uses the image denoiser.
         scheduler: any diffusers scheduler; each output modality works with its own copy.
         exchange: ``"others"``: while they are denoised together, each modality attends to the others; ``"self"``: to
             itself, as the published code does (SPEC §0.1).
-        exchange_order, exchange_lag: of the outputs made together, each begins ``exchange_lag`` of a schedule after the one
-            before it in this order: the first decide what is shown, the later see it already clear.
-        guide_exchange: guidance leads an output towards the others it is made with, not towards the prompt alone.
-        exchange_weight: a finished output counts as one more input of the others, with this weight beside the 1 of the prompt.
-        reread_outputs: it is decoded and read by its prompt encoder then, as any input is; else (or without that encoder) by
-            the environment encoder of its denoiser.
-        anchor_exchange: ``prompt_anchors`` also move what the outputs see of one another, which lies in the space of prompts.
-        bridge_text: where no text is asked for, one is made all the same, and the outputs see it: several agree on what they
-            show through it, and inputs that are not text alone are named first. A single output of a text needs none.
-        proofread_text: a text is drawn once more, prompted by what it says alone: a broken word becomes the nearest known one;
-            where a sound is made and the prompt leaves it open, or nothing else is made, the nearest that has one.
-        num_inference_steps, guidance_scale, guidance_interval, num_candidates: what a call takes unless it says otherwise; one
-            value for all outputs, or one for each as a dictionary.
+        extras: what the paper does not have, ``{name: settings}``, see ``opencodi.extras``; none by default.
+        num_inference_steps: what a call takes unless it says otherwise; one value for all outputs, or one for each as a
+            dictionary. So are the following.
+        guidance_scale, guidance_interval: towards the prompt, see ``opencodi.sampling.Guidance``.
+        modality_scale, modality_interval: towards the other outputs of a joint run.
+        **components: by the names that ``opencodi.modality.MODALITIES`` gives them (``text_prompt_encoder``,
+            ``image_autoencoder``, ``audio_denoiser``, …), and those that extras need.
 
     Example:
         >>> pipe = AnyToAnyPipeline.from_pretrained("stickers")
@@ -61,93 +51,83 @@ class AnyToAnyPipeline(ReadingPipeline):
         >>> out.save("rooster")
     """
 
-    model_cpu_offload_seq = "->".join([*PROMPT_ENCODERS, ANCHORS, MANNER, *AUTOENCODERS])
+    model_cpu_offload_seq = "->".join([*PROMPT_ENCODERS, *EXTRA_COMPONENTS, *AUTOENCODERS])
     # The denoisers take turns at every step, so they stay on the device together.
     _exclude_from_cpu_offload = DENOISERS
     # Small beside what they compute, and some read weights without calling the layers that hold them.
-    _whole_with_sequential_offload = "->".join([*AUTOENCODERS, ANCHORS, MANNER])
-    _optional_components: ClassVar = [
-        *(*PROMPT_ENCODERS, ANCHORS, MANNER),
-        *(*AUTOENCODERS, "text_tokenizer"),
-        *(*DENOISERS, "scheduler"),
-    ]
+    _whole_with_sequential_offload = "->".join([*AUTOENCODERS, *EXTRA_COMPONENTS])
+    _optional_components: ClassVar = [*PROMPT_ENCODERS, *EXTRA_COMPONENTS, *AUTOENCODERS, *DENOISERS, "scheduler"]
     _callback_tensor_inputs: ClassVar = ["latents"]
 
     def __init__(
         self,
-        text_prompt_encoder: Any = None,
-        image_prompt_encoder: Any = None,
-        video_prompt_encoder: Any = None,
-        audio_prompt_encoder: Any = None,
-        prompt_anchors: Any = None,
-        manner_reader: Any = None,
-        text_autoencoder: Any = None,
-        text_tokenizer: Any = None,
-        image_autoencoder: Any = None,
-        audio_autoencoder: Any = None,
-        audio_vocoder: Any = None,
-        text_denoiser: Any = None,
-        image_denoiser: Any = None,
-        audio_denoiser: Any = None,
         scheduler: Any = None,
         exchange: str = "others",
-        exchange_order: Sequence[str] = (),
-        exchange_lag: float = 0.0,
-        guide_exchange: bool = False,
-        exchange_weight: float = 0.0,
-        anchor_exchange: bool = False,
-        reread_outputs: bool = False,
-        proofread_text: bool = False,
-        bridge_text: bool = False,
-        num_inference_steps: int | Mapping[str, int] = DEFAULT_STEPS,
-        guidance_scale: float | Mapping[str, float] = DEFAULT_GUIDANCE,
-        guidance_interval: Sequence[float] | Mapping[str, Sequence[float]] = (0.0, 1.0),
-        num_candidates: int | Mapping[str, int] = 1,
+        extras: Mapping[str, Mapping[str, Any]] | None = None,
+        num_inference_steps: int | Mapping[str, int] = DEFAULTS["num_inference_steps"],
+        guidance_scale: float | Mapping[str, float] = DEFAULTS["guidance_scale"],
+        guidance_interval: Sequence[float] | Mapping[str, Sequence[float]] = DEFAULTS["guidance_interval"],
+        modality_scale: float | Mapping[str, float] | None = None,
+        modality_interval: Sequence[float] | Mapping[str, Sequence[float]] = DEFAULTS["guidance_interval"],
+        **components: Any,
     ) -> None:
         super().__init__()
-        self.register_modules(
-            text_prompt_encoder=text_prompt_encoder,
-            image_prompt_encoder=image_prompt_encoder,
-            video_prompt_encoder=video_prompt_encoder,
-            audio_prompt_encoder=audio_prompt_encoder,
-            prompt_anchors=prompt_anchors,
-            manner_reader=manner_reader,
-            text_autoencoder=text_autoencoder,
-            text_tokenizer=text_tokenizer,
-            image_autoencoder=image_autoencoder,
-            audio_autoencoder=audio_autoencoder,
-            audio_vocoder=audio_vocoder,
-            text_denoiser=text_denoiser,
-            image_denoiser=image_denoiser,
-            audio_denoiser=audio_denoiser,
-            scheduler=scheduler,
-        )
+        names = self.component_names()
+        for name in components:
+            if name not in names:
+                raise ArgumentError(f"{name}: is no component of this pipeline; known are {', '.join(sorted(names))}")
+        self.register_modules(**dict.fromkeys(names) | components | {"scheduler": scheduler})
+        settings = {name: dict(each) for name, each in dict(extras or {}).items()}
         self.register_to_config(
-            exchange=exchange,
-            exchange_order=list(exchange_order),
-            exchange_lag=exchange_lag,
-            guide_exchange=guide_exchange,
-            exchange_weight=exchange_weight,
-            anchor_exchange=anchor_exchange,
-            reread_outputs=reread_outputs,
-            proofread_text=proofread_text,
-            bridge_text=bridge_text,
+            exchange=arguments.one_of("exchange", exchange, ("others", "self")),
+            extras=settings,
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
             guidance_interval=guidance_interval,
-            num_candidates=num_candidates,
+            modality_scale=modality_scale,
+            modality_interval=modality_interval,
         )
+        self._interrupt = False
+
+    # ------------------------------------------------------------------ what the model is made of
+
+    @staticmethod
+    def component_names() -> set[str]:
+        """Every component that the modalities and the extras know of."""
+        records = MODALITIES.values()
+        named = {
+            part
+            for record in records
+            for part in (record.prompt_encoder, record.denoiser, *record.codec_parts.values())
+        }
+        return {*named, *EXTRA_COMPONENTS, "scheduler"}
+
+    @classmethod
+    def _get_signature_keys(cls, obj: Any) -> tuple[set[str], set[str]]:
+        """Names of components and of settings, which diffusers reads off the signature."""
+        return cls.component_names(), {"exchange", "extras", *DEFAULTS}
+
+    @property
+    def extras(self) -> dict[str, Extra]:
+        """The extras that this model is used with, by name."""
+        return build(self.config.extras)
+
+    @property
+    def prompt_encoders(self) -> Mapping[str, Any]:
+        """What this model can read: input modality → prompt encoder."""
+        return PartsByModality(self, {name: record.prompt_encoder for name, record in MODALITIES.items()})
+
+    @property
+    def denoisers(self) -> Mapping[str, Any]:
+        """What this model can make: output modality → denoiser. Image and video share one."""
+        return PartsByModality(self, {name: record.denoiser for name, record in MODALITIES.items()})
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """What a call takes for steps, guidance and candidates unless it says otherwise."""
-        names = ("num_inference_steps", "guidance_scale", "guidance_interval", "num_candidates")
-        return {name: self.config[name] for name in names}
+        """What a call takes unless it says otherwise."""
+        return {name: self.config[name] for name in DEFAULTS}
 
-    @property
-    def denoisers(self) -> Mapping[Modality, Any]:
-        """What this model can make: output modality → denoiser. Image and video share one."""
-        return PartsByModality(self, {modality: info.denoiser for modality, info in MODALITIES.items()})
+    # ------------------------------------------------------------------ generating
 
     @torch.no_grad()
     def __call__(
@@ -163,7 +143,8 @@ class AnyToAnyPipeline(ReadingPipeline):
         num_inference_steps: int | Mapping[str, int] | None = None,
         guidance_scale: float | Mapping[str, float] | None = None,
         guidance_interval: Sequence[float] | Mapping[str, Sequence[float]] | None = None,
-        num_candidates: int | Mapping[str, int] | None = None,
+        modality_scale: float | Mapping[str, float] | None = None,
+        modality_interval: Sequence[float] | Mapping[str, Sequence[float]] | None = None,
         num_outputs_per_prompt: int = 1,
         generator: Generators = None,
         latents: Mapping[str, torch.Tensor] | None = None,
@@ -176,6 +157,9 @@ class AnyToAnyPipeline(ReadingPipeline):
         return_dict: bool = True,
         callback_on_step_end: Callable[..., dict[str, Any] | None] | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+        plan: ExchangePlan | None = None,
+        extras: Sequence[str] | None = None,
+        **others: Any,
     ) -> AnyToAnyOutput | tuple[Any, ...]:
         """Generate.
 
@@ -187,21 +171,21 @@ class AnyToAnyPipeline(ReadingPipeline):
             weights: how much each input counts, such as ``{"text": 1, "image": 0.5}``; 1 where not named. They are
                 normalised to add up to one. A number is shared equally by the conditions of its modality, a sequence
                 weighs each of them.
-            negative_prompt: text to steer away from, one for all prompts or one for each; it takes the place of the
-                unconditional half. Without effect where the guidance scale is 1.
+            negative_prompt: text to steer away from, one for all prompts or one for each. It replaces the unconditional
+                prompt, and has no effect where the guidance scale is 1.
             num_inference_steps: denoising steps, for all outputs or such as ``{"image": 30, "text": 10}``; the model's own
                 number (``defaults``) where not given.
-            guidance_scale: classifier-free guidance scale (w of w * conditional + (1 - w) * unconditional), for all
-                outputs or for each; 1 turns it off and halves the work. The model's own (``defaults``) where not given.
-            guidance_interval: which part of an output's steps is guided, ``(start, end)`` of 1 from noise to result, for all
-                or for each; the others have scale 1, at half the work.
-            num_candidates: how many of each output are made, for all or for each, of which the one is kept that its prompt
-                encoder reads nearest to what it was made from (as Ramesh et al. 2021 do with CLIP, Liu et al. 2023 with CLAP).
+            guidance_scale: classifier-free guidance scale, for all outputs or for each; 1 turns it off and halves the work.
+            guidance_interval: which part of an output's steps is guided, ``(start, end)`` of 1 from noise to result, for
+                all or for each; the others have scale 1.
+            modality_scale: how far guidance leads towards the other outputs of a joint run, for all or for each.
+                None: every pass sees them, as in the published code.
+            modality_interval: which part of the steps that is.
             num_outputs_per_prompt: results of every prompt, each from noise of its own.
             generator: where all randomness comes from. From a list, each result (ordered by prompt) takes its own
                 generator; a single one gives each result in turn a seed of its own. Noise does not depend on the place
                 in the batch, on the device, or on which other outputs are made.
-            latents: initial noise instead of drawn noise, ``{output: [batch, ...]}`` of unit variance: one candidate of each.
+            latents: initial noise instead of drawn noise, ``{output: [batch, ...]}`` of unit variance.
             height, width: of images and clips, in pixels; the model's own size by default.
             num_frames: of clips; the model's own number by default.
             seconds: of sounds; the model's own length by default, and the nearest it can make to any other.
@@ -210,10 +194,16 @@ class AnyToAnyPipeline(ReadingPipeline):
                 [B, H, W, 3] and video [B, F, H, W, 3] in [0, 1], audio [B, T]; ``"latent"`` for latents.
             return_dict: ``False`` returns the tuple ``(text, image, video, audio)``.
             callback_on_step_end: called after each step as ``callback(pipeline, step, timesteps, tensors)``, where
-                ``tensors["latents"]`` is ``{output: latents}`` (of all candidates, those of a result in a row, until one is
-                kept) and ``timesteps`` is ``{output: timestep}`` of those that stepped; a dictionary it returns, such as
-                ``{"latents": {output: latents}}``, replaces them.
+                ``tensors["latents"]`` is ``{output: latents}`` of the outputs that are made or being made, and
+                ``timesteps`` is ``{output: timestep}`` of those that stepped. A dictionary it returns, such as
+                ``{"latents": {output: latents}}``, replaces them. Setting ``pipeline._interrupt = True`` in it leaves out
+                the remaining steps.
             callback_on_step_end_tensor_inputs: which tensors the callback gets; only ``"latents"`` is offered.
+            plan: in which order outputs are denoised, ``Together()`` unless an extra of the model says otherwise.
+            extras: names of the extras to use of those of the model, or of any others with their usual settings; ``()``:
+                none, the paper alone. All of the model by default.
+            **others: inputs of modalities that were added to ``MODALITIES``, and arguments of extras: ``num_candidates``
+                (how many of each output are made, of which the one is kept that is read nearest to the prompt).
 
         Returns:
             The results per modality, ``None`` where not asked for.
@@ -224,187 +214,274 @@ class AnyToAnyPipeline(ReadingPipeline):
         """
         # Errors at the door
         wanted = parse_modalities(outputs)
-        given = {Modality.TEXT: text, Modality.IMAGE: image, Modality.VIDEO: video, Modality.AUDIO: audio}
+        given, options = sort_arguments({"text": text, "image": image, "video": video, "audio": audio, **others})
         inputs, batch_size = arguments.collect_inputs(given)
         shares = arguments.collect_weights(weights, inputs)
         negatives = arguments.collect_negatives(negative_prompt, batch_size)
-        steps, guidance = self.steps_and_guidance(wanted, num_inference_steps, guidance_scale)
+        said = {
+            "num_inference_steps": num_inference_steps,
+            "guidance_scale": guidance_scale,
+            "guidance_interval": guidance_interval,
+            "modality_scale": modality_scale,
+            "modality_interval": modality_interval,
+        }
+        steps, guidance = steps_and_guidance(self.config, self.denoisers, wanted, said)
         arguments.positive_integer("num_outputs_per_prompt", num_outputs_per_prompt)
         arguments.one_of("text_decoding", text_decoding, ("greedy", "sample"))
         arguments.one_of("output_type", output_type, ("pil", "np", "latent"))
         for name in callback_on_step_end_tensor_inputs:
             arguments.one_of("callback_on_step_end_tensor_inputs", name, self._callback_tensor_inputs)
-        if self._needs_bridge(inputs, wanted):
-            bridge = self.steps_and_guidance([Modality.TEXT])
-            steps, guidance = bridge[0] | steps, bridge[1] | guidance
-        spread, own = arguments.per_output, self.config
-        intervals = spread("guidance_interval", guidance_interval, steps, own, arguments.interval)
-        candidates = spread("num_candidates", num_candidates, steps, own, arguments.positive_integer)
-        candidates |= {modality: 1 for modality in candidates if modality in (latents or {})}
-        chosen = [modality for modality, number in candidates.items() if number > 1]
-        self._check_parts(inputs, wanted, bool(negatives), chosen)
-        asked, wanted = wanted, list(steps)
-        together = len(wanted) > 1
-        led = bool(inputs or negatives) or (together and self.config.guide_exchange)
-        guided = led and any(scale != 1 for scale in guidance.values())
-        clock: dict[str, float] = {}
-
-        # Draw noise of its own for every result and modality
+        self._check_parts(inputs, wanted, bool(negatives))
         size = {"height": height, "width": width, "num_frames": num_frames, "seconds": seconds}
         num_samples = batch_size * num_outputs_per_prompt
-        shapes = self._latent_shapes(wanted, num_samples, size)
+        shapes = {modality: self._latent_shape(modality, num_samples, size) for modality in wanted}
+        noise = arguments.collect_latents(latents, shapes)
         seeds = sample_seeds(generator, num_samples)
-        noise = {
-            modality: initial_noise(
-                shapes[modality],
-                streams(seeds, modality),
-                self.part_config(MODALITIES[modality].denoiser).get("shared_frame_noise", 0.0),
-                candidates[modality],
-            )
-            for modality in wanted
-        }
-        noise |= arguments.collect_latents(latents, {modality: shapes[modality] for modality in asked})
+        call = self._call(wanted, inputs, extras, options, seeds)
+        for extra in call.extras.values():
+            extra.check(call)
+        clock: dict[str, float] = {}
+        self._interrupt = False
 
         # Encode every input into the shared space, and mix (paper §3.2)
         with timed(clock, "encode"):
-            condition = self.encode_prompts(inputs, shares, batch_size, asked)
-            unconditional = self.encode_unconditional(inputs, shares, batch_size, negatives) if guided else condition
-        condition = condition.repeated(num_outputs_per_prompt)
-        if self.has(MANNER) and Modality.VIDEO not in wanted:  # clips are of the style that is drawn if none is named
-            condition = self.manner_reader.in_some_style(condition, streams(seeds, "style"))
-        courses = self._courses(condition, shapes)
-        reread = together and bool(self.config.exchange_weight) and self.config.reread_outputs
-        proofread = Modality.TEXT in wanted and self.config.proofread_text and self.has("text_prompt_encoder")
-        # A sound that is made of words, or of nothing, must be of something that has one
-        heard = condition.tokens[:, 0] if Modality.AUDIO in wanted and not set(inputs) - {Modality.TEXT} else None
-        only_heard = asked == [Modality.AUDIO]
-        if not (reread or proofread or chosen):
-            self._done_with(*PROMPT_ENCODERS, ANCHORS, MANNER)
+            condition = self._encode_inputs(call, inputs, shares, batch_size, num_outputs_per_prompt)
+            unconditional = self._encode_unconditional(call, inputs, shares, batch_size, negatives)
+            unconditional = unconditional.repeated(num_outputs_per_prompt)
 
         # Denoise all outputs together, each seeing the others (paper §3.4)
-        with timed(clock, "denoise"), self.progress_bar(total=self.num_ticks(steps)) as bar:
-            denoisers = {modality: self._denoiser(modality, wanted) for modality in wanted}
-            # Where and in which precision they run; asked once, since diffusers looks through every module for it
-            place = {"device": self._execution_device, "dtype": denoisers[wanted[0]].dtype}
-
-            steps_of_text = 0
-
-            def after_step(tick: int, timesteps: dict, current: dict) -> dict | None:
-                nonlocal steps_of_text
-                bar.update()
-                changed = {}
-                steps_of_text += Modality.TEXT in timesteps
-                if proofread and Modality.TEXT in timesteps and steps_of_text == steps[Modality.TEXT]:
-                    start = noise[Modality.TEXT][:: candidates[Modality.TEXT]]
-                    text = current[Modality.TEXT], start.to(**place), steps[Modality.TEXT]
-                    changed[Modality.TEXT] = self._proofread(*text, guidance[Modality.TEXT], heard, only_heard)
-                if callback_on_step_end is None:
-                    return changed
-                offered = {"latents": {**current, **changed}}
-                tensors = {name: offered[name] for name in callback_on_step_end_tensor_inputs}
-                return changed | ((callback_on_step_end(self, tick, timesteps, tensors) or {}).get("latents") or {})
-
-            denoised = sample(
-                denoisers,
-                dict.fromkeys(wanted, self.scheduler),
-                {modality: x.to(**place) for modality, x in noise.items()},
-                condition.to(**place),
-                unconditional.repeated(num_outputs_per_prompt).to(**place),
-                num_inference_steps=steps,
-                guidance_scale=guidance if guided else dict.fromkeys(wanted, 1.0),
-                guidance_interval=intervals,
-                exchange=self.config.exchange,
-                exchange_order=self.config.exchange_order,
-                exchange_lag=self.config.exchange_lag,
-                guide_exchange=self.config.guide_exchange,
-                exchange_weight=self.config.exchange_weight,
-                anchors=self.prompt_anchors.move if self.config.anchor_exchange and self.has(ANCHORS) else None,
-                read=self._read_latents if reread else None,
-                embed=self._embed_latents,
-                generator=streams(seeds, "steps"),
-                callback=after_step,
-            )
-            del denoisers
-            denoised = {modality: denoised[modality] for modality in asked}
-        self._done_with(*DENOISERS, *PROMPT_ENCODERS, ANCHORS, MANNER)
+        plan = reduce(lambda inner, extra: extra.plan(inner, call), call.extras.values(), plan or Together())
+        report = _StepReport(self, callback_on_step_end, tuple(callback_on_step_end_tensor_inputs))
+        request = Request(
+            call=call,
+            outputs=tuple(wanted),
+            condition=condition,
+            unconditional=unconditional,
+            noise=Noise(seeds, lambda m: self._latent_shape(m, num_samples, size), self._frame_share, noise),
+            num_inference_steps=steps,
+            guidance=guidance,
+            generator=streams(seeds, "steps"),
+            callback=report,
+            interrupted=lambda: self._interrupt,
+        )
+        with timed(clock, "denoise"):
+            sampler = self._sampler(plan.made(request), call)
+            with self.progress_bar(total=plan.num_ticks(sampler, request)) as report.bar:
+                denoised = plan.run(sampler, request)
+        self._done_with(*DENOISERS, *PROMPT_ENCODERS, *(part for extra in call.extras.values() for part in extra.needs))
 
         # Decode into what people see, hear and read
         if output_type == "latent":
-            result = AnyToAnyOutput(**denoised)
+            result = AnyToAnyOutput(denoised)
         else:
             decode = "decode_arrays" if output_type == "np" else "decode"
-            options: dict[Modality, dict[str, Any]] = {Modality.VIDEO: {"courses": courses}}
-            if text_decoding == "sample":
-                options[Modality.TEXT] = {"generator": streams(seeds, "words")}
+            words = {"generator": streams(seeds, "words")} if text_decoding == "sample" else {}
             with timed(clock, "decode"):
-                made = {m: getattr(self._codec(m), decode)(x, **options.get(m, {})) for m, x in denoised.items()}
-            result = AnyToAnyOutput(**made) if output_type == "np" else AnyToAnyOutput.from_media(made)
+                made = {
+                    m: getattr(self._codec(m, call, condition), decode)(x, **(words if m == Modality.TEXT else {}))
+                    for m, x in denoised.items()
+                }
+            result = AnyToAnyOutput(made) if output_type == "np" else AnyToAnyOutput.from_media(made)
             self._done_with(*AUTOENCODERS)
         result.seconds = clock
+        result.num_inference_steps = {modality: steps[modality] for modality in plan.made(request)}
         self.maybe_free_model_hooks()
         return result if return_dict else result.to_tuple()
 
-    def steps_and_guidance(
+    # ------------------------------------------------------------------ encode and mix
+
+    @torch.no_grad()
+    def encode_prompt(
         self,
-        outputs: Sequence[Modality],
-        num_inference_steps: int | Mapping[str, int] | None = None,
-        guidance_scale: float | Mapping[str, float] | None = None,
-    ) -> tuple[dict[Modality, int], dict[Modality, float]]:
-        """What a call that is given these works with, for each output.
+        text: Any = None,
+        image: Any = None,
+        video: Any = None,
+        audio: Any = None,
+        *,
+        weights: Mapping[str, float | Sequence[float]] | None = None,
+        outputs: str | Sequence[str] = "all",
+        extras: Sequence[str] | None = None,
+        **others: Any,
+    ) -> Condition:
+        """Encode inputs into the shared space and mix them, as a call does.
+
+        Args:
+            text, image, video, audio, weights, extras, **others: as in a call.
+            outputs: what is to be made of the prompt; some extras look at it.
+
+        Returns:
+            Tokens [batch, N, D]. The first is the aligned embedding.
 
         Raises:
-            ArgumentError: if a value is not a number that makes sense, or names what is not among the outputs.
+            ArgumentError: if an argument is wrong or this model cannot read an input.
         """
-        spread, known = arguments.per_output, self.config
-        return (
-            spread("num_inference_steps", num_inference_steps, outputs, known, arguments.positive_integer),
-            spread("guidance_scale", guidance_scale, outputs, known, arguments.finite_number),
+        given, options = sort_arguments({"text": text, "image": image, "video": video, "audio": audio, **others})
+        inputs, batch_size = arguments.collect_inputs(given)
+        shares = arguments.collect_weights(weights, inputs)
+        self._check_parts(inputs, (), negative=False)
+        call = self._call(parse_modalities(outputs), inputs, extras, options)
+        return self._encode_inputs(call, inputs, shares, batch_size)
+
+    def _encode_inputs(
+        self, call: Call, inputs: arguments.Inputs, weights: Sequence[float], batch_size: int, repeats: int = 1
+    ) -> Condition:
+        """Encode every input once and mix them, tokens [batch_size * repeats, N, D]; without any, the unconditional prompt."""
+        listed = [(modality, items) for modality, conditions in inputs.items() for items in conditions]
+        encoded = [self._encode(m, items, weight, batch_size) for (m, items), weight in zip(listed, weights)]
+        if encoded:
+            encoded = reduce(lambda each, extra: extra.inputs(each, call), call.extras.values(), encoded)
+            mixed = self._mix([each.condition for each in encoded], weights)
+        else:
+            mixed = self._nothing(batch_size)
+        mixed = mixed.repeated(repeats)
+        return reduce(lambda prompt, extra: extra.prompt(prompt, call), call.extras.values(), mixed)
+
+    def _encode_unconditional(
+        self,
+        call: Call,
+        inputs: arguments.Inputs,
+        weights: Sequence[float],
+        batch_size: int,
+        negatives: list[str] | None,
+    ) -> Condition:
+        """What guidance leads away from, tokens [batch_size, N, D]: the negative texts, or nothing in every modality.
+
+        Nothing is mixed with the weights of the inputs, as in the reference (SPEC §1.2).
+        """
+        if negatives:
+            steered = call.read(Modality.TEXT, negatives).spread(batch_size).to(self._execution_device)
+            return reduce(lambda prompt, extra: extra.prompt(prompt, call, True), call.extras.values(), steered)
+        modalities = [modality for modality in inputs for _ in inputs[modality]]
+        if not modalities:
+            return self._nothing(batch_size)
+        return self._mix([self.prompt_encoders[m].unconditional(batch_size) for m in modalities], weights)
+
+    def _nothing(self, batch_size: int) -> Condition:
+        """The prompt without any input."""
+        return next(iter(self.prompt_encoders.values())).unconditional(batch_size).to(self._execution_device)
+
+    def _encode(self, modality: str, items: Sequence[Any], weight: float, batch_size: int) -> PromptInput:
+        condition, features = self.prompt_encoders[modality].read(items)
+        if features is not None and len(features) != batch_size:
+            features = features.expand(batch_size, -1)
+        return PromptInput(modality, condition.spread(batch_size), features, weight)
+
+    def _mix(self, conditions: Sequence[Condition], weights: Sequence[float]) -> Condition:
+        """Mix on the device that denoises; with offloading, each encoder may have answered from another."""
+        return mix([condition.to(self._execution_device) for condition in conditions], weights)
+
+    # ------------------------------------------------------------------ denoise and decode
+
+    def _sampler(self, made: Sequence[str], call: Call) -> Any:
+        """What denoises ``made``: the core, and the extras around it."""
+        plain = self._denoisers(made)
+        place = {"device": self._execution_device, "dtype": plain[made[0]].dtype}
+        denoisers = {
+            m: reduce(lambda inner, extra, m=m: extra.denoiser(inner, m, call), call.extras.values(), denoiser)
+            for m, denoiser in plain.items()
+        }
+        sampler = Sampler(denoisers.__getitem__, self.scheduler, self.config.exchange, place)
+        return reduce(lambda inner, extra: extra.sampler(inner, call), call.extras.values(), sampler)
+
+    def _denoisers(self, made: Sequence[str]) -> dict[str, Any]:
+        """A denoiser for each modality that is made, with the adapters that it needs for that."""
+        features = {"alignment": len(made) > 1, "temporal": Modality.VIDEO in made}
+        return {m: self.held(MODALITIES[m].denoiser, **features) for m in made}
+
+    def _codec(self, modality: str, call: Call | None = None, condition: Condition | None = None) -> Any:
+        """Latents ↔ media of one modality, with the extras of a call."""
+        codec = MODALITIES[modality].build_codec(lambda name: getattr(self, name))
+        extras = () if call is None else call.extras.values()
+        return reduce(lambda inner, extra: extra.codec(inner, modality, condition, call), extras, codec)
+
+    def num_ticks(
+        self,
+        outputs: str | Sequence[str],
+        inputs: Sequence[str] = (),
+        num_inference_steps: int | Mapping[str, int] | None = None,
+        extras: Sequence[str] | None = None,
+    ) -> int:
+        """How often ``callback_on_step_end`` is called when ``outputs`` are made from inputs of these modalities."""
+        wanted = parse_modalities(outputs)
+        said = {"num_inference_steps": num_inference_steps}
+        steps, guidance = steps_and_guidance(self.config, self.denoisers, wanted, said)
+        call = self._call(wanted, inputs, extras)
+        sampler: Any = Sampler(lambda _: None, self.scheduler, self.config.exchange, {})
+        sampler = reduce(lambda inner, extra: extra.sampler(inner, call), call.extras.values(), sampler)
+        plan: Any = reduce(lambda inner, extra: extra.plan(inner, call), call.extras.values(), Together())
+        nothing, noise = Condition.zeros(1, 1, like=torch.zeros(1)), Noise([], lambda _: (), lambda _: 0.0)
+        return plan.num_ticks(sampler, Request(call, tuple(wanted), nothing, nothing, noise, steps, guidance))
+
+    # ------------------------------------------------------------------ what a call needs
+
+    def _call(
+        self,
+        outputs: Sequence[str],
+        inputs: Iterable[str],
+        extras: Sequence[str] | None,
+        options: Mapping[str, Any] | None = None,
+        seeds: Sequence[int] = (),
+    ) -> Call:
+        def read(modality: str, items: Sequence[Any]) -> Condition:
+            encoded = [self._encode(modality, items, 1.0, len(items))]
+            return reduce(lambda each, extra: extra.inputs(each, call), call.extras.values(), encoded)[0].condition
+
+        options = dict(options or {})
+        components = [name for name in self.component_names() if self.has(name)]
+        call = Call(
+            outputs=tuple(outputs),
+            inputs=frozenset(inputs),
+            seeds=seeds,
+            extras=extras_in_use(self.config.extras, extras, options, components),
+            options=options,
+            read=read,
+            decode=lambda modality, latents: self._codec(modality).decode(latents),
+            part=lambda name: getattr(self, name),
+            has=self.has,
         )
+        return call
 
-    def _needs_bridge(self, inputs: arguments.Inputs, outputs: Sequence[Modality]) -> bool:
-        """Whether a text is made that nobody asked for.
+    def _latent_shape(self, modality: str, num_samples: int, size: Mapping[str, Any]) -> tuple[int, ...]:
+        """Shape of the latents to make, from the configs alone, so that nothing is loaded for a bad size."""
+        shape = MODALITIES[modality].build_codec(self.skeleton).latent_shape(num_samples, **size)
+        config = self.part_config(MODALITIES[modality].denoiser)
+        if modality == Modality.VIDEO and config.get("temporal") and shape[2] > config["max_frames"]:
+            raise ArgumentError(
+                f"num_frames: {shape[2]} frames asked, this model knows positions for {config['max_frames']}"
+            )
+        return shape
 
-        Not where a text alone is given and one output asked for: that text is the name already. A text mixed with other
-        inputs is none, since the mixture of a picture's and a text's embedding lies near neither, and is named first as well.
-        """
-        named = len(outputs) == 1 and set(inputs) == {Modality.TEXT}
-        if not self.config.bridge_text or Modality.TEXT in outputs or named:
-            return False
-        return all(self.has(name) for name in arguments.needed_parts([Modality.TEXT], [Modality.TEXT]))
+    def _frame_share(self, modality: str) -> float:
+        """The share of the noise that all frames of a clip have in common."""
+        return self.part_config(MODALITIES[modality].denoiser).get("shared_frame_noise", 0.0)
 
-    def num_ticks(self, num_inference_steps: Mapping[Modality, int]) -> int:
-        """How often ``callback_on_step_end`` is called when the outputs take so many steps each."""
-        return len(due_steps(num_inference_steps, self.config.exchange_order, self.config.exchange_lag))
-
-    def _courses(self, condition: Condition, shapes: Mapping[Modality, tuple[int, ...]]) -> torch.Tensor | None:
-        """Where clips move what they show, [B, F, 2, 3]; None without clips, or where no motion is read."""
-        if Modality.VIDEO not in shapes or not self.has(MANNER) or condition.manner is None:
-            return None
-        return self.manner_reader.courses(condition, shapes[Modality.VIDEO][2])
-
-    def _latent_shapes(
-        self, outputs: list[Modality], num_samples: int, size: Mapping[str, Any]
-    ) -> dict[Modality, tuple[int, ...]]:
-        """Shapes of the latents to make, from the configs alone, so that nothing is loaded for a bad size."""
-        shapes = {m: self._codec(m, self.skeleton).latent_shape(num_samples, **size) for m in outputs}
-        if Modality.VIDEO in outputs:
-            config, frames = self.part_config(MODALITIES[Modality.VIDEO].denoiser), shapes[Modality.VIDEO][2]
-            if config.get("temporal") and frames > config["max_frames"]:
-                raise ArgumentError(
-                    f"num_frames: {frames} frames asked, this model knows positions for {config['max_frames']}"
-                )
-        return shapes
-
-    def _denoiser(self, modality: Modality, outputs: list[Modality]) -> Any:
-        """The network of an output, at least with the sub-layers that these outputs need of it."""
-        return self.held(MODALITIES[modality].denoiser, alignment=len(outputs) > 1, temporal=Modality.VIDEO in outputs)
-
-    def _check_parts(
-        self, inputs: arguments.Inputs, outputs: list[Modality], negative: bool, chosen: list[Modality]
-    ) -> None:
+    def _check_parts(self, inputs: arguments.Inputs, outputs: Sequence[str], negative: bool) -> None:
         """Refuse what this model lacks a part for."""
-        for name, purpose in arguments.needed_parts(inputs, outputs, negative, chosen).items():
+        for name, purpose in arguments.needed_parts(inputs, outputs, negative).items():
             if not self.has(name):
                 raise ArgumentError(f"this model has no {name}, which it needs {purpose}")
-        if not self.prompt_encoders:
+        if not any(self.has(record.prompt_encoder) for record in MODALITIES.values()):
             raise ArgumentError("this model has no prompt encoder; it needs one even without any input")
+
+
+class _StepReport:
+    """What happens after each tick: the progress bar moves, and the caller's callback sees and may replace latents."""
+
+    def __init__(self, pipeline: AnyToAnyPipeline, callback: Callable[..., Any] | None, tensor_inputs: Sequence[str]):
+        self.pipeline, self.callback, self.tensor_inputs = pipeline, callback, tensor_inputs
+        self.bar: Any = None
+        self.tick = 0
+        self.latents: dict[str, torch.Tensor] = {}
+
+    def __call__(
+        self, timesteps: dict[str, torch.Tensor], latents: dict[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor] | None:
+        self.bar.update()
+        self.latents |= latents
+        self.tick += 1
+        if self.callback is None:
+            return None
+        offered = {"latents": dict(self.latents)}
+        tensors = {name: offered[name] for name in self.tensor_inputs}
+        changed = (self.callback(self.pipeline, self.tick - 1, timesteps, tensors) or {}).get("latents") or {}
+        return {modality: replacement for modality, replacement in changed.items() if modality in latents}

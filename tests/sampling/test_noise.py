@@ -1,6 +1,6 @@
 import torch
 
-from opencodi.sampling.noise import initial_noise, streams
+from opencodi.sampling.noise import Noise, initial_noise, streams
 from opencodi.training.objective import draw_noise
 from tests.denoisers.tiny_nets import image_net
 
@@ -24,12 +24,13 @@ def test_a_clips_noise_does_not_depend_on_its_place_in_the_batch():
     assert torch.equal(both[1:], alone)
 
 
-def test_the_first_candidate_of_each_sample_has_the_noise_it_would_have_alone():
-    shape = (2, 4, 3, 8, 8)
-    alone = initial_noise(shape, streams([1, 2], "video"), shared_frame_noise=0.5)
-    three = initial_noise(shape, streams([1, 2], "video"), shared_frame_noise=0.5, num_candidates=3)
+def test_the_first_draw_of_each_sample_is_the_noise_it_would_have_alone():
+    source = Noise([1, 2], lambda _: (2, 4, 3, 8, 8), lambda _: 0.5)
+    alone, three = source.draw("video"), source.draw("video", draws=3)
     assert three.shape == (6, 4, 3, 8, 8) and torch.equal(three[::3], alone)
     assert all(abs(correlation(three[0], other)) < 0.1 for other in three[1:])
+    given = Noise([1, 2], lambda _: (2, 4), lambda _: 0.0, {"text": torch.ones(2, 4)})
+    assert torch.equal(given.draw("text", draws=2), torch.ones(4, 4))
 
 
 def test_pictures_share_nothing():

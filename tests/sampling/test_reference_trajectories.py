@@ -7,7 +7,7 @@ from diffusers import DDIMScheduler
 from opencodi.modality import Modality
 from opencodi.prompts import Condition
 from opencodi.prompts.mixing import mix
-from opencodi.sampling import sample
+from opencodi.sampling import Guidance, sample
 from tests.denoisers.reference import cases, denoisers, descriptions
 from tests.published import assert_close
 
@@ -44,9 +44,9 @@ def test_every_step_of_a_stored_trajectory_is_reproduced(name):
         condition,
         unconditional,
         num_inference_steps=dict.fromkeys(modalities, case["steps"]),
-        guidance_scale=dict.fromkeys(modalities, case["scale"]),
+        guidance=dict.fromkeys(modalities, Guidance(case["scale"])),
         exchange="self",
-        callback=lambda tick, timesteps, latents: trajectory.append(latents),
+        callback=lambda timesteps, latents: trajectory.append(latents),
     )
     assert len(trajectory) == case["steps"]
     for i, latents in enumerate(trajectory):

@@ -35,9 +35,6 @@ def test_the_stages_together_are_a_model_that_generates_and_knows_its_history(tr
     assert type(pipeline.scheduler).__name__ == solver != "DDIMScheduler"
     assert pipeline.scheduler.config.prediction_type == "v_prediction"
     assert {name: pipeline.config[name] for name in sampling} == sampling
-    chosen = pipeline.steps_and_guidance(["audio", "text"])
-    for found, name in zip(chosen, ("num_inference_steps", "guidance_scale")):
-        assert found == {modality: sampling[name][modality] for modality in ("audio", "text")}
     made = pipeline(text="a dog", outputs=["text", "image"], num_inference_steps=2)
     assert made.image[0].size == (64, 64) and isinstance(made.text[0], str)
 
@@ -63,7 +60,7 @@ def test_what_has_not_been_trained_is_named(trained, tmp_path):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("exchange_lagg: 1", "exchange_lagg is nothing"),
+        ("exchange_lag: 1", "exchange_lag is nothing"),
         ("image_denoiser: x", "image_denoiser is"),
         ("scheduler: AutoencoderKL", "AutoencoderKL is no solver"),
         ("scheduler: 5", "5 is no solver"),
@@ -77,3 +74,19 @@ def test_a_wrong_sampling_file_is_refused_by_name(tmp_path, text, message):
         read_sampling(tmp_path / "sampling.yaml")
     with pytest.raises(ConfigurationError, match="nowhere"):
         read_sampling(tmp_path / "nowhere.yaml")
+
+
+def test_nothing_that_ships_says_where_it_was_made(trained, tmp_path):
+    folder = tmp_path / "stages"
+    shutil.copytree(trained / "model", folder)
+    summary = folder / "training" / "image_diffuser" / "summary.json"
+    values = json.loads(summary.read_text())
+    values["recipe"]["initial_weights"] = str(tmp_path / "finished")
+    summary.write_text(json.dumps(values))
+    assemble(folder, tmp_path / "model")
+    for path in (tmp_path / "model").rglob("*.json"):
+        assert str(tmp_path) not in path.read_text() and str(trained) not in path.read_text(), path
+    assert (
+        json.loads((tmp_path / "model" / "training.json").read_text())["image_diffuser"]["recipe"]["initial_weights"]
+        == "finished"
+    )

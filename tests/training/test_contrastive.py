@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from opencodi.evaluation.retrieval import retrieval
 from opencodi.training.contrastive import Temperature, info_nce
-from opencodi.training.retrieval import retrieval
 
 
 def unit(*shape, seed=0) -> torch.Tensor:

@@ -123,7 +123,7 @@ def test_an_interrupted_run_saves_what_it_has_learned_and_can_go_on(tmp_path):
 
 def test_a_run_is_never_overwritten_by_accident(tmp_path):
     train(tmp_path, steps=1)
-    with pytest.raises(TrainingError, match="already holds a run: --resume"):
+    with pytest.raises(TrainingError, match="checkpoint is a run's already: --resume"):
         train(tmp_path, steps=1)
 
 

@@ -9,7 +9,7 @@ from opencodi.collections.stickers.motion import MOTIONS, animate, course
 from opencodi.collections.stickers.paired_sets import styled_set, video_set
 from opencodi.collections.stickers.procedural import at_rest, told_to_move
 from opencodi.data.shards import load_images
-from opencodi.latents.video import moved
+from opencodi.extras.motion_renderer import moved
 from opencodi.prompts import ImagePromptEncoder
 from opencodi.training.components import ModelFolder, save_component
 

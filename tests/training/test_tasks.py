@@ -101,15 +101,25 @@ def test_the_trained_video_network_treats_a_picture_as_the_image_network_does(tr
     torch.testing.assert_close(video(picture, *arguments), image(picture, *arguments))
 
 
-def test_a_diffuser_can_start_from_a_finished_model_with_its_later_parts(trained, tmp_path):
-    shutil.copytree(trained / "model", tmp_path / "model", ignore=shutil.ignore_patterns("training"))
-    before = weights(tmp_path / "model", "image_denoiser")
-    start = str(tmp_path / "model")
-    run_recipe(shrink("image_diffuser", tmp_path, learning_rate=1e-12, initial_weights=start), data=DATA, device="cpu")
+def test_a_diffuser_can_start_from_a_finished_model_and_removes_nothing_that_it_does_not_make(trained, tmp_path):
+    finished = tmp_path / "finished"
+    shutil.copytree(trained / "model", finished, ignore=shutil.ignore_patterns("training"))
+    recipe = shrink("image_diffuser", tmp_path, learning_rate=1e-12, initial_weights=str(finished))
+    with pytest.raises(
+        TrainingError, match=r"image_denoiser has parts .* would remove .*environment_encoder.*--output"
+    ):
+        run_recipe(recipe, data=DATA, device="cpu", output=finished)
+    before = weights(finished, "image_denoiser")
+    assert all(torch.equal(value, before[key]) for key, value in weights(trained / "model", "image_denoiser").items())
+    shutil.copytree(finished, tmp_path / "model")
+    shutil.rmtree(tmp_path / "model" / "image_denoiser")
+    run_recipe(recipe, data=DATA, device="cpu")
     after = weights(tmp_path / "model", "image_denoiser")
     assert set(after) < set(before)
     fitted = "prompt_map.linear_"  # learns before the first step, from where it was
     assert all(torch.equal(value, before[key]) for key, value in after.items() if not key.startswith(fitted))
+    before, after = ({path.name for path in folder.iterdir()} for folder in (finished, tmp_path / "model"))
+    assert before - {"training"} == after - {"training"}
 
 
 @pytest.mark.parametrize(
@@ -140,10 +150,11 @@ def test_the_recipe_of_a_stage_starts_from_nothing_and_writes_every_value_out(na
 def test_a_run_that_goes_on_starts_with_the_weights_of_the_model_folder(trained, tmp_path):
     longer, first = read("audio_diffuser_longer"), read("audio_diffuser")
     assert longer["initial_weights"] == longer["model_folder"] and longer["seed"] != first["seed"]
-    shutil.copytree(trained / "model", tmp_path / "model", ignore=shutil.ignore_patterns("training"))
+    unaligned = trained / "alignment_text_audio" / "before"
+    shutil.copytree(unaligned, tmp_path / "model")
     still = {"learning_rate": 1e-12, "initial_weights": str(tmp_path / "model")}
     run_recipe(shrink("audio_diffuser_longer", tmp_path, **still), data=DATA, device="cpu")
-    before, after = (weights(folder / "model", "audio_denoiser") for folder in (trained, tmp_path))
+    before, after = (weights(folder, "audio_denoiser") for folder in (unaligned, tmp_path / "model"))
     fitted = "prompt_map.linear_"  # learns before the first step, from where it was
     assert all(torch.equal(after[key], before[key]) for key in after if not key.startswith(fitted))
 
@@ -157,7 +168,8 @@ def test_a_wider_encoder_takes_the_place_of_the_first_and_leaves_the_text_projec
 
 
 def test_weights_of_another_size_can_begin_anew_and_others_must_fit(trained, tmp_path):
-    shutil.copytree(trained / "model", tmp_path / "model", ignore=shutil.ignore_patterns("training"))
+    unaligned = trained / "alignment_text_audio" / "before"
+    shutil.copytree(unaligned, tmp_path / "model")
     start = {"learning_rate": 1e-12, "initial_weights": str(tmp_path / "model")}
     wider = shrink("audio_diffuser", tmp_path, **start)
     values = yaml.safe_load(wider.read_text())
@@ -171,7 +183,7 @@ def test_weights_of_another_size_can_begin_anew_and_others_must_fit(trained, tmp
             run_recipe(wider, data=DATA, device="cpu")
     wider.write_text(yaml.safe_dump(values | {"fresh_weights": ["prompt_map.linear"]}))
     run_recipe(wider, data=DATA, device="cpu")
-    before, after = weights(trained / "model", "audio_denoiser"), weights(tmp_path / "model", "audio_denoiser")
+    before, after = weights(unaligned, "audio_denoiser"), weights(tmp_path / "model", "audio_denoiser")
     assert len(after["prompt_map.linear_1.weight"]) == 24
     assert all(torch.equal(after[key], before[key]) for key in after if not key.startswith("prompt_map.linear_"))
 

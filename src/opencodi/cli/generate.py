@@ -47,6 +47,9 @@ def generate(
     number: Annotated[
         int, typer.Option(metavar="N", min=1, help="How many results; their seeds are SEED, SEED + 1 and so on.")
     ] = 1,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Use the paper's core alone, without the extras of the model.")
+    ] = False,
     model: MODEL = "stickers",
     device: DEVICE = None,
 ) -> None:
@@ -64,19 +67,20 @@ def generate(
     started = perf_counter()
     pipeline = load_pipeline(model, device)
     loaded = perf_counter()
-    each_steps, each_guidance = pipeline.steps_and_guidance(outputs, steps, guidance)
+    extras = () if plain else None
 
     import torch
 
-    with steps_bar(f"making {', '.join(outputs)}", pipeline.num_ticks(each_steps)) as advance:
+    with steps_bar(f"making {', '.join(outputs)}", pipeline.num_ticks(outputs, given, steps, extras)) as advance:
         result = pipeline(
             **inputs,
             outputs=outputs,
             weights=weights,
             negative_prompt=negative,
-            num_inference_steps=each_steps,
-            guidance_scale=each_guidance,
+            num_inference_steps=steps,
+            guidance_scale=guidance,
             num_candidates=candidates,
+            extras=extras,
             num_outputs_per_prompt=number,
             generator=[torch.Generator().manual_seed(seed + place) for place in range(number)],
             callback_on_step_end=lambda *_: advance(),
@@ -94,9 +98,10 @@ def generate(
                 "outputs": outputs,
                 "weights": weights,
                 "negative": negative,
-                "steps": each_steps,
-                "guidance": each_guidance,
-                "candidates": pipeline.defaults["num_candidates"] if candidates is None else candidates,
+                "steps": result.num_inference_steps,
+                "guidance": pipeline.defaults["guidance_scale"] if guidance is None else guidance,
+                "extras": [] if plain else sorted(pipeline.extras),
+                "candidates": candidates,
                 "number": number,
             },
             "seed": seed,

@@ -86,7 +86,7 @@ def there_and_back(pipeline: "AnyToAnyPipeline", modality: Modality, original: A
     with spinner(f"reconstructing the {modality}"), torch.no_grad():
         latents = codec.encode([original])
         (back,) = codec.decode(latents)
-    return AnyToAnyOutput(**{modality: [back]}), LOSSES[modality](original, back, codec)
+    return AnyToAnyOutput({modality: [back]}), LOSSES[modality](original, back, codec)
 
 
 def compare_texts(original: str, back: str, codec: Any) -> str:

@@ -7,8 +7,10 @@ import io
 import json
 import os
 import tarfile
+import zlib
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-from ..errors import TrainingError
+from ..errors import OpenCoDiError, TrainingError
 from ..media import Audio, resample
 
 SAMPLE_RATE = 16_000
@@ -45,6 +47,33 @@ class Items:
         return Items(self.media[np.asarray(indices, dtype=int)], [self.records[i] for i in indices])
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Around what reads a file of a collection: whatever goes wrong there is one sentence that names the file.
+
+    Raises:
+        TrainingError: if the file is truncated, or holds what cannot be decoded.
+    """
+    try:
+        yield
+    except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, KeyError, RuntimeError) as error:
+        if isinstance(error, OpenCoDiError):
+            raise
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise TrainingError(f"{path} is damaged ({reason}): fetch or build it again") from error
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """The json records of a shard in its order; no media are decoded.
+
+    Raises:
+        TrainingError: if the shard is damaged.
+    """
+    with reading(path), tarfile.open(path) as archive:
+        read = (archive.extractfile(member) for member in archive if member.name.endswith(".json"))
+        return [json.load(file) for file in read if file]
+
+
 def find_data(folder: str | Path | None = None) -> Path:
     """The folder of shards: the argument, or the environment variable ``OPENCODI_DATA``.
 
@@ -62,8 +91,9 @@ def find_data(folder: str | Path | None = None) -> Path:
 
 def load_concepts(folder: Path) -> dict[str, dict[str, Any]]:
     """``concepts.jsonl`` as {code: record}; a record has name, keywords, group, subgroup, emoji and styles."""
-    lines = (folder / "concepts.jsonl").read_text(encoding="utf-8").splitlines()
-    return {record["code"]: record for record in map(json.loads, lines)}
+    path = folder / "concepts.jsonl"
+    with reading(path):
+        return {record["code"]: record for record in map(json.loads, path.read_text(encoding="utf-8").splitlines())}
 
 
 def load_images(
@@ -98,9 +128,7 @@ def load_audio(folder: Path, shards: Sequence[str] = ("sounds", "speech"), keep:
 
 def concepts_in(folder: Path, shard: str, least: int = 1) -> set[str]:
     """Codes of the concepts that a shard has at least ``least`` items of; only its records are read, no media."""
-    with tarfile.open(_existing(folder, shard)) as archive:
-        read = (archive.extractfile(member) for member in archive if member.name.endswith(".json"))
-        counts = Counter(str(json.load(file).get("concept")) for file in read if file)
+    counts = Counter(str(record.get("concept")) for record in read_records(_existing(folder, shard)))
     return {concept for concept, count in counts.items() if count >= least}
 
 
@@ -122,11 +150,12 @@ def _load(folder: Path, shards: Sequence[str], suffix: str, decode, keep: Contai
     media, records = [], []
     for shard in shards:
         path = _existing(folder, shard)
-        for place, sample in enumerate(webdataset.WebDataset(str(path), shardshuffle=False, empty_check=False)):
-            if keep is not None and place not in keep:
-                continue
-            media.append(decode(sample[suffix]))
-            records.append({**json.loads(sample["json"]), "shard": shard})
+        with reading(path):
+            for place, sample in enumerate(webdataset.WebDataset(str(path), shardshuffle=False, empty_check=False)):
+                if keep is not None and place not in keep:
+                    continue
+                media.append(decode(sample[suffix]))
+                records.append({**json.loads(sample["json"]), "shard": shard})
     if not records:
         raise TrainingError(f"{folder} holds no items in {', '.join(shards)}; fetch the shards again")
     return Items(np.stack(media), records)

@@ -42,7 +42,7 @@ def exchanged(
         exchange: ``"others"``: the tokens of all other modalities, side by side (the paper);
             ``"self"``: its own token (what the published code does, SPEC §0.1).
         seconds: when these tokens are, from ``environment_seconds``; None: they have no time.
-        listeners: the modalities that are generated; by default those of ``environments``. One alone hears nothing.
+        listeners: the modalities that are generated; by default those of ``environments``.
 
     Returns:
         Context of tokens [B, m, E] per listener; None for one that has nobody to attend to. A modality of many tokens
@@ -55,7 +55,7 @@ def exchanged(
         raise ArgumentError(f"exchange: {exchange!r} is unknown, choose 'others' or 'self'")
     listening = list(environments if listeners is None else listeners)
     seen: dict[Modality, Context | None] = dict.fromkeys(listening)
-    for modality in listening if len(listening) > 1 else ():
+    for modality in listening:
         watched = [m for m in environments if (m == modality) == (exchange == "self")]
         if not watched:
             continue

@@ -50,6 +50,10 @@ class Context:
         larger._constants = self._constants
         return larger
 
+    def stacked(self, listens: tuple[bool, ...]) -> Self:
+        """The same for passes one below the other, of which some listen: all of them, or the last alone."""
+        return self.repeated(halves=len(listens), only_last=not all(listens))
+
     def heard(self, without: Tensor, with_it: Tensor) -> Tensor:
         """``with_it`` [batch, ...] where the context counts, else ``without``, the same before it had a say."""
         if not self.only_last:

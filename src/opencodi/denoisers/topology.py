@@ -4,7 +4,7 @@
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Self
 
 import torch
@@ -204,13 +204,16 @@ class Denoiser(ModelMixin, ConfigMixin, ABC):
         return None
 
     def context(
-        self, encoder_hidden_states: Tensor, mask: Tensor | None = None, manner: Tensor | None = None
+        self,
+        encoder_hidden_states: Tensor,
+        mask: Tensor | None = None,
+        attributes: Mapping[str, Tensor] | None = None,
     ) -> Context:
         """Prompt tokens [B, N, cross_attention_dim], mask [B, N] and manner [B, M], to pass to ``forward`` again and again.
 
         What a prompt of one token adds everywhere is then computed once, not at every step.
         """
-        return Context(encoder_hidden_states * self.config.context_scale, mask, manner=manner)
+        return Context(encoder_hidden_states * self.config.context_scale, mask, manner=(attributes or {}).get("manner"))
 
     def forward(
         self,

@@ -1,1 +1,1 @@
-"""Measures and helpers that work on anything given to them; no collection is known here."""
+"""Measures that work on anything given to them; no collection is known here."""

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 
 from ..errors import ArgumentError
@@ -51,35 +50,16 @@ class VideoCodec:
         latents = torch.cat([self.autoencoder.encode(frames) for frames in pixels.split(FRAMES_AT_ONCE)])
         return rearrange(latents, "(b f) c h w -> b c f h w", f=num_frames)
 
-    def decode(self, latents: torch.Tensor, courses: torch.Tensor | None = None) -> list[Video]:
-        """Latents [B, C, F, h, w] → clips without sound, at the model's frame rate.
+    def decode(self, latents: torch.Tensor) -> list[Video]:
+        """Latents [B, C, F, h, w] → clips without sound, at the model's frame rate."""
+        return [Video(frames, self.autoencoder.config.sample_fps) for frames in to_uint8(self.pixel_values(latents))]
 
-        courses: [B, F, 2, 3], where what the frames show is seen (``moved``); None leaves it where it is.
-        """
-        clips = to_uint8(self._pixel_values(latents, courses))
-        return [Video(frames, self.autoencoder.config.sample_fps) for frames in clips]
+    def decode_arrays(self, latents: torch.Tensor) -> np.ndarray:
+        """Latents [B, C, F, h, w] → float32 [B, F, H, W, 3] in [0, 1]."""
+        return to_unit_range(self.pixel_values(latents))
 
-    def decode_arrays(self, latents: torch.Tensor, courses: torch.Tensor | None = None) -> np.ndarray:
-        """Latents [B, C, F, h, w] → float32 [B, F, H, W, 3] in [0, 1]; ``courses`` as in ``decode``."""
-        return to_unit_range(self._pixel_values(latents, courses))
-
-    def _pixel_values(self, latents: torch.Tensor, courses: torch.Tensor | None) -> torch.Tensor:
+    def pixel_values(self, latents: torch.Tensor) -> torch.Tensor:
+        """Latents [B, C, F, h, w] → frames [B, F, 3, H, W] in [-1, 1], on the CPU."""
         single = rearrange(latents.to(self.autoencoder.dtype), "b c f h w -> (b f) c h w")
         pixels = torch.cat([self.autoencoder.decode(frames).cpu() for frames in single.split(FRAMES_AT_ONCE)])
-        if courses is not None:
-            pixels = moved(pixels.float(), courses.flatten(0, 1).float().cpu())
         return rearrange(pixels, "(b f) c h w -> b f c h w", b=latents.shape[0])
-
-
-def moved(pixel_values: torch.Tensor, courses: torch.Tensor) -> torch.Tensor:
-    """Frames [N, 3, H, W] in [-1, 1] seen through affine maps [N, 2, 3] from places in the result to places in them.
-
-    What comes from outside is white. Frames whose map is the identity stay as they are.
-    """
-    changed = (courses - torch.eye(2, 3)).abs().amax((1, 2)) > 1e-4
-    if not changed.any():
-        return pixel_values
-    grid = F.affine_grid(courses[changed], list(pixel_values[changed].shape), align_corners=False)
-    result = pixel_values.clone()
-    result[changed] = F.grid_sample(pixel_values[changed] - 1, grid, align_corners=False) + 1
-    return result

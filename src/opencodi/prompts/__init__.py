@@ -5,13 +5,11 @@ Every encoder has one interface: ``preprocess(list of media) → dict of tensors
 and ``Clap`` in their names, the small ones have no such prefix.
 """
 
-from .anchors import PromptAnchors
 from .audio import AudioPromptEncoder
 from .clap import ClapAudioPromptEncoder
 from .clip import ClipImagePromptEncoder, ClipTextPromptEncoder, ClipVideoPromptEncoder
 from .condition import Condition
 from .image import ImagePromptEncoder
-from .manner import MannerReader
 from .mixing import mix
 from .text import TextPromptEncoder
 from .video import VideoPromptEncoder
@@ -24,8 +22,6 @@ __all__ = [
     "ClipVideoPromptEncoder",
     "Condition",
     "ImagePromptEncoder",
-    "MannerReader",
-    "PromptAnchors",
     "TextPromptEncoder",
     "VideoPromptEncoder",
     "mix",

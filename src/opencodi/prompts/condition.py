@@ -1,7 +1,7 @@
 """What a prompt encoder returns."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from diffusers import ModelMixin
@@ -18,8 +18,7 @@ class Condition:
     Attributes:
         tokens: [B, N, D]. ``tokens[:, 0]`` is the aligned, L2-normalised embedding (zeros where unconditional).
         mask: bool [B, N], True where a token counts.
-        manner: [B, M], how it is to be shown, beside what: how much each style and motion of a ``MannerReader`` is meant, or
-            None if nothing is said of that. Networks that know no manner do without.
+        attributes: name → [B, ...], further numbers that a network may know how to use. They are mixed like the tokens.
 
     Raises:
         ArgumentError: if the shapes disagree or the mask is not boolean.
@@ -27,7 +26,7 @@ class Condition:
 
     tokens: torch.Tensor
     mask: torch.Tensor
-    manner: torch.Tensor | None = None
+    attributes: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.tokens.ndim != 3:
@@ -35,10 +34,11 @@ class Condition:
         if self.mask.dtype != torch.bool or self.mask.shape != self.tokens.shape[:2]:
             expected, found = list(self.tokens.shape[:2]), list(self.mask.shape)
             raise ArgumentError(f"Condition.mask: must be bool {expected}, not {self.mask.dtype} {found}")
-        if self.manner is not None and (self.manner.ndim != 2 or len(self.manner) != len(self.tokens)):
-            raise ArgumentError(
-                f"Condition.manner: must be [{len(self.tokens)}, manners], not {list(self.manner.shape)}"
-            )
+        for name, value in self.attributes.items():
+            if value.ndim < 2 or len(value) != len(self.tokens):
+                raise ArgumentError(
+                    f"Condition.attributes: {name} must be [{len(self.tokens)}, ...], not {list(value.shape)}"
+                )
 
     @classmethod
     def from_embedding(cls, embedding: torch.Tensor) -> "Condition":
@@ -61,13 +61,26 @@ class Condition:
         return self._each(lambda tensor: tensor.repeat_interleave(times, 0))
 
     def to(self, *args, **kwargs) -> "Condition":
-        """Move or cast tokens and manner as ``Tensor.to`` does; the mask follows to the same device."""
+        """Move or cast tokens and attributes as ``Tensor.to`` does; the mask follows to the same device."""
         tokens = self.tokens.to(*args, **kwargs)
-        manner = None if self.manner is None else self.manner.to(*args, **kwargs)
-        return Condition(tokens, self.mask.to(tokens.device), manner)
+        attributes = {name: value.to(*args, **kwargs) for name, value in self.attributes.items()}
+        return Condition(tokens, self.mask.to(tokens.device), attributes)
+
+    def equals(self, other: "Condition") -> bool:
+        """Whether both say the same."""
+        if self is other:
+            return True
+        if self.tokens.shape != other.tokens.shape or self.attributes.keys() != other.attributes.keys():
+            return False
+        return (
+            torch.equal(self.tokens, other.tokens)
+            and torch.equal(self.mask, other.mask)
+            and all(torch.equal(value, other.attributes[name]) for name, value in self.attributes.items())
+        )
 
     def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Condition":
-        return Condition(change(self.tokens), change(self.mask), None if self.manner is None else change(self.manner))
+        attributes = {name: change(value) for name, value in self.attributes.items()}
+        return Condition(change(self.tokens), change(self.mask), attributes)
 
 
 def check_unconditional(choice: str) -> None:

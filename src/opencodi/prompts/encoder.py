@@ -27,6 +27,6 @@ class PromptEncoder(ModelMixin, ConfigMixin):
         """Media objects of its modality → Condition [B, 1, D]."""
         return self(**{name: tensor.to(self.device) for name, tensor in self.preprocess(items).items()})
 
-    def embed(self, items: Sequence[Any]) -> torch.Tensor | None:
-        """What the encoder sees in media objects before it projects it, [B, F]; None where that is never read by itself."""
-        return None
+    def read(self, items: Sequence[Any]) -> tuple[Condition, torch.Tensor | None]:
+        """The condition of media objects, and what the encoder saw in them before it projected it, [B, F], if it tells."""
+        return self.encode(items), None

@@ -68,9 +68,11 @@ class ImagePromptEncoder(PromptEncoder):
         return Condition.from_embedding(self.projection(self.tower(pixel_values.to(self.dtype))))
 
     @torch.no_grad()
-    def embed(self, items: Sequence[Image.Image]) -> torch.Tensor:
-        """RGB pictures of any size → what the tower sees in them and in their style, [B, ``tower.described_dim``]."""
-        return self.tower.described(self.preprocess(items)["pixel_values"].to(self.device, self.dtype))
+    def read(self, items: Sequence[Image.Image]) -> tuple[Condition, torch.Tensor]:
+        """Pictures → Condition [B, 1, D] and what the tower sees in them and in their style, [B, ``tower.described_dim``]."""
+        described = self.tower.described(self.preprocess(items)["pixel_values"].to(self.device, self.dtype))
+        features = described[:, : self.projection.in_features]  # they come first, the statistics of the style after them
+        return Condition.from_embedding(self.projection(features)), described
 
     def unconditional(self, batch_size: int) -> Condition:
         """The condition [B, 1, D] of having no picture, for classifier-free guidance."""

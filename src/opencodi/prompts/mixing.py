@@ -14,8 +14,8 @@ def mix(conditions: Sequence[Condition], weights: Sequence[float]) -> Condition:
 
     The result is not normalised again, as in the reference: two prompts that disagree give a shorter vector. Conditions
     of fewer tokens are padded at the end with masked zeros (the reference refuses them); a token of the result counts
-    if it counts in any condition of non-zero weight. Manners are interpolated likewise; a condition without one has nothing
-    to say of it.
+    if it counts in any condition of non-zero weight. Attributes are interpolated likewise; a condition that lacks one adds
+    nothing to it.
 
     Args:
         conditions: any number of [B, N_i, D], from any modalities, several of one modality included.
@@ -53,5 +53,8 @@ def mix(conditions: Sequence[Condition], weights: Sequence[float]) -> Condition:
         tokens = share if tokens is None else tokens + share
         mask = counts if mask is None else mask | counts
     shares = [weight / largest / total for weight in weights]
-    told = [share * each.manner for each, share in zip(conditions, shares) if each.manner is not None]
-    return Condition(tokens, mask, torch.stack(told).sum(0) if told else None)
+    attributes: dict[str, torch.Tensor] = {}
+    for condition, share in zip(conditions, shares):
+        for name, value in condition.attributes.items():
+            attributes[name] = share * value + attributes.get(name, 0)
+    return Condition(tokens, mask, attributes)

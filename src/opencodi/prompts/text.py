@@ -143,9 +143,11 @@ class TextPromptEncoder(TokenizedPromptEncoder):
         """Texts → L2-normalised sentence embeddings [B, E], before any projection."""
         return self.embed_sentences(**{name: ids.to(self.device) for name, ids in self.preprocess(texts).items()})
 
-    def embed(self, items: Sequence[str]) -> torch.Tensor:
-        """As ``embed_texts``."""
-        return self.embed_texts(items)
+    @torch.no_grad()
+    def read(self, items: Sequence[str]) -> tuple[Condition, torch.Tensor]:
+        """Texts → Condition [B, 1, D] and their sentence embeddings [B, E]."""
+        embeddings = self.embed_texts(items)
+        return self.project(embeddings), embeddings
 
     def project(self, embeddings: torch.Tensor) -> Condition:
         """The trained part: sentence embeddings [B, E] → Condition [B, 1, D]."""

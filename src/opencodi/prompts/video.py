@@ -150,11 +150,12 @@ class VideoPromptEncoder(PromptEncoder):
         return rearrange(self.image.tower(frames), "(b f) d -> b f d", b=pixel_values.shape[0])
 
     @torch.no_grad()
-    def embed(self, items: Sequence[Video]) -> torch.Tensor:
-        """Clips → the mean over their frames of what the tower sees in each, as ``ImagePromptEncoder.embed``."""
+    def read(self, items: Sequence[Video]) -> tuple[Condition, torch.Tensor]:
+        """Clips → Condition [B, 1, D] and the mean over their frames of what the tower sees in each, as for pictures."""
         pixel_values = self.preprocess(items)["pixel_values"].to(self.device, self.dtype)
         described = self.image.tower.described(rearrange(pixel_values, "b c f h w -> (b f) c h w"))
-        return rearrange(described, "(b f) d -> b f d", b=len(items)).mean(1)
+        described = rearrange(described, "(b f) d -> b f d", b=len(items))
+        return self(features=described[..., : self.image.projection.in_features]), described.mean(1)
 
     def forward(self, pixel_values: torch.Tensor | None = None, features: torch.Tensor | None = None) -> Condition:
         """``pixel_values`` [B, 3, F, size, size] in [-1, 1], or their ``frame_features`` → Condition [B, 1, D].

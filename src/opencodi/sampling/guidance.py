@@ -1,80 +1,148 @@
-"""Classifier-free guidance: how far a prediction is pushed from "anything" towards the prompt."""
+"""Classifier-free guidance: towards the prompt, and towards the partners of a joint run, each with a scale of its own.
 
-from collections.abc import Sequence
+    ε(∅, ∅) + s_p [ε(p, ∅) − ε(∅, ∅)] + s_m [ε(p, y) − ε(p, ∅)]
+
+with the prompt p (``guidance_scale`` s_p, Ho & Salimans 2022) and the partners y (``modality_scale`` s_m, as in LTX-2).
+The passes that a step needs run as one batch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..denoisers import Context
-from ..denoisers.topology import Denoiser
 from ..prompts import Condition
 
 
-def guide(unconditional: Tensor, conditional: Tensor, scale: float) -> Tensor:
-    """``u + scale * (c - u)``, on predictions of any one shape (Ho & Salimans 2022; SPEC §1.2)."""
-    return unconditional + scale * (conditional - unconditional)
+class Pass(NamedTuple):
+    """What one pass of a denoiser sees."""
+
+    prompt: bool
+    partners: bool
 
 
-def guidance_context(
-    denoiser: Denoiser, condition: Condition, unconditional: Condition | None, scale: float, dtype: torch.dtype
-) -> Context:
-    """The prompt of a whole trajectory, as ``guided_prediction`` takes it.
+@dataclass(frozen=True)
+class Guidance:
+    """How one output is guided.
+
+    Attributes:
+        guidance_scale: s_p, towards the prompt; 1 is the plain conditional prediction, at half the cost.
+        guidance_interval: which part of the steps is guided towards the prompt, ``(start, end)`` of 1 from noise to
+            result; the others have scale 1 (Kynkäänniemi et al. 2024).
+        modality_scale: s_m, towards the partners. None: every pass sees the partners, as in the published code.
+        modality_interval: which part of the steps is guided towards the partners.
+    """
+
+    guidance_scale: float = 1.0
+    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    modality_scale: float | None = None
+    modality_interval: tuple[float, float] = (0.0, 1.0)
+
+    @property
+    def is_guided(self) -> bool:
+        """Whether any step needs the unconditional prompt."""
+        return self.guidance_scale != 1
+
+    def terms(self, progress: float, is_prompted: bool = True, has_partners: bool = False) -> dict[Pass, float]:
+        """The passes of a step, each with its factor in the sum.
+
+        Args:
+            progress: the share of the steps that are done.
+            is_prompted: whether the prompt differs from the unconditional one.
+            has_partners: whether there is anything to attend to.
+        """
+        towards_prompt = self._scale_now(self.guidance_scale, self.guidance_interval, progress)
+        if has_partners and self.modality_scale is not None:
+            towards_partners = self._scale_now(self.modality_scale, self.modality_interval, progress)
+            factors = {
+                Pass(False, False): 1 - towards_prompt,
+                Pass(True, False): towards_prompt - towards_partners,
+                Pass(True, True): towards_partners,
+            }
+        else:
+            factors = {Pass(False, has_partners): 1 - towards_prompt, Pass(True, has_partners): towards_prompt}
+        if not is_prompted:  # both prompts give the same prediction, so that their factors add up
+            merged: dict[Pass, float] = {}
+            for each, factor in factors.items():
+                merged[Pass(False, each.partners)] = merged.get(Pass(False, each.partners), 0.0) + factor
+            factors = merged
+        return {each: factor for each, factor in factors.items() if factor != 0}
+
+    @staticmethod
+    def _scale_now(scale: float, interval: tuple[float, float], progress: float) -> float:
+        start, end = interval
+        return scale if start <= progress < end else 1.0
+
+
+class Prompts:
+    """The prompt of a whole trajectory, prepared once for each combination of passes.
 
     Args:
         denoiser: the network that will attend to it.
         condition: the mixed prompt, tokens [B, N, D].
-        unconditional: the negative or empty prompt [B, M, D]; not needed, and not used, at scale 1.
-        scale: guidance scale.
+        unconditional: the negative or empty prompt [B, M, D], or None.
         dtype: of the latents.
-
-    Returns:
-        The unconditional half, then the conditional one; at scale 1 the latter alone.
     """
-    if scale == 1:
-        return denoiser.context(condition.tokens.to(dtype), condition.mask, _manners([condition], dtype))
-    halves, length = (unconditional, condition), max(unconditional.tokens.shape[1], condition.tokens.shape[1])
-    missing = [length - half.tokens.shape[1] for half in halves]
-    tokens = torch.cat([F.pad(half.tokens.to(dtype), (0, 0, 0, pad)) for half, pad in zip(halves, missing)])
-    mask = torch.cat([F.pad(half.mask, (0, pad)) for half, pad in zip(halves, missing)])
-    return denoiser.context(tokens, mask, _manners(halves, dtype))
+
+    def __init__(self, denoiser: Any, condition: Condition, unconditional: Condition | None, dtype: torch.dtype):
+        self.denoiser, self.dtype = denoiser, dtype
+        self.conditions = {True: condition, False: condition if unconditional is None else unconditional}
+        self.is_prompted = unconditional is None or not condition.equals(unconditional)
+        self._contexts: dict[tuple[Pass, ...], Context] = {}
+
+    def context(self, passes: tuple[Pass, ...]) -> Context:
+        """The prompts of these passes, one below the other: [len(passes) * B, N, D]."""
+        if passes not in self._contexts:
+            conditions = [self.conditions[each.prompt] for each in passes]
+            length = max(condition.tokens.shape[1] for condition in conditions)
+            missing = [length - condition.tokens.shape[1] for condition in conditions]
+            tokens = [F.pad(c.tokens.to(self.dtype), (0, 0, 0, pad)) for c, pad in zip(conditions, missing)]
+            masks = [F.pad(c.mask, (0, pad)) for c, pad in zip(conditions, missing)]
+            attributes = stacked_attributes(conditions, self.dtype)
+            self._contexts[passes] = self.denoiser.context(torch.cat(tokens), torch.cat(masks), attributes)
+        return self._contexts[passes]
 
 
-def _manners(conditions: Sequence[Condition], dtype: torch.dtype) -> Tensor | None:
-    """The manners of these one below the other, zeros where one has none; None if none of them has."""
-    known = next((each.manner for each in conditions if each.manner is not None), None)
-    if known is None:
-        return None
-    none = known.new_zeros(len(known), known.shape[1])
-    return torch.cat([none if each.manner is None else each.manner for each in conditions]).to(dtype)
+def stacked_attributes(conditions: list[Condition], dtype: torch.dtype) -> dict[str, Tensor]:
+    """The attributes of several conditions one below the other, with zeros where a condition lacks one."""
+    known = {name: value for condition in conditions for name, value in condition.attributes.items()}
+    return {
+        name: torch.cat([c.attributes.get(name, torch.zeros_like(value)).to(dtype) for c in conditions])
+        for name, value in known.items()
+    }
 
 
 def guided_prediction(
-    denoiser: Denoiser,
+    denoiser: Any,
     sample: Tensor,
     timesteps: Tensor,
-    prompt: Context,
-    scale: float,
+    prompts: Prompts,
+    terms: Mapping[Pass, float],
     environment: Context | None = None,
-    guide_environment: bool = False,
 ) -> Tensor:
-    """One guided prediction, in one batched pass.
+    """The weighted sum of the predictions of several passes, from one batched pass.
 
     Args:
         denoiser: the network.
-        sample: noisy latent [B, ...].
+        sample: noisy latents [B, ...].
         timesteps: [B].
-        prompt: from ``guidance_context``.
-        scale: guidance scale; 1 is the plain conditional prediction, at half the cost.
-        environment: environment tokens [B, n, E] or None.
-        guide_environment: the unconditional half does without them, so that guidance leads towards the prompt and the
-            other modalities alike; else they are the same for both halves, as published.
+        prompts: of the trajectory.
+        terms: passes and their factors, from ``Guidance.terms``.
+        environment: tokens [B, n, E] of the partners, or None.
 
     Returns:
-        Prediction [B, ...] of the shape of ``sample``.
+        Prediction [B, ...].
     """
-    if scale == 1:
-        return denoiser(sample, timesteps, prompt, environment)
-    doubled = None if environment is None else environment.repeated(halves=2, only_last=guide_environment)
-    prediction = denoiser(torch.cat([sample, sample]), torch.cat([timesteps, timesteps]), prompt, doubled)
-    return guide(*prediction.chunk(2), scale)
+    passes = tuple(terms)
+    count = len(passes)
+    if not any(each.partners for each in passes):
+        environment = None
+    elif environment is not None and count > 1:
+        environment = environment.stacked(tuple(each.partners for each in passes))
+    batch, times = torch.cat([sample] * count), torch.cat([timesteps] * count)
+    predictions = denoiser(batch, times, prompts.context(passes), environment).chunk(count)
+    return sum(factor * prediction for factor, prediction in zip(terms.values(), predictions))

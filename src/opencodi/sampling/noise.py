@@ -3,14 +3,14 @@
 A sample's noise then depends neither on its place in the batch nor on which other modalities are made with it.
 """
 
+from collections.abc import Callable, Mapping
 from zlib import crc32
 
 import numpy as np
 import torch
 
 from ..errors import ArgumentError
-
-Generators = torch.Generator | list[torch.Generator] | None
+from .trajectory import Generators
 
 
 def sample_seeds(generator: Generators, num_samples: int) -> list[int]:
@@ -37,20 +37,45 @@ def streams(seeds: list[int], purpose: str) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(word.item()) for word in words]
 
 
-def initial_noise(
-    shape: tuple[int, ...],
-    generators: list[torch.Generator],
-    shared_frame_noise: float = 0.0,
-    num_candidates: int = 1,
-) -> torch.Tensor:
-    """Standard normal noise ``[batch * num_candidates, ...]`` in float32 on the CPU, each sample from its own generator.
+class Noise:
+    """The initial noise of a call, drawn when an output is about to be made.
 
-    The candidates of a sample follow one another; the first is what there would be without the others. For clips
-    [batch, channels, frames, height, width], ``shared_frame_noise`` is what ``share_frame_noise`` does.
+    Args:
+        seeds: one per sample.
+        shape_of: modality → shape of its latents [B, ...].
+        frame_share_of: modality → ``shared_frame_noise`` of its clips, 0 for all else.
+        given: noise that the caller brings instead.
     """
-    if num_candidates > 1:
-        drawn = [initial_noise(shape, generators, shared_frame_noise) for _ in range(num_candidates)]
-        return torch.stack(drawn, dim=1).flatten(0, 1)
+
+    def __init__(
+        self,
+        seeds: list[int],
+        shape_of: Callable[[str], tuple[int, ...]],
+        frame_share_of: Callable[[str], float],
+        given: Mapping[str, torch.Tensor] | None = None,
+    ):
+        self.seeds, self.shape_of, self.frame_share_of, self.given = seeds, shape_of, frame_share_of, dict(given or {})
+
+    def draw(self, modality: str, draws: int = 1) -> torch.Tensor:
+        """Standard normal noise [B * draws, ...], float32 on the CPU; noise that was given is repeated.
+
+        The draws of a sample follow one another. The first is what there would be without the others.
+        """
+        if modality in self.given:
+            return self.given[modality].repeat_interleave(draws, 0)
+        generators = streams(self.seeds, modality)
+        shape, share = self.shape_of(modality), self.frame_share_of(modality)
+        drawn = [initial_noise(shape, generators, share) for _ in range(draws)]
+        return torch.stack(drawn, dim=1).flatten(0, 1) if draws > 1 else drawn[0]
+
+
+def initial_noise(
+    shape: tuple[int, ...], generators: list[torch.Generator], shared_frame_noise: float = 0.0
+) -> torch.Tensor:
+    """Standard normal noise of ``shape`` [B, ...] in float32 on the CPU, each sample from its own generator.
+
+    For clips [B, C, F, H, W], ``shared_frame_noise`` is what ``share_frame_noise`` does.
+    """
     noise = torch.stack([torch.randn(shape[1:], generator=generator) for generator in generators])
     if not shared_frame_noise or noise.ndim != 5:
         return noise

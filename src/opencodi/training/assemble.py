@@ -12,7 +12,6 @@ import shutil
 import sys
 from collections.abc import Mapping
 from importlib import import_module
-from inspect import signature
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -27,6 +26,7 @@ from ..errors import ConfigurationError, OpenCoDiError, TrainingError
 from ..pipeline import AnyToAnyPipeline
 from ..prompts import TextPromptEncoder
 from ..prompts.vocabulary import english_only, quantized
+from .components import forget_paths, put_in_place
 
 SOLVER, CURVES = "scheduler", "curves"
 
@@ -43,7 +43,7 @@ def assemble(model_folder: Path, destination: Path, sampling: Mapping[str, Any] 
     Raises:
         TrainingError: if a component has not been trained yet; the message names all that are missing.
     """
-    optional = ("audio_vocoder", "prompt_anchors", "manner_reader")
+    optional = ("audio_vocoder", "prompt_anchors", "manner_reader", "name_evidence")
     names = [name for name in AnyToAnyPipeline._optional_components if name not in optional]
     missing = [name for name in names if not (model_folder / name).is_dir()]
     if missing:
@@ -69,16 +69,26 @@ def assemble(model_folder: Path, destination: Path, sampling: Mapping[str, Any] 
         for summary in runs
     }
     for summary in history.values():
-        summary["recipe"].pop("model_folder", None)  # where somebody trained is nobody else's business
+        summary["recipe"].pop("model_folder", None)
+        summary["recipe"] = without_paths(summary["recipe"])
     history = dict(sorted(history.items()))
     (partial / "training.json").write_text(json.dumps(history, indent=1) + "\n")
     if destination.is_dir():
         for kept in destination.iterdir():
             if kept.is_file() and not (partial / kept.name).exists():
                 shutil.copy2(kept, partial / kept.name)
-        shutil.rmtree(destination)
-    partial.rename(destination)
+    forget_paths(partial)
+    put_in_place(partial, destination)
     return destination
+
+
+def without_paths(values: Any) -> Any:
+    """The values of a recipe with the names of files and folders alone: where they lie is nobody else's business."""
+    if isinstance(values, dict):
+        return {key: without_paths(value) for key, value in values.items()}
+    if isinstance(values, list):
+        return [without_paths(value) for value in values]
+    return Path(values).name if isinstance(values, str) and Path(values).is_absolute() else values
 
 
 def read_sampling(path: Path) -> dict[str, Any]:
@@ -94,7 +104,10 @@ def read_sampling(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigurationError(f"{path}: must hold names and values, such as num_inference_steps: 20")
     components = set(AnyToAnyPipeline._optional_components) - {SOLVER}
-    known = [name for name in signature(AnyToAnyPipeline).parameters if name not in components]
+    known = [
+        SOLVER,
+        *(name for name in AnyToAnyPipeline._get_signature_keys(AnyToAnyPipeline)[1] if name not in components),
+    ]
     for name in values:
         if name not in known:
             raise ConfigurationError(f"{path}: {name} is nothing the pipeline takes; choose from {', '.join(known)}")
@@ -152,7 +165,7 @@ def _load(folder: Path):
     if (folder / "tokenizer_config.json").is_file():
         return import_module("transformers").PreTrainedTokenizerFast.from_pretrained(folder)
     kind = json.loads((folder / "config.json").read_text())["_class_name"]
-    rooms = ("opencodi.prompts", "opencodi.latents", "opencodi.denoisers")
+    rooms = ("opencodi.prompts", "opencodi.latents", "opencodi.denoisers", "opencodi.extras")
     found = next(getattr(import_module(room), kind) for room in rooms if hasattr(import_module(room), kind))
     return found.from_pretrained(folder, torch_dtype=torch.float16)
 

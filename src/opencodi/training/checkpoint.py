@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from ..errors import TrainingError
 
-NEWEST, PARTIAL, UNHEALTHY = "checkpoint", "checkpoint.partial", "unhealthy"
+NEWEST, PARTIAL, OLD, UNHEALTHY = "checkpoint", "checkpoint.partial", "checkpoint.old", "unhealthy"
 STATE, WEIGHTS, AVERAGED, OPTIMIZER = "state.json", "weights.safetensors", "ema.safetensors", "optimizer.safetensors"
 
 KEEP = 3
@@ -77,11 +77,15 @@ def save_checkpoint(
         raise TrainingError(
             f"{newest} cannot be written ({reason}): free some space; {healthy_words(run_folder)}"
         ) from error
+    again = False
     if (newest / STATE).is_file():
-        before = run_folder / f"{NEWEST}-{_step_of(newest):06d}"
+        again = _step_of(newest) == state["step"]
+        before = run_folder / (OLD if again else f"{NEWEST}-{_step_of(newest):06d}")
         shutil.rmtree(before, ignore_errors=True)
         newest.rename(before)
     partial.rename(newest)
+    if again:
+        shutil.rmtree(before, ignore_errors=True)
     for path in find_checkpoints(run_folder)[max(1, keep) :]:
         shutil.rmtree(path, ignore_errors=True)
 

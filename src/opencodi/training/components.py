@@ -19,6 +19,7 @@ PARTIAL, OLD = ".partial", ".old"
 """Endings of a component that is being written, and of one that is being replaced."""
 
 SCHEDULER = "scheduler"
+PATHS = {"_name_or_path", "name_or_path"}
 
 
 class ModelFolder:
@@ -104,19 +105,25 @@ def save_component(network: Any, folder: Path) -> None:
     Raises:
         TrainingError: if the disk is full, or cannot be written to.
     """
-    partial, old = (folder.with_name(folder.name + ending) for ending in (PARTIAL, OLD))
+    partial = folder.with_name(folder.name + PARTIAL)
     find_component(folder)
     shutil.rmtree(partial, ignore_errors=True)
     half = copy.deepcopy(network)
     half = half.half() if isinstance(half, nn.Module) else half
     try:
         half.save_pretrained(partial)
-        _forget_paths(partial)
+        forget_paths(partial)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise TrainingError(
             f"{folder} cannot be written ({_reason(error)}): free some space and --resume; the checkpoint is whole"
         ) from error
+    put_in_place(partial, folder)
+
+
+def put_in_place(partial: Path, folder: Path) -> None:
+    """Rename a folder that is whole to ``folder``; what was there before is removed last."""
+    old = folder.with_name(folder.name + OLD)
     if folder.is_dir():
         shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
@@ -136,10 +143,35 @@ def build_network(make: Any, network: Mapping[str, Any], *positional: Any) -> An
         raise ConfigurationError(f"settings: network: {error}") from error
 
 
-def lost_parts(stored: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
-    """Parts (first names of weights) that are stored and that another network of that name lacks altogether."""
-    ours = {key.split(".")[0] for key in own}
-    return sorted({key.split(".")[0] for key in stored} - ours)
+def check_nothing_is_lost(network: Any, folder: Path) -> None:
+    """Look whether ``network`` has every part of the component that it would replace.
+
+    Raises:
+        TrainingError: naming the parts (first names of weights) that it lacks altogether, such as those of later stages.
+    """
+    if not find_component(folder) or not isinstance(network, nn.Module):
+        return
+    ours, stored = {key.split(".")[0] for key in network.state_dict()}, set()
+    try:
+        for path in folder.glob("*.safetensors"):
+            with safe_open(path, "pt") as weights:
+                stored |= {key.split(".")[0] for key in weights.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError):
+        return  # nothing that could be kept
+    if lost := sorted(stored - ours):
+        raise TrainingError(
+            f"{folder} has parts that this run does not make and would remove ({', '.join(lost)}): train elsewhere with "
+            "--output, or remove that folder to begin anew"
+        )
+
+
+def forget_paths(folder: Path) -> None:
+    """Take out of the configs below ``folder`` where their networks were loaded from: it is nobody else's business."""
+    for path in folder.rglob("*.json"):
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(values, dict) and PATHS & values.keys():
+            kept = {key: value for key, value in values.items() if key not in PATHS}
+            path.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
 
 
 def _is_whole(folder: Path) -> bool:
@@ -156,15 +188,6 @@ def _is_whole(folder: Path) -> bool:
         return False
     needs_weights = (folder / "config.json").is_file()
     return not needs_weights or any(folder.glob("*.safetensors"))
-
-
-def _forget_paths(folder: Path) -> None:
-    """Take out of the configs where their networks were loaded from: it is nobody else's business."""
-    for path in folder.glob("*.json"):
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(values, dict) and {"_name_or_path", "name_or_path"} & values.keys():
-            kept = {key: value for key, value in values.items() if not key.endswith("name_or_path")}
-            path.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _reason(error: Exception) -> str:

@@ -7,13 +7,14 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
+from safetensors import SafetensorError
 
 from ..collections import find_collection
 from ..data.shards import find_data
 from ..device import pick_device, working_on
 from ..errors import ConfigurationError, TrainingError
 from .checkpoint import KEEP, find_checkpoints
-from .components import ModelFolder, load_component
+from .components import ModelFolder, check_nothing_is_lost, load_component
 from .loop import train
 from .recipe import Recipe, checked, load_recipe
 from .task import Task
@@ -62,6 +63,9 @@ def run_recipe(
     except OSError as error:
         place = error.filename or run_folder
         raise TrainingError(f"{place}: {error.strerror or error}; mend that and start again with --resume") from error
+    except SafetensorError as error:
+        reason = str(error).splitlines()[0]
+        raise TrainingError(f"{recipe.model_folder}: {reason}; mend that and start again with --resume") from error
 
 
 def _run(
@@ -78,19 +82,21 @@ def _run(
     picked = pick_device(device)
     precision = _precision(picked) if recipe.mixed_precision == "auto" else recipe.mixed_precision
     accelerator = Accelerator(mixed_precision=precision, cpu=picked.type == "cpu")
-    collection = find_collection(recipe.collection)
-    kind = find_task(recipe.task, collection.TASKS)
-    for key in (
-        recipe.settings.keys() & collection.DATA[recipe.task].model_fields.keys() - kind.Settings.model_fields.keys()
-    ):
+    try:
+        collection = find_collection(recipe.collection)
+        kind = find_task(recipe.task, collection.TASKS)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where}: {error}") from error
+    source = collection.DATA[recipe.task]
+    for key in sorted(recipe.settings.keys() & source.model_fields.keys() - kind.Settings.model_fields.keys()):
         raise ConfigurationError(f"{where}: settings: {key} says what data there is; move it under data")
     settings = checked(kind.Settings, recipe.settings, f"{where}: settings")
-    wanted = checked(collection.DATA[recipe.task], recipe.data, f"{where}: data")
+    wanted = checked(source, recipe.data, f"{where}: data")
     folder, parts = find_data(data), ModelFolder(recipe.model_folder, recipe.reads)
     found = find_checkpoints(run_folder)
     if found and not resume:
         raise TrainingError(
-            f"{run_folder} already holds a run ({found[0].name}): --resume continues it, --output starts one elsewhere"
+            f"{run_folder / found[0].name} is a run's already: --resume continues it, --output starts one elsewhere"
         )
     parts.check_complete()
     try:
@@ -103,6 +109,8 @@ def _run(
     if recipe.initial_weights and not resume:
         start_from(task, Path(recipe.initial_weights), recipe.fresh_weights)
     _check_writes(task, recipe, where)
+    for name, network in task.components().items():
+        check_nothing_is_lost(network, Path(recipe.model_folder) / name)
     if accelerator.is_main_process:
         count = sum(parameter.numel() for parameter in task.trained_parameters().values())
         print(f"{recipe.task}: {count / 1e6:.2f} M parameters to train on {accelerator.device}, precision {precision}")

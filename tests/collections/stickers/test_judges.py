@@ -10,10 +10,11 @@ import torch
 import yaml
 
 from opencodi.collections.stickers.judges.networks import AudioJudge, ImageJudge, load_judges
-from opencodi.collections.stickers.judges.tasks import AudioJudgeTask, ImageJudgeTask, accuracy
+from opencodi.collections.stickers.judges.tasks import AudioJudgeTask, ImageJudgeTask
 from opencodi.data.augment import audio_batch, over_white
 from opencodi.data.shards import load_audio, load_images, load_videos
 from opencodi.errors import ArgumentError, ConfigurationError, TrainingError
+from opencodi.evaluation.accuracy import accuracy
 from opencodi.training.components import save_component
 from opencodi.training.recipe import load_recipe
 from opencodi.training.run import run_recipe

@@ -18,7 +18,8 @@ import torch.nn.functional as F
 
 from ...data.shards import concepts_in, find_data, load_concepts
 from ...errors import OpenCoDiError
-from ...prompts import PromptAnchors, TextPromptEncoder
+from ...extras.prompt_anchors import PromptAnchors
+from ...prompts import TextPromptEncoder
 from ...training.components import load_component, save_component
 from .captions import kind_captions
 

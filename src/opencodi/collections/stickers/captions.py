@@ -1,12 +1,10 @@
 """What an item may be called. Every caption of a record is enumerable, so that text embeddings can be computed once."""
 
-import json
-import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...data.shards import load_concepts
+from ...data.shards import load_concepts, read_records
 from .kinds import kinds_of
 from .motion import MOTIONS, Motion
 
@@ -124,10 +122,6 @@ def every_caption(folder: Path) -> list[str]:
     found = {text for concept in concepts.values() for text in kind_captions(concept)}
     for shard in CAPTIONS:
         path = folder / f"{shard}.tar.gz"
-        if not path.is_file():
-            continue
-        with tarfile.open(path) as archive:
-            for member in archive:
-                if member.name.endswith(".json") and (file := archive.extractfile(member)):
-                    found.update(captions_of({**json.load(file), "shard": shard}, concepts))
+        for record in read_records(path) if path.is_file() else ():
+            found.update(captions_of({**record, "shard": shard}, concepts))
     return sorted(found)

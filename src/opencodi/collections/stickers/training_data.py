@@ -116,6 +116,8 @@ class CaptionedData(Values):
     def load(self, folder: Path, parts: ModelFolder, settings: Any) -> Captioned:
         """Read the shards of ``settings.modality`` in ``folder``."""
         check_shards(self.shards)
+        if settings.modality not in LOAD:
+            raise ConfigurationError(f"modality: {settings.modality!r} is not one of {', '.join(LOAD)}; correct it")
         modality = Modality(settings.modality)
         options = {}
         if modality == Modality.VIDEO and "num_frames" in settings.network:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from ...data.augment import audio_batch, over_white, random_affine
 from ...data.sampling import draw_balanced
@@ -148,12 +149,12 @@ class ImageAutoencoderTask(Task):
 
     def validate(self, generator: torch.Generator) -> dict[str, float]:
         """Mean PSNR in decibels over the validation pictures."""
-        errors = []
+        decibels = []
         for start in range(0, min(len(self.held), 512), 64):
             pixel_values = over_white(self.held[start : start + 64]).to(self.device)
-            difference = (self.autoencoder(pixel_values) - pixel_values) / 2
-            errors.append(difference.square().flatten(1).mean(1))
-        return {"psnr": float((-10 * torch.log10(torch.cat(errors))).mean())}
+            pair = self.autoencoder(pixel_values).float(), pixel_values
+            decibels.append(peak_signal_noise_ratio(*pair, data_range=2.0, reduction="none", dim=(1, 2, 3)))
+        return {"psnr": float(torch.cat(decibels).mean())}
 
     def sample(self, path: Path, generator: torch.Generator) -> None:
         """Rows of validation pictures, each above its reconstruction."""

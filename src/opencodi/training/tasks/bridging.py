@@ -13,6 +13,7 @@ import torch
 
 from ...data.sampling import draw_by_source
 from ...errors import ConfigurationError
+from ...evaluation.retrieval import retrieval
 from ...modality import MODALITIES, Modality
 from ...prompts import TextPromptEncoder
 from ...prompts.text import find_minilm
@@ -20,7 +21,6 @@ from ..components import ModelFolder, build_network
 from ..contrastive import Temperature, info_nce
 from ..pictures import save_grid
 from ..recipe import Values
-from ..retrieval import retrieval
 from ..sentences import CACHE_FILE, CaptionTable, embed_captions
 from ..task import Task
 from .bridging_pairs import PAIRS

@@ -14,9 +14,10 @@ import torch.nn.functional as F
 from ...data.paired import THING, PairedSet
 from ...denoisers import FlatUNet, UNet
 from ...errors import ConfigurationError
+from ...extras.manner import MANNER
 from ...modality import Modality
 from ...prompts import Condition
-from ...sampling.joint_sampler import sample
+from ...sampling import Guidance, sample
 from ..components import ModelFolder
 from ..objective import blurred, draw_noise, draw_timesteps, make_scheduler, noised
 from ..pictures import save_grid
@@ -103,7 +104,8 @@ class DiffuserTask(Task):
         timesteps = draw_timesteps(self.scheduler, len(latents), generator, latents.device)
         noise = draw_noise(latents.shape, self.denoiser, generator, latents.device)
         noisy, target = noised(self.scheduler, latents, noise, timesteps)
-        prompt = self.denoiser.context(condition[:, None].to(noisy.dtype), manner=manner)
+        attributes = {} if manner is None else {MANNER: manner}
+        prompt = self.denoiser.context(condition[:, None].to(noisy.dtype), None, attributes)
         denoising = F.mse_loss(self.denoiser(noisy, timesteps, prompt).float(), target)
         if not (self.training and self.settings.prompt_map_weight):
             return {"loss": denoising}
@@ -137,7 +139,7 @@ class DiffuserTask(Task):
             condition,
             Condition.zeros(len(tokens), tokens.shape[1], like=condition.tokens),
             num_inference_steps={self.modality: SAMPLE_STEPS},
-            guidance_scale={self.modality: SAMPLE_GUIDANCE},
+            guidance={self.modality: Guidance(SAMPLE_GUIDANCE)},
         )[self.modality]
 
     def components(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Stage 2, beside bridging: to read the manner, the style and motion that inputs ask for (``prompts.manner``).
+"""Stage 2, beside bridging: to read the manner, the style and motion that inputs ask for (``extras.manner``).
 
 What the frozen prompt encoders see is embedded once, so this takes a minute.
 """
@@ -11,7 +11,8 @@ import torch.nn.functional as F
 
 from ...data.augment import over_white
 from ...data.paired import in_chunks
-from ...prompts import Condition, ImagePromptEncoder, MannerReader, TextPromptEncoder
+from ...extras.manner import MANNER, MannerReader
+from ...prompts import Condition, ImagePromptEncoder, TextPromptEncoder
 from ..components import ModelFolder
 from ..recipe import Values
 from ..sentences import embed_captions
@@ -109,7 +110,7 @@ class MannerTask(Task):
             told = torch.zeros(len(embeddings), num_styles + len(self.data.motions), device=embeddings.device)
             told[:, num_styles + motion] = 1
             mask = torch.ones(len(told), 1, dtype=torch.bool, device=told.device)
-            prompt = Condition(embeddings[:, None], mask, told)
+            prompt = Condition(embeddings[:, None], mask, {MANNER: told})
             errors.append(F.mse_loss(self.reader.courses(prompt, wanted.shape[2]), wanted[:, motion]))
         return torch.stack(errors).mean()
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ....evaluation.accuracy import in_top
 from ....evaluation.share import mean, ratio, share
 from ....media import Media, Video
 from ....modality import Modality
@@ -15,7 +16,7 @@ from ..captions import article
 from .bench import Bench
 from .ceiling import TOP
 from .collection import KIND_OF, Place
-from .judging import in_top, judge, known_concepts
+from .judging import judge, known_concepts
 
 CAPTION = {
     Modality.TEXT: article,

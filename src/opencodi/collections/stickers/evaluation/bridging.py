@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from ....evaluation.retrieval import recall
 from ....modality import Modality
 from ..captions import article
 from .bench import Bench
@@ -20,36 +21,6 @@ SAYS: dict[str, Callable[[str], str]] = {
     SPEECH: lambda name: f"the word {name}",
 }
 """What a text is, when it looks for a kind or is looked for by it; for the others it is the plain name."""
-
-
-def recall(
-    queries: torch.Tensor,
-    gallery: torch.Tensor,
-    query_groups: Sequence[str],
-    gallery_groups: Sequence[str],
-    top: Sequence[int] = (1, 5),
-) -> dict[str, Any]:
-    """R@k: the share of queries that find an item of their group among their k nearest.
-
-    Args:
-        queries: L2-normalised [Q, D].
-        gallery: L2-normalised [G, D].
-        query_groups, gallery_groups: the concept of each; queries whose concept is not in the gallery do not count.
-        top: the values of k.
-
-    Returns:
-        ``R@k`` in [0, 1] (None without queries), ``chance@k`` of a gallery with one item per concept, ``n`` queries
-        and the ``gallery`` size.
-    """
-    there = set(gallery_groups)
-    rows = [row for row, group in enumerate(query_groups) if group in there]
-    found: dict[str, Any] = {"n": len(rows), "gallery": len(gallery_groups)}
-    order = (queries[rows] @ gallery.T).topk(min(max(top), len(gallery_groups)), dim=1).indices.tolist() if rows else []
-    for k in top:
-        hits = [query_groups[row] in {gallery_groups[place] for place in near[:k]} for row, near in zip(rows, order)]
-        found[f"R@{k}"] = sum(hits) / len(hits) if hits else None
-        found[f"chance@{k}"] = min(1.0, k / len(gallery_groups)) if gallery_groups else None
-    return found
 
 
 def measure(bench: Bench) -> dict[str, Any]:

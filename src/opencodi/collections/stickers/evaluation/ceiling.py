@@ -2,12 +2,13 @@
 
 from typing import Any
 
+from ....evaluation.accuracy import in_top
 from ....evaluation.share import share, share_by_group
 from ....modality import Modality
 from ..splits import style_family
 from .bench import Bench
 from .collection import KIND_OF
-from .judging import in_top, judge, known_concepts, known_styles
+from .judging import judge, known_concepts, known_styles
 
 TOP = (1, 5)
 

@@ -1,7 +1,5 @@
 """The real items an evaluation draws its inputs and references from, read only where they are needed."""
 
-import json
-import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -11,7 +9,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ....data.shards import SAMPLE_RATE, Items, find_data, load_audio, load_concepts, load_images, load_videos
+from ....data.shards import (
+    SAMPLE_RATE,
+    Items,
+    find_data,
+    load_audio,
+    load_concepts,
+    load_images,
+    load_videos,
+    read_records,
+)
 from ....errors import ArgumentError
 from ....media import Audio, Media, Video, over_white
 from ....modality import Modality
@@ -182,9 +189,7 @@ def _read_records(path: Path, shard: str) -> list[dict[str, Any]]:
         raise ArgumentError(
             f"{path} is missing: the evaluation needs the shard {shard!r}; fetch it or name another folder with --data"
         )
-    with tarfile.open(path) as archive:
-        members = (member for member in archive if member.name.endswith(".json"))
-        records = [{**json.load(archive.extractfile(member)), "shard": shard} for member in members]
+    records = [{**record, "shard": shard} for record in read_records(path)]
     if not records:
         raise ArgumentError(f"{path} holds no items; fetch it again")
     return records

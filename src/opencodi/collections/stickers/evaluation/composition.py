@@ -7,13 +7,14 @@ from typing import Any
 import torch
 from PIL import Image
 
+from ....evaluation.accuracy import in_top
 from ....evaluation.share import mean, share
 from ....modality import Modality
 from ..captions import STYLE_NAMES
 from ..splits import style_family
 from .bench import Bench
 from .collection import Collection
-from .judging import in_top, judge_images, known_concepts, known_styles
+from .judging import judge_images, known_concepts, known_styles
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 SECTION = "composition"

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from ....data.augment import audio_batch, over_white
+from ....evaluation.distances import frechet_distance
 from ....evaluation.share import mean
 from ....media import Audio, Media
 from ....modality import Modality
@@ -16,23 +16,6 @@ from .collection import KIND_OF
 from .judging import judge
 
 CHUNK = 32
-
-
-def frechet_distance(one: torch.Tensor, other: torch.Tensor) -> float | None:
-    """Fréchet distance of the Gaussians fitted to two sets of features [N, F], [M, F] (Heusel et al. 2017).
-
-    None for fewer than two items on a side. It is biased upwards for few items: compare only sets of like size.
-    """
-    if min(len(one), len(other)) < 2:
-        return None
-    a, b = one.double(), other.double()
-    cov_a, cov_b = (torch.atleast_2d(torch.cov(x.T)) for x in (a, b))
-    # The trace of (A B)^½ is that of the symmetric (A^½ B A^½)^½, whose eigenvalues are real.
-    values, vectors = torch.linalg.eigh(cov_a)
-    root = vectors @ torch.diag(values.clamp_min(0).sqrt()) @ vectors.T
-    cross = torch.linalg.eigvalsh(root @ cov_b @ root).clamp_min(0).sqrt().sum()
-    distance = (a.mean(0) - b.mean(0)).square().sum() + cov_a.trace() + cov_b.trace() - 2 * cross
-    return float(distance.clamp_min(0))
 
 
 def measure(bench: Bench) -> dict[str, Any]:
@@ -128,9 +111,3 @@ def audio_reconstruction(bench: Bench) -> dict[str, Any]:
         "audio": {way: mean(values) for way, values in errors.items() if values},
         "audio_frechet": {way: frechet_distance(found, wanted) for way, found in features.items()},
     }
-
-
-def pixel_distances(one: np.ndarray | torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """Root mean square differences [N, M] of pictures [N, 3, H, W] and [M, 3, H, W] in [-1, 1]."""
-    a, b = torch.as_tensor(one).flatten(1).float(), other.flatten(1).float()
-    return torch.cdist(a, b) / a.shape[1] ** 0.5

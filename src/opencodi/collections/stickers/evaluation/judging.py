@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 
@@ -70,12 +69,6 @@ def known_concepts(judges: Judges, modality: Modality) -> list[str]:
 def known_styles(judges: Judges) -> list[str]:
     """The style names that the picture judge tells apart, in the order of its logits."""
     return list(judges.image.config.styles)
-
-
-def in_top(logits: torch.Tensor, labels: Sequence[str], wanted: Sequence[str], top: int) -> np.ndarray:
-    """bool [B]: is ``wanted[i]`` among the ``top`` best labels of row i of logits [B, C]?"""
-    best = logits.topk(min(top, logits.shape[1]), dim=1).indices.tolist()
-    return np.array([want in {labels[place] for place in row} for want, row in zip(wanted, best)], dtype=bool)
 
 
 def best_concepts(

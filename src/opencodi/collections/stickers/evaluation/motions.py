@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ....evaluation.accuracy import in_top
 from ....evaluation.share import share
 from ....media import Video
 from ....modality import Modality
@@ -18,7 +19,7 @@ from ..captions import moving_captions
 from ..motion import MOTIONS, animate
 from .bench import Bench
 from .collection import clip
-from .judging import in_top, judge, known_concepts
+from .judging import judge, known_concepts
 
 HARMONICS = 8
 TRAINING, VALIDATION = 900, 180

@@ -5,33 +5,14 @@ from typing import Any
 import torch
 
 from ....data.augment import over_white
-from ....evaluation.share import share
+from ....evaluation.distances import mean_pairwise_distance, near_copies, pixel_distances
 from ....modality import Modality
 from ....prompts.image import to_pixel_values
 from .bench import Bench
-from .distances import pixel_distances
 from .judging import judge_images
 
 PROMPT = "a cat"
 CHUNK = 512
-AS_NEAR_AS = 0.95
-"""A picture is a near copy if it is as near to a training picture as this share of re-encoded training pictures is."""
-
-
-def mean_pairwise_distance(features: torch.Tensor) -> float | None:
-    """Mean Euclidean distance of all pairs of [N, F]; None for fewer than two."""
-    return float(torch.pdist(features.float()).mean()) if len(features) > 1 else None
-
-
-def near_copies(nearest: torch.Tensor, reencoded: torch.Tensor) -> dict[str, Any]:
-    """Share of pictures whose distance to the nearest training picture is at most what re-encoding alone makes.
-
-    Args:
-        nearest: [N], distance of each picture made to the nearest training picture.
-        reencoded: [M], distance of training pictures to themselves after the autoencoder.
-    """
-    limit = torch.quantile(reencoded.float(), AS_NEAR_AS)
-    return share((nearest <= limit).tolist()) | {"limit": float(limit), "median_nearest": float(nearest.median())}
 
 
 def measure(bench: Bench) -> dict[str, Any]:

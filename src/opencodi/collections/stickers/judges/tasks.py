@@ -13,6 +13,7 @@ from ....data.augment import audio_batch, cut_mix, hide_bands, over_white, rando
 from ....data.shards import Items
 from ....data.soften import blur_each, soften
 from ....errors import TrainingError
+from ....evaluation.accuracy import accuracy
 from ....training.components import ModelFolder, build_network
 from ....training.pictures import save_grid
 from ....training.recipe import Values
@@ -21,12 +22,6 @@ from .networks import AudioJudge, ImageJudge
 
 SOFT = 1.0
 """Standard deviation in pixels of the blur that ``soft_top1`` is measured with."""
-
-
-def accuracy(logits: torch.Tensor, labels: torch.Tensor, top: int = 1) -> float:
-    """Share of rows of ``logits`` [B, C] whose label [B] is among the ``top`` largest."""
-    best = logits.topk(min(top, logits.shape[1])).indices
-    return float((best == labels[:, None]).any(1).float().mean())
 
 
 @dataclass

@@ -5,9 +5,12 @@ import torch
 import torch.nn.functional as F
 
 from opencodi import Modality
-from opencodi.prompts import Condition, PromptAnchors
+from opencodi.extras import PromptAnchors
+from opencodi.prompts import Condition
 
 from .. import tiny
+
+EXTRAS = {"understood_wording": {}, "prompt_anchors": {}, "audible_names": {}}
 
 
 def unit(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -44,25 +47,23 @@ def test_no_prompt_stays_none_and_further_tokens_stay():
 
 def test_a_pipeline_anchors_everything_but_text_and_keeps_anchors_when_saved(tmp_path):
     anchors = PromptAnchors.from_embeddings(unit(4, tiny.WIDTH), scale=30.0, share=0.5)
-    plain, anchored = tiny.pipeline(), tiny.pipeline(prompt_anchors=anchors)
+    plain, anchored = tiny.pipeline(), tiny.pipeline(prompt_anchors=anchors, extras=EXTRAS)
     anchored.save_pretrained(tmp_path)
     again = type(anchored).from_pretrained(tmp_path)
     assert again.prompt_anchors.config.scale == 30.0
     for modality, items in ((Modality.TEXT, ["a dog"]), (Modality.IMAGE, [tiny.media()["image"]])):
-        given = {modality: [items]}
-        before, after, stored = (pipe.encode_prompts(given, [1.0], 1).tokens for pipe in (plain, anchored, again))
+        before, after, stored = (pipe.encode_prompt(**{modality: items}).tokens for pipe in (plain, anchored, again))
         assert torch.equal(before, after) == (modality == Modality.TEXT)
         torch.testing.assert_close(stored, after, atol=1e-5, rtol=0)
 
 
 def test_a_mixture_with_a_picture_is_anchored_once_as_a_whole():
     anchors = PromptAnchors.from_embeddings(unit(4, tiny.WIDTH), scale=30.0, share=0.5)
-    plain, anchored = tiny.pipeline(), tiny.pipeline(prompt_anchors=anchors)
-    given = {Modality.TEXT: [["a dog"]], Modality.IMAGE: [[tiny.media()["image"]]]}
-    mixed, found = (pipe.encode_prompts(given, [0.7, 0.3], 1).tokens for pipe in (plain, anchored))
+    plain, anchored = tiny.pipeline(), tiny.pipeline(prompt_anchors=anchors, extras=EXTRAS)
+    given = {"text": "a dog", "image": tiny.media()["image"], "weights": {"text": 0.7, "image": 0.3}}
+    mixed, found = (pipe.encode_prompt(**given).tokens for pipe in (plain, anchored))
     torch.testing.assert_close(found, anchors.move(mixed))
-    two_texts = {Modality.TEXT: [["a dog"], ["a ghost"]]}
-    assert torch.equal(*(pipe.encode_prompts(two_texts, [0.5, 0.5], 1).tokens for pipe in (plain, anchored)))
+    assert torch.equal(*(pipe.encode_prompt(text=("a dog", "a ghost")).tokens for pipe in (plain, anchored)))
 
 
 def test_a_text_that_the_projection_misreads_is_what_its_sentence_means_and_nothing_else():
@@ -89,10 +90,10 @@ def test_a_pipeline_understands_texts_by_their_sentences_wherever_its_parts_are(
     anchors = PromptAnchors.from_embeddings(
         encoder.encode(texts).tokens[:, 0], sentences, scale=900.0, sentence_scale=900.0
     )
-    pipe = tiny.pipeline(prompt_anchors=anchors)
+    pipe = tiny.pipeline(prompt_anchors=anchors, extras=EXTRAS)
     if offload:
         getattr(pipe, offload)(device="cpu")
-    dog, ghost = (pipe.encode_prompts({Modality.TEXT: [[text]]}, [1.0], 1).tokens for text in texts)
+    dog, ghost = (pipe.encode_prompt(text=text).tokens for text in texts)
     torch.testing.assert_close(dog, encoder.encode(["a ghost"]).tokens, atol=0.02, rtol=0)
     torch.testing.assert_close(ghost, encoder.encode(["a dog"]).tokens, atol=0.02, rtol=0)
 
@@ -175,11 +176,11 @@ def test_a_caption_of_what_is_no_text_is_nothing_but_a_name():
 def test_a_pipeline_hears_in_a_picture_what_has_a_sound_unless_it_makes_something_else_too():
     names = unit(6, tiny.WIDTH)
     anchors = PromptAnchors.from_embeddings(names, audible_pairs=torch.tensor([[0, 5]]), scale=2000.0, share=1.0)
-    pipe = tiny.pipeline(prompt_anchors=anchors)
-    given = {Modality.IMAGE: [[tiny.media()["image"]]]}
+    pipe = tiny.pipeline(prompt_anchors=anchors, extras=EXTRAS)
+    picture = tiny.media()["image"]
 
     def nearest(*outputs: Modality) -> int:
-        return int((pipe.encode_prompts(given, [1.0], 1, outputs).tokens[:, 0] @ names.T).argmax())
+        return int((pipe.encode_prompt(image=picture, outputs=outputs or "all").tokens[:, 0] @ names.T).argmax())
 
     assert nearest(Modality.AUDIO) == 5
     assert nearest(Modality.AUDIO, Modality.IMAGE) == nearest(Modality.IMAGE) == nearest() != 5

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
 from diffusers import (
     DDIMScheduler,
     DDPMScheduler,
@@ -16,9 +15,8 @@ from opencodi.denoisers import joint_forward
 from opencodi.errors import ArgumentError
 from opencodi.modality import Modality
 from opencodi.prompts import Condition
-from opencodi.sampling import sample
-from opencodi.sampling.joint_sampler import due_steps, joined_by
-from tests.denoisers.tiny_nets import audio_net, image_net, joint_nets, noise, prompt, randomise
+from opencodi.sampling import Guidance, interleave, sample
+from tests.denoisers.tiny_nets import joint_nets, noise, prompt
 
 COSINE = {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction", "timestep_spacing": "trailing"}
 SCHEDULERS = {
@@ -36,9 +34,11 @@ def condition(seed: int = 9, batch_size: int = 2) -> Condition:
     return Condition(prompt(batch_size, seed=seed), torch.ones(batch_size, 1, dtype=torch.bool))
 
 
-def run(latents, steps=3, scale=2.0, scheduler=SCHEDULERS["ddim"], prompts=None, **options):
+def run(latents, steps=3, scale=2.0, scheduler=SCHEDULERS["ddim"], prompts=None, guided=None, **options):
+    """``scale``: the guidance scale; ``guided``: further settings of ``Guidance``."""
     each = dict.fromkeys
     positive, negative = prompts or (condition(), condition(seed=8))
+    scales = scale if isinstance(scale, dict) else each(latents, scale)
     return sample(
         joint_nets(),
         scheduler if isinstance(scheduler, dict) else each(latents, scheduler),
@@ -46,7 +46,7 @@ def run(latents, steps=3, scale=2.0, scheduler=SCHEDULERS["ddim"], prompts=None,
         positive,
         negative,
         num_inference_steps=steps if isinstance(steps, dict) else each(latents, steps),
-        guidance_scale=scale if isinstance(scale, dict) else each(latents, scale),
+        guidance={m: Guidance(scale, **(guided or {})) for m, scale in scales.items()},
         **options,
     )
 
@@ -73,11 +73,9 @@ def test_only_steps_inside_the_interval_are_guided():
         negative, positive = (net(x, t.expand(2), prompt(seed=seed)) for seed in (8, 9))
         guided = negative + 2.0 * (positive - negative) if step in (1, 2) else positive
         x = scheduler.step(guided, t, x).prev_sample
-    inside = {IMAGE: (0.25, 0.75)}
-    found = run(noise(IMAGE), steps=4, guidance_interval=inside)[IMAGE]
+    found = run(noise(IMAGE), steps=4, guided={"guidance_interval": (0.25, 0.75)})[IMAGE]
     torch.testing.assert_close(found, x, atol=1e-4, rtol=1e-4)
-    others = run(noise(IMAGE), steps=4, guidance_interval={AUDIO: (0.25, 0.75)})[IMAGE]
-    assert torch.equal(others, run(noise(IMAGE), steps=4)[IMAGE]) and not torch.allclose(others, found, atol=1e-3)
+    assert not torch.allclose(run(noise(IMAGE), steps=4)[IMAGE], found, atol=1e-3)
 
 
 @torch.no_grad()
@@ -116,7 +114,25 @@ def test_guidance_towards_the_others_leads_away_from_what_is_made_alone():
         alone = {m: nets[m](x, times[m], prompt(seed=8)) for m, x in latents.items()}
         guided = {m: alone[m] + 2.0 * (together[m] - alone[m]) for m in latents}
         latents = {m: scheduler.step(guided[m], t, latents[m]).prev_sample for m in latents}
-    torch.testing.assert_close(run(noise(*PAIR, VIDEO), guide_exchange=True), latents, atol=1e-4, rtol=1e-4)
+    found = run(noise(*PAIR, VIDEO), guided={"modality_scale": 2.0})
+    torch.testing.assert_close(found, latents, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_prompt_and_partners_are_guided_to_by_scales_of_their_own():
+    scheduler = DDIMScheduler.from_config(SCHEDULERS["ddim"].config)
+    scheduler.set_timesteps(3)
+    latents, nets = noise(*PAIR), joint_nets()
+    for t in scheduler.timesteps:
+        times = dict.fromkeys(latents, t.expand(2))
+        together = joint_forward(nets, latents, times, prompt(seed=9))
+        nothing, prompted = (
+            {m: nets[m](x, times[m], prompt(seed=seed)) for m, x in latents.items()} for seed in (8, 9)
+        )
+        guided = {m: nothing[m] + 3.0 * (prompted[m] - nothing[m]) + 1.5 * (together[m] - prompted[m]) for m in latents}
+        latents = {m: scheduler.step(guided[m], t, latents[m]).prev_sample for m in latents}
+    found = run(noise(*PAIR), scale=3.0, guided={"modality_scale": 1.5})
+    torch.testing.assert_close(found, latents, atol=1e-4, rtol=1e-4)
 
 
 def test_prompts_are_projected_once_and_environments_once_a_step():
@@ -171,73 +187,39 @@ def test_guidance_is_per_modality():
     torch.testing.assert_close(guided, plain)
 
 
-def test_due_steps_spread_a_short_schedule_over_a_long_one():
-    assert due_steps({IMAGE: 4, AUDIO: 2}) == [[IMAGE, AUDIO], [IMAGE], [IMAGE, AUDIO], [IMAGE]]
-    uneven = due_steps({IMAGE: 7, AUDIO: 3})
+def test_a_short_schedule_is_spread_over_a_long_one():
+    assert interleave({IMAGE: 4, AUDIO: 2}) == [[IMAGE, AUDIO], [IMAGE], [IMAGE, AUDIO], [IMAGE]]
+    uneven = interleave({IMAGE: 7, AUDIO: 3})
     assert [i for i, due in enumerate(uneven) if AUDIO in due] == [0, 3, 5]
     assert sum(IMAGE in due for due in uneven) == 7
 
 
-def test_with_a_lag_each_begins_later_than_the_one_before_it():
-    assert due_steps({AUDIO: 2, IMAGE: 2}, (AUDIO, IMAGE), 0.5) == [[AUDIO], [AUDIO, IMAGE], [IMAGE]]
-    assert due_steps({IMAGE: 2, AUDIO: 2}, (AUDIO, IMAGE), 1.0) == [[AUDIO], [AUDIO], [IMAGE], [IMAGE]]
-    three = due_steps({TEXT: 2, IMAGE: 4, AUDIO: 4}, (AUDIO,), 0.25)
-    places = {modality: [i for i, due in enumerate(three) if modality in due] for modality in (AUDIO, TEXT, IMAGE)}
-    assert places == {AUDIO: [0, 1, 2, 3], TEXT: [1, 3], IMAGE: [2, 3, 4, 5]}
+@torch.no_grad()
+def test_what_is_given_is_seen_finished_and_stays():
+    scheduler = DDIMScheduler.from_config(SCHEDULERS["ddim"].config)
+    scheduler.set_timesteps(3)
+    nets, given = joint_nets(), noise(AUDIO, seed=3)
+    x = noise(IMAGE)[IMAGE]
+    for t in scheduler.timesteps:
+        times = {IMAGE: t.expand(2), AUDIO: torch.zeros(2, dtype=torch.long)}
+        prediction = joint_forward(nets, {IMAGE: x, **given}, times, prompt())[IMAGE]
+        x = scheduler.step(prediction, t, x).prev_sample
+    found = run(noise(IMAGE), scale=1.0, given=given)
+    assert list(found) == [IMAGE]
+    torch.testing.assert_close(found[IMAGE], x, atol=1e-4, rtol=1e-4)
+    assert (found[IMAGE] - run(noise(IMAGE), scale=1.0)[IMAGE]).abs().max() > 1e-3
 
 
-def test_who_has_not_begun_is_not_seen_and_the_first_is_made_as_if_alone():
-    in_turn = {"exchange_order": (IMAGE, AUDIO), "exchange_lag": 1.0}
-    made, alone = run(noise(*PAIR), **in_turn), run(noise(IMAGE))
-    torch.testing.assert_close(made[IMAGE], alone[IMAGE], atol=1e-4, rtol=1e-4)
-    assert (made[AUDIO] - run(noise(AUDIO))[AUDIO]).abs().max() > 1e-3
-
-
-def test_a_finished_output_counts_as_one_more_input():
-    same_width = {"environment_dim": 12, "alignment": True}
-    nets = {IMAGE: randomise(image_net(**same_width), 1), AUDIO: randomise(audio_net(**same_width), 2)}
-    in_turn = {"exchange_order": (IMAGE, AUDIO), "exchange_lag": 1.0}
-
-    def made(weight: float):
-        return sample(
-            nets,
-            dict.fromkeys(PAIR, SCHEDULERS["ddim"]),
-            noise(*PAIR),
-            condition(),
-            condition(seed=8),
-            num_inference_steps=dict.fromkeys(PAIR, 2),
-            guidance_scale=dict.fromkeys(PAIR, 2.0),
-            exchange_weight=weight,
-            **in_turn,
-        )
-
-    with_it, without = made(0.5), made(0.0)
-    assert torch.equal(with_it[IMAGE], without[IMAGE])
-    assert (with_it[AUDIO] - without[AUDIO]).abs().max() > 1e-3
-    with pytest.raises(ArgumentError, match="width 12 and environment tokens 10"):
-        run(noise(*PAIR), exchange_weight=0.5, **in_turn)
-
-
-def test_an_output_joins_a_prompt_with_its_weight_and_alone_where_there_is_none():
-    prompt_before = condition()
-    shown = torch.randn(2, 3, 12, generator=torch.Generator().manual_seed(1))
-    direction = F.normalize(shown.mean(1), dim=-1)
-    joined = joined_by(prompt_before, [shown], 0.5).tokens[:, 0]
-    torch.testing.assert_close(joined, F.normalize(prompt_before.tokens[:, 0] + 0.5 * direction, dim=-1))
-    torch.testing.assert_close(joined_by(Condition.zeros(2, 12, like=shown), [shown], 2.0).tokens[:, 0], direction)
-    assert joined_by(prompt_before, [shown], 0.0) is prompt_before
-
-
-def test_anchors_change_what_others_see():
-    latents = noise(*PAIR)
-    assert torch.equal(run(latents, anchors=lambda tokens: tokens)[IMAGE], run(latents)[IMAGE])
-    assert (run(latents, anchors=torch.zeros_like)[IMAGE] - run(latents)[IMAGE]).abs().max() > 1e-3
+def test_an_interrupted_run_leaves_out_the_remaining_steps():
+    ticks = []
+    run(noise(IMAGE), steps=5, callback=lambda *_: ticks.append(1), interrupted=lambda: len(ticks) == 2)
+    assert len(ticks) == 2
 
 
 def test_different_step_counts_each_walk_their_own_schedule():
     walked = {m: [] for m in PAIR}
 
-    def note(tick, timesteps, latents):
+    def note(timesteps, latents):
         for modality, t in timesteps.items():
             walked[modality].append(int(t))
 
@@ -274,8 +256,11 @@ def test_noise_of_a_stochastic_scheduler_comes_from_the_generator_only():
 
 
 def test_what_a_callback_returns_replaces_latents():
-    def zero_last(tick, timesteps, latents):
-        return {IMAGE: torch.zeros_like(latents[IMAGE])} if tick == 2 else None
+    ticks = []
+
+    def zero_last(timesteps, latents):
+        ticks.append(timesteps)
+        return {IMAGE: torch.zeros_like(latents[IMAGE])} if len(ticks) == 3 else None
 
     out = run(noise(*PAIR), callback=zero_last)
     assert not out[IMAGE].any() and out[AUDIO].any()

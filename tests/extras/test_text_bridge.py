@@ -4,9 +4,10 @@ import torch
 
 from opencodi import Modality
 
-from . import tiny
+from .. import tiny
 
-SETTINGS = {"exchange_order": ["text", "image"], "exchange_lag": 1.0, "exchange_weight": 4.0, "reread_outputs": True}
+SETTINGS = {"in_turn": {"order": ["text", "image"]}, "rereading": {"weight": 4.0}}
+BRIDGES = ({}, {"text_bridge": {}})
 STEPS = {"num_inference_steps": {"text": 2, "image": 2, "audio": 2}}
 
 
@@ -16,7 +17,7 @@ def latents(pipe, **call):
 
 
 def test_outputs_are_what_they_are_beside_a_text_but_the_text_stays_unseen():
-    plain, bridged = (tiny.pipeline(**SETTINGS, **STEPS, bridge_text=on) for on in (False, True))
+    plain, bridged = (tiny.pipeline(extras=SETTINGS | bridge, **STEPS) for bridge in BRIDGES)
     picture = tiny.media()["image"]
     for outputs in (["image"], ["image", "audio"]):
         made = latents(bridged, image=picture, outputs=outputs)
@@ -27,14 +28,14 @@ def test_outputs_are_what_they_are_beside_a_text_but_the_text_stays_unseen():
 
 
 def test_a_text_given_alone_to_one_output_needs_no_other():
-    plain, bridged = (tiny.pipeline(**SETTINGS, **STEPS, bridge_text=on) for on in (False, True))
+    plain, bridged = (tiny.pipeline(extras=SETTINGS | bridge, **STEPS) for bridge in BRIDGES)
     assert torch.equal(*(latents(each, text="a dog", outputs="image")["image"] for each in (plain, bridged)))
     several = {"text": "an animal", "outputs": ["image", "audio"]}
     assert not torch.equal(*(latents(each, **several)["image"] for each in (plain, bridged)))
 
 
 def test_a_text_among_other_inputs_is_not_their_name_yet():
-    plain, bridged = (tiny.pipeline(**SETTINGS, **STEPS, bridge_text=on) for on in (False, True))
+    plain, bridged = (tiny.pipeline(extras=SETTINGS | bridge, **STEPS) for bridge in BRIDGES)
     mixed = {"text": "a dog", "image": tiny.media()["image"]}
     found, without = (latents(each, **mixed, outputs="audio")["audio"] for each in (bridged, plain))
     beside = latents(plain, **mixed, outputs=["text", "audio"])["audio"]
@@ -42,6 +43,6 @@ def test_a_text_among_other_inputs_is_not_their_name_yet():
 
 
 def test_a_model_that_makes_no_text_does_without():
-    plain, bridged = (tiny.pipeline(**SETTINGS, **STEPS, bridge_text=on, text_denoiser=None) for on in (False, True))
+    plain, bridged = (tiny.pipeline(extras=SETTINGS | bridge, **STEPS, text_denoiser=None) for bridge in BRIDGES)
     call = {"image": tiny.media()["image"], "outputs": ["image"]}
     assert torch.equal(*(latents(each, **call)["image"] for each in (plain, bridged)))

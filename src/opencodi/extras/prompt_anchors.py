@@ -1,4 +1,7 @@
-"""Prompts that are not only text, drawn towards the texts that are near them: text is the bridge when prompts are used, too."""
+"""Prompts are drawn towards the known texts that lie near them.
+
+Of pictures made from sounds, 65 % instead of 55 % then show what was meant (``benchmarks/choose_anchors.py``).
+"""
 
 from collections.abc import Collection
 from dataclasses import replace
@@ -10,7 +13,9 @@ from diffusers.configuration_utils import register_to_config
 from torch import nn
 
 from ..modality import Modality
-from .condition import Condition
+from ..prompts.condition import Condition
+from ..sampling.request import Call
+from .base import Extra
 
 OPEN = 0.85
 """Cosine from which a prompt says no more than the kind of thing it lies nearest to: "a big animal" does, "a platypus" not."""
@@ -92,14 +97,16 @@ class PromptAnchors(ModelMixin, ConfigMixin):
             made.audible_pairs.data = audible_pairs.to(torch.int16)
         return made
 
-    def forward(self, condition: Condition, only_text: bool = False, outputs: Collection[Modality] = ()) -> Condition:
+    def forward(
+        self, condition: Condition, only_text: bool = False, outputs: Collection[str] = (), audible: bool = True
+    ) -> Condition:
         """Move the aligned embedding ``tokens[:, 0]`` of each prompt; further tokens stay.
 
         Args:
             condition: tokens [B, N, D].
             only_text: they are texts, which move by ``text_share``, or ``heard_text_share``.
-            outputs: what is made of them together. What is no text moves to names that have a sound where that is all that is
-                made, and by ``caption_share`` where a text is.
+            outputs: what is made of them together. Where only a text is made, what is no text moves by ``caption_share``.
+            audible: where only a sound is made, what is no text moves to names that have a sound.
         """
         made, share, scale = set(outputs), self.config.share, self.config.scale
         if only_text:
@@ -111,7 +118,7 @@ class PromptAnchors(ModelMixin, ConfigMixin):
         if not share:
             return condition
         first, rest = condition.tokens[:, :1], condition.tokens[:, 1:]
-        moved = self.move(first, share, scale, audible=made == {Modality.AUDIO} and not only_text)
+        moved = self.move(first, share, scale, audible=audible and made == {Modality.AUDIO} and not only_text)
         return replace(condition, tokens=torch.cat([moved, rest], dim=1))
 
     @property
@@ -192,3 +199,21 @@ class PromptAnchors(ModelMixin, ConfigMixin):
         cosines = F.normalize(said.float(), dim=-1) @ anchors[names].T
         chosen = anchors[names[cosines.masked_fill(~allowed, -torch.inf).argmax(1)]].to(said.dtype)
         return torch.where(allowed.any(1, keepdim=True), chosen, nearest)
+
+
+class AnchoredPrompts(Extra):
+    """Draws the mixed prompt towards known texts (``PromptAnchors.forward``)."""
+
+    needs = ("prompt_anchors",)
+
+    def prompt(self, condition: Condition, call: Call, negative: bool = False) -> Condition:
+        """The prompt, moved; a negative prompt and the absence of any input stay as they are."""
+        if negative or not call.inputs:
+            return condition
+        anchors = call.part("prompt_anchors")
+        return anchors(
+            condition.to(anchors.device),
+            only_text=call.inputs == {Modality.TEXT},
+            outputs=call.outputs,
+            audible="audible_names" in call.extras,
+        )

@@ -8,24 +8,24 @@ import torch
 
 from opencodi import Audio, Modality, Video
 from opencodi.collections.stickers.evaluation.any_to_any import choose_cases, input_sets, limit_of, motion_energy
-from opencodi.collections.stickers.evaluation.bridging import recall
-from opencodi.collections.stickers.evaluation.coherence import agreement, expected_agreement, kind_of_set, output_sets
+from opencodi.collections.stickers.evaluation.coherence import kind_of_set, output_sets
 from opencodi.collections.stickers.evaluation.collection import Collection, Place
 from opencodi.collections.stickers.evaluation.composition import style_pairs
-from opencodi.collections.stickers.evaluation.distances import frechet_distance, pixel_distances
-from opencodi.collections.stickers.evaluation.judging import in_top
-from opencodi.collections.stickers.evaluation.synchrony import (
+from opencodi.collections.stickers.evaluation.wording import WORDINGS, unseen_wordings
+from opencodi.evaluation.accuracy import in_top
+from opencodi.evaluation.agreement import agreement, expected_agreement
+from opencodi.evaluation.distances import frechet_distance, mean_pairwise_distance, near_copies, pixel_distances
+from opencodi.evaluation.retrieval import recall
+from opencodi.evaluation.share import mean, ratio, share, share_by_group
+from opencodi.evaluation.synchrony import (
     compare,
     correlation,
     impacts_over_time,
     onsets_over_time,
     synchrony,
 )
-from opencodi.collections.stickers.evaluation.variety import mean_pairwise_distance, near_copies
-from opencodi.collections.stickers.evaluation.wording import WORDINGS, unseen_wordings
-from opencodi.evaluation.share import mean, ratio, share, share_by_group
 
-from ....training.tiny_recipes import DATA
+from ..training.tiny_recipes import DATA
 
 
 def test_a_share_never_stands_without_its_count():

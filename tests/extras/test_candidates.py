@@ -6,8 +6,9 @@ import torch.nn.functional as F
 
 from opencodi import Modality
 from opencodi.errors import ArgumentError
+from opencodi.extras.candidates import chosen, cosines
 
-from . import tiny
+from .. import tiny
 
 
 def seeded(seed=0):
@@ -27,6 +28,32 @@ def nearness(pipe, latents, text):
     return F.cosine_similarity(heard, pipe.text_prompt_encoder.encode([text]).tokens[:, 0])
 
 
+def test_the_one_that_its_prompt_lies_nearest_to_is_kept_for_each_sample():
+    prompts = F.normalize(torch.randn(3, 5, generator=seeded(0)), dim=-1)
+    embeddings = torch.randn(6, 5, generator=seeded(1))
+    embeddings[1], embeddings[2] = 7 * prompts[0], 0.1 * prompts[1]  # by cosine, whatever the length
+    prompts[2] = 0
+    kept = chosen(torch.arange(6.0)[:, None], cosines(embeddings, prompts))
+    assert kept.flatten().tolist() == [1, 2, 4]
+
+
+def test_outputs_made_together_are_kept_together():
+    pipe, call = tiny.pipeline(), {"text": "a rooster", "outputs": ["image", "audio"], "num_inference_steps": 2}
+    both = pipe(**call, num_candidates={"audio": 4}, generator=seeded(), output_type="latent")
+    seen = []
+    pipe(
+        **call,
+        num_candidates={"audio": 4},
+        generator=seeded(),
+        output_type="latent",
+        callback_on_step_end=lambda pipe, step, timesteps, tensors: seen.append(tensors["latents"]),
+    )
+    last = seen[-1]
+    assert {name: len(x) for name, x in last.items()} == dict.fromkeys(call["outputs"], 4)
+    places = {name: [i for i in range(4) if torch.equal(last[name][i], both[name][0])] for name in call["outputs"]}
+    assert places["image"] == places["audio"] != []
+
+
 def test_what_is_kept_is_read_nearer_to_the_prompt_and_no_worse_the_more_there_are():
     pipe, text = tiny.pipeline(), "a rooster"
     found = [
@@ -38,7 +65,7 @@ def test_what_is_kept_is_read_nearer_to_the_prompt_and_no_worse_the_more_there_a
 
 
 def test_it_is_a_setting_of_the_model_and_each_output_may_have_its_own():
-    own = tiny.pipeline(num_candidates={"text": 1, "image": 1, "video": 1, "audio": 8})
+    own = tiny.pipeline(extras={"in_turn": {}, "candidates": {"num_candidates": {"audio": 8}}})
     call = {"text": "a rooster", "outputs": ["image", "audio"]}
     made, eight, one = (
         sounds(own, **call),
@@ -47,12 +74,15 @@ def test_it_is_a_setting_of_the_model_and_each_output_may_have_its_own():
     )
     assert torch.equal(made.audio, eight.audio) and torch.equal(made.image, eight.image)
     assert not torch.equal(made.audio, one.audio)
-    assert own.defaults["num_candidates"]["audio"] == 8
+    with pytest.raises(ArgumentError, match="belongs to the extra 'candidates'"):
+        sounds(own, extras=(), num_candidates=2)
+    with pytest.raises(ArgumentError, match="num_candidates: must be a whole number"):
+        sounds(own, num_candidates=0)
 
 
 @pytest.mark.parametrize("output", list(Modality))
 def test_every_output_can_be_chosen_and_does_not_depend_on_its_batch(output):
-    pipe = tiny.pipeline(proofread_text=True)
+    pipe = tiny.pipeline(extras={"proofreading": {}})
     call = {"outputs": [output], "num_candidates": 2, "output_type": "latent", "num_inference_steps": 2}
     both = pipe(text=["a rooster", "a red apple"], generator=[seeded(1), seeded(2)], **call)[output]
     alone = pipe(text="a red apple", generator=[seeded(2)], **call)[output]
