@@ -21,6 +21,7 @@ def build(
     only: Annotated[
         str | None, typer.Option(metavar="SHARD,…", help="Make only these shards, for example images,videos.")
     ] = None,
+    size: Annotated[int, typer.Option(help="Height and width of pictures and clips in pixels: 64 or 128.")] = 64,
     cache: Annotated[
         Path | None, typer.Option(help="Folder to keep the packages in; by default the user's cache.")
     ] = None,
@@ -39,6 +40,7 @@ def build(
         only=[name.strip() for name in only.split(",")] if only else (),
         progress=steps_bar,
         say=typer.echo,
+        size=size,
     )
 
 

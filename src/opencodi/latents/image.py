@@ -35,6 +35,7 @@ class ImageAutoencoder(ModelMixin, ConfigMixin):
         sample_size: height and width made by default, in pixels.
         sample_frames: frames of a clip made by default.
         sample_fps: frames per second of clips.
+        image_channels: of a picture: 3 are RGB; 4 are what ``latents.transparent`` makes of RGBA.
     """
 
     @register_to_config
@@ -52,12 +53,13 @@ class ImageAutoencoder(ModelMixin, ConfigMixin):
         sample_size: int = 64,
         sample_frames: int = 16,
         sample_fps: float = 8.0,
+        image_channels: int = 3,
     ):
         super().__init__()
         levels = len(block_out_channels)
         self.vae = AutoencoderKL(
-            in_channels=3 * patch_size**2,
-            out_channels=3 * patch_size**2,
+            in_channels=image_channels * patch_size**2,
+            out_channels=image_channels * patch_size**2,
             down_block_types=("DownEncoderBlock2D",) * levels,
             up_block_types=("UpDecoderBlock2D",) * levels,
             block_out_channels=tuple(block_out_channels),

@@ -22,14 +22,18 @@ from ...training.tasks.autoencoders import Pictures, Recordings
 from ...training.tasks.bridging import Captioned, CaptionedItems
 from ...training.tasks.text_autoencoder import Sentences
 from .captions import CAPTIONS, article, audio_captions, captions_of, every_caption
+from .judges.scene_task import SceneData
 from .manner_data import MannerData
 from .paired_sets import audio_set, image_set, styled_set, text_set, video_set
+from .picture_sets import TransparentPictureData
 from .procedural import procedural_clips, procedural_sounds, still_clips, synchronous_pairs, told_to_move
+from .scene_texts import scene_drawings, scene_texts
 from .splits import split
 
 TASKS = {
     "image_judge": "opencodi.collections.stickers.judges.tasks:ImageJudgeTask",
     "audio_judge": "opencodi.collections.stickers.judges.tasks:AudioJudgeTask",
+    "scene_judge": "opencodi.collections.stickers.judges.scene_task:SceneJudgeTask",
 }
 """Tasks that only this collection has."""
 
@@ -76,13 +80,26 @@ class RecordingData(Values):
 
 
 class SentenceData(Values):
-    """The names of all concepts, alone and with their article, and every caption of every shard."""
+    """The names of all concepts, alone and with their article, every caption of every shard, and captions of scenes.
+
+    Attributes:
+        scenes: how many captions of scenes.
+        held_scenes: how many captions of withheld scenes to validate on.
+    """
+
+    scenes: int = 0
+    held_scenes: int = 0
 
     def load(self, folder: Path, parts: ModelFolder, settings: Any) -> Sentences:
-        """Read the records in ``folder``, no media."""
+        """Read the records in ``folder``, and for scenes the pictures, which say what each style can show."""
         concepts = load_concepts(folder).values()
         names = sorted({text for concept in concepts for text in (concept["name"], article(concept["name"]))})
-        return Sentences(names, every_caption(folder))
+        captions = every_caption(folder)
+        if not self.scenes:
+            return Sentences(names, captions)
+        drawings = scene_drawings(folder)
+        held = scene_texts(drawings, self.held_scenes, seed=0, withheld=True)
+        return Sentences(names, captions + scene_texts(drawings, self.scenes, seed=0), held)
 
 
 class CaptionedData(Values):
@@ -319,6 +336,8 @@ class JudgedSoundData(Values):
 
 DATA: dict[str, type[Values]] = {
     "image_autoencoder": PictureData,
+    "transparent_image_autoencoder": TransparentPictureData,
+    "transparent_image_decoder": TransparentPictureData,
     "audio_autoencoder": RecordingData,
     "audio_vocoder": RecordingData,
     "text_autoencoder": SentenceData,
@@ -331,6 +350,7 @@ DATA: dict[str, type[Values]] = {
     "alignment": AlignedData,
     "image_judge": JudgedPictureData,
     "audio_judge": JudgedSoundData,
+    "scene_judge": SceneData,
 }
 """{task: the values of a recipe's ``data``}."""
 

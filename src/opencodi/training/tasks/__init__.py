@@ -9,6 +9,8 @@ from ..task import Task
 
 TASKS = {
     "image_autoencoder": "autoencoders:ImageAutoencoderTask",
+    "transparent_image_autoencoder": "transparent_image:TransparentImageAutoencoderTask",
+    "transparent_image_decoder": "transparent_image:TransparentImageDecoderTask",
     "audio_autoencoder": "autoencoders:AudioAutoencoderTask",
     "text_autoencoder": "text_autoencoder:TextAutoencoderTask",
     "audio_vocoder": "vocoder:VocoderTask",

@@ -1,11 +1,12 @@
 """Stage 1, text: sentences ↔ one vector (Optimus, paper §3.2)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ...latents.normalisation import channel_statistics
 from ...latents.text import TextAutoencoder, TextCodec, build_tokenizer
@@ -16,10 +17,17 @@ from ..task import Task
 
 @dataclass
 class Sentences:
-    """What a text autoencoder learns from: short ``names`` that it must get exactly right, and ``captions`` of any length."""
+    """What a text autoencoder learns from.
+
+    Attributes:
+        names: short ones that it must get exactly right.
+        captions: of any length.
+        held: captions to validate on, never learned from.
+    """
 
     names: list[str]
     captions: list[str]
+    held: list[str] = field(default_factory=list)
 
 
 class TextAutoencoderTask(Task):
@@ -48,7 +56,7 @@ class TextAutoencoderTask(Task):
 
     def __init__(self, settings: Settings, data: Sentences, parts: ModelFolder):
         super().__init__()
-        self.settings, self.names, self.captions = settings, data.names, data.captions
+        self.settings, self.names, self.captions, self.held = settings, data.names, data.captions, data.held
         tokenizer = build_tokenizer(self.captions, settings.vocab_size)
         self.autoencoder = TextAutoencoder(
             latent_dim=settings.latent_dim,
@@ -77,30 +85,37 @@ class TextAutoencoderTask(Task):
     def forward(self, batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Cross-entropy of the sentence given its noisy vector, plus a light Kullback–Leibler term."""
         ids, mask = batch["input_ids"], batch["attention_mask"]
-        mean, log_variance = self.autoencoder.moments(ids, mask)
-        log_variance = log_variance.clamp(-12, 8)
-        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
-        level = torch.rand(len(mean), 1, generator=generator, device=mean.device) * self.settings.noise
-        extra = torch.randn(mean.shape, generator=generator, device=mean.device) * level * mean.detach().std()
-        logits = self.autoencoder.reconstruct_logits(mean + noise * (0.5 * log_variance).exp() + extra, ids)
+        # For short sentences the plain attention trains twice as fast on a CPU as the fused one in bfloat16.
+        with sdpa_kernel(SDPBackend.MATH):
+            mean, log_variance = self.autoencoder.moments(ids, mask)
+            log_variance = log_variance.clamp(-12, 8)
+            noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+            level = torch.rand(len(mean), 1, generator=generator, device=mean.device) * self.settings.noise
+            extra = torch.randn(mean.shape, generator=generator, device=mean.device) * level * mean.detach().std()
+            logits = self.autoencoder.reconstruct_logits(mean + noise * (0.5 * log_variance).exp() + extra, ids)
         target = ids[:, 1:].masked_fill(mask[:, 1:] == 0, -100)
         cross_entropy = F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), target.flatten(), ignore_index=-100)
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
         return {"loss": cross_entropy + self.settings.kl_weight * kl, "cross_entropy": cross_entropy, "kl": kl}
 
     def validate(self, generator: torch.Generator) -> dict[str, float]:
-        """Share of names that come back exactly: from their own vector, and from it plus noise of a quarter."""
-        texts = self.names[:: max(1, len(self.names) // 256)]
+        """Shares of names and held captions that come back exactly, from their own vectors and from these plus some noise."""
+        exact, exact_with_noise = self._exact(self.names[:: max(1, len(self.names) // 256)], generator)
+        found = {"exact": exact, "exact_with_noise": exact_with_noise}
+        if self.held:
+            found["exact_held"], found["exact_held_with_noise"] = self._exact(self.held, generator)
+        return found
+
+    def _exact(self, texts: list[str], generator: torch.Generator) -> tuple[float, float]:
         latents = self.autoencoder.encode(**self.codec.tokenize(texts))
         noise = torch.randn(latents.shape, generator=generator, device=latents.device) * latents.std() * 0.25
-        exact = [
-            float(np.mean([a == b for a, b in zip(texts, self.codec.decode(z))])) for z in (latents, latents + noise)
-        ]
-        return {"exact": exact[0], "exact_with_noise": exact[1]}
+        shares = [np.mean([a == b for a, b in zip(texts, self.codec.decode(z))]) for z in (latents, latents + noise)]
+        return float(shares[0]), float(shares[1])
 
     def finish(self) -> None:
-        """Record the latents' per-dimension statistics over the names."""
-        parts = [self.names[start : start + 256] for start in range(0, len(self.names), 256)]
+        """Record the latents' per-dimension statistics over the names, and over as many captions where captions are held."""
+        texts = self.names + (self.captions[:: max(1, len(self.captions) // len(self.names))] if self.held else [])
+        parts = [texts[start : start + 256] for start in range(0, len(texts), 256)]
         raw = torch.cat([self.autoencoder.moments(**self.codec.tokenize(part))[0] for part in parts])
         mean, std = channel_statistics(raw)
         self.autoencoder.register_to_config(latents_mean=mean, latents_std=std)

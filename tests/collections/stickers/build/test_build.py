@@ -142,6 +142,20 @@ def test_pictures_are_the_drawings_at_64_pixels(made):
     assert np.abs(picture[32, 20, :3] - (0x96, 0x80, 0x20)).max() < 8
 
 
+def test_a_larger_collection_has_the_same_items_at_128_pixels(made, cache, tmp_path):
+    shards = ("images", "videos")
+    building.build(tmp_path, cache, shards, say=lambda line: None, size=128)
+    assert records(tmp_path, "images") == records(made, "images")
+    assert records(tmp_path, "videos").keys() == records(made, "videos").keys()
+    for shard, size in (("images", (128, 128)), ("videos", (128, 2048))):
+        for _, _, data, _ in read_items(tmp_path / f"{shard}.tar.gz"):
+            assert Image.open(io.BytesIO(data)).size == size
+    again = building.build(tmp_path, cache, shards, say=lambda line: None, size=64)
+    assert None not in again.values(), "pictures of another size are not taken for finished ones"
+    with pytest.raises(ArgumentError, match="--size: 100"):
+        building.build(tmp_path, cache, shards, size=100)
+
+
 def test_clips_are_one_loop_of_moving_animations_and_withheld_concepts_stand_still(made):
     (record,) = [r for r in records(made, "videos").values() if r["concept"] == "1f600"]
     assert (record["src_frames"], record["src_ms"], record["group"]) == (20, 16 * 50 + 4 * 41, "smileys")

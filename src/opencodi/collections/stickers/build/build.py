@@ -24,14 +24,21 @@ Progress = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
 
 DRAWN = (EMOJI_NAMES, *STYLES.values())
 """What the list of concepts is made from, and so a part of every shard."""
+SIZES = (64, 128)
+"""Heights and widths of pictures that a collection can be built with."""
 RECORDED = (GCOMPRIS, *(package for package, _ in recordings.FOLDERS.values()))
 
 
 class Workshop:
-    """The packages in a cache folder, and what several shards need of them, read once."""
+    """The packages in a cache folder, and what several shards need of them, read once.
 
-    def __init__(self, cache: Path):
-        self.cache = cache
+    Args:
+        cache: the folder.
+        size: height and width of pictures and clips.
+    """
+
+    def __init__(self, cache: Path, size: int = images.SIZE):
+        self.cache, self.size = cache, size
 
     def folder(self, package: Package) -> Path:
         """The content of a package, fetched where it is not in the cache."""
@@ -73,7 +80,7 @@ class Recipe:
 
 def _images(shard: str, toned: bool) -> Recipe:
     def plan(shop: Workshop, made_from: tuple[str, ...]) -> Plan:
-        return images.plan_images(shard, toned, shop.concepts, shop.emoji, shop.drawings, made_from)
+        return images.plan_images(shard, toned, shop.concepts, shop.emoji, shop.drawings, made_from, shop.size)
 
     return Recipe((), plan, libraries=("resvg_py",))
 
@@ -81,13 +88,13 @@ def _images(shard: str, toned: bool) -> Recipe:
 def _videos(shard: str, toned: bool) -> Recipe:
     def plan(shop: Workshop, made_from: tuple[str, ...]) -> Plan:
         folders = [shop.folder(package) for package in ANIMATIONS]
-        return videos.plan_videos(shard, toned, shop.concepts, shop.emoji, folders, made_from)
+        return videos.plan_videos(shard, toned, shop.concepts, shop.emoji, folders, made_from, shop.size)
 
     return Recipe(ANIMATIONS, plan)
 
 
 def _plan_photos(shop: Workshop, made_from: tuple[str, ...]) -> Plan:
-    return photos.plan_photos(shop.concepts, shop.folder(TUXPAINT), made_from)
+    return photos.plan_photos(shop.concepts, shop.folder(TUXPAINT), made_from, shop.size)
 
 
 def _plan_sounds(shop: Workshop, made_from: tuple[str, ...]) -> Plan:
@@ -127,18 +134,21 @@ def build(
     only: Sequence[str] = (),
     progress: Progress | None = None,
     say: Callable[[str], None] = print,
+    size: int = images.SIZE,
 ) -> dict[str, int | None]:
     """Make the collection in ``output``: shard → its number of items, None for one that was finished already.
 
     Packages are kept in ``cache``. A build that was stopped goes on where it was: fetched packages, finished shards and
     the finished parts of an unfinished one are used again; a shard whose checksum is wrong is made again.
 
-    only: names of shards; by default all.
+    only: names of shards; by default all. size: height and width of pictures and clips.
 
     Raises:
-        ArgumentError: if there is no shard of that name.
+        ArgumentError: if there is no shard of that name, or no such size.
         CollectionError: if a package cannot be had, or a program or library is not installed.
     """
+    if size not in SIZES:
+        raise ArgumentError(f"--size: {size} is none of {', '.join(map(str, SIZES))} pixels; give one of them")
     unknown = [name for name in only if name not in RECIPES]
     if unknown:
         raise ArgumentError(f"--only: there is no shard {unknown[0]!r}; there are {', '.join(RECIPES)}")
@@ -148,13 +158,14 @@ def build(
         require_programs(recipe.programs, f"the shard {name}")
         for library in recipe.libraries:
             require(library, f"the shard {name}")
-    shop, withheld = Workshop(cache), Withheld.load()
+    shop, withheld = Workshop(cache, size), Withheld.load()
     output.mkdir(parents=True, exist_ok=True)
     _get(shop, (*DRAWN, *(package for recipe in chosen.values() for package in recipe.packages)), bar, say)
     _write_lists(shop, output)
     made: dict[str, int | None] = {}
     for name, recipe in chosen.items():
-        plan = recipe.plan(shop, tuple(map(str, (*DRAWN, *recipe.packages))))
+        made_from = (*map(str, (*DRAWN, *recipe.packages)), *((f"{size} pixels",) if size != images.SIZE else ()))
+        plan = recipe.plan(shop, made_from)
         made[name] = _make(plan, output, withheld, bar, say)
     return made
 

@@ -1,4 +1,4 @@
-"""Drawings → 64x64 RGBA pictures, in the plain colours and in five skin tones."""
+"""Drawings → square RGBA pictures, in the plain colours and in five skin tones."""
 
 import io
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +13,8 @@ from .libraries import require, version
 from .shards import Item, Plan
 
 SIZE = 64
-SVG_SIZE = 128
+"""Height and width of pictures, unless a build says otherwise."""
+OVERSAMPLING = 2
 """Vector drawings are rasterised at twice the size and averaged: smoother edges than at the size itself."""
 TONED_STYLES = {"noto", "twemoji", "openmoji", "fluent-emoji-flat", "fluent-3d"}
 SVG_FILE_WIDTH = 256
@@ -32,8 +33,9 @@ def plan_images(
     emoji: Mapping[str, Emoji],
     drawings: Mapping[str, Mapping[str, Drawing]],
     made_from: Iterable[str],
+    size: int = SIZE,
 ) -> Plan:
-    """The shard of the concepts' pictures without (``toned=False``) or with skin tones; concept by concept."""
+    """The shard of the concepts' pictures of size x size without (``toned=False``) or with skin tones; concept by concept."""
     units = [
         (row, style, drawn[code])
         for code, row in emoji.items()
@@ -44,7 +46,7 @@ def plan_images(
 
     def make(unit: Unit) -> Iterator[Item]:
         row, style, drawing = unit
-        picture = fit(open_drawing(drawing))
+        picture = fit(open_drawing(drawing, size), size)
         if np.asarray(picture)[..., 3].mean() < LEAST_OPACITY:
             return
         concept = concepts[row.base]
@@ -54,10 +56,10 @@ def plan_images(
     return Plan(shard, (*made_from, version("resvg-py"), version("pillow")), units, make, units_per_part=500)
 
 
-def open_drawing(drawing: Drawing) -> Image.Image:
-    """SVG text, or the path of an SVG or picture file → RGBA picture."""
+def open_drawing(drawing: Drawing, size: int = SIZE) -> Image.Image:
+    """SVG text, or the path of an SVG or picture file → RGBA picture, to be scaled to ``size``."""
     if isinstance(drawing, str):
-        return rasterise(svg_string=drawing, width=SVG_SIZE, height=SVG_SIZE)
+        return rasterise(svg_string=drawing, width=OVERSAMPLING * size, height=OVERSAMPLING * size)
     if drawing.suffix == ".svg":
         return rasterise(svg_path=str(drawing), width=SVG_FILE_WIDTH)
     with Image.open(drawing) as picture:

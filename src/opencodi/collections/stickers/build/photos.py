@@ -1,4 +1,4 @@
-"""Captioned stamps of Tux Paint → 64x64 RGBA pictures of things, which teach the image encoder more than emoji.
+"""Captioned stamps of Tux Paint → square RGBA pictures of things, which teach the image encoder more than emoji.
 
 ``photos.tsv`` beside this file lists the stamps that are used, in the order of the shard, with the concept they show (if
 it is one). Stamps that are not listed are doubles, or are kept aside for tests.
@@ -19,8 +19,10 @@ LIST = Path(__file__).with_name("photos.tsv")
 STAMPS = Path("usr/share/tuxpaint/stamps")
 
 
-def plan_photos(concepts: Mapping[str, Emoji], folder: Path, made_from: Iterable[str]) -> Plan:
-    """The shard of stamps. folder: of the unpacked package."""
+def plan_photos(
+    concepts: Mapping[str, Emoji], folder: Path, made_from: Iterable[str], size: int = SIZE
+) -> Plan:
+    """The shard of stamps, size x size. folder: of the unpacked package."""
     units = [line.split("\t") for line in LIST.read_text(encoding="utf-8").splitlines()]
 
     def make(unit: list[str]) -> Iterator[Item]:
@@ -33,7 +35,7 @@ def plan_photos(concepts: Mapping[str, Emoji], folder: Path, made_from: Iterable
             "source": f"{TUXPAINT.name}/{path}",
             "licence": TUXPAINT.licence,
         }
-        yield Item(encode(letterbox(open_drawing(file))), "webp", fields)
+        yield Item(encode(letterbox(open_drawing(file, size), size)), "webp", fields)
 
     return Plan("photos", (*made_from, version("resvg-py"), version("pillow")), units, make, units_per_part=200)
 

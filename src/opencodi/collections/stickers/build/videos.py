@@ -1,4 +1,4 @@
-"""Animated emoji → clips of 16 frames of 64x64 RGBA over one loop, stacked top to bottom in one picture."""
+"""Animated emoji → clips of 16 square RGBA frames over one loop, stacked top to bottom in one picture."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,8 +26,9 @@ def plan_videos(
     emoji: Mapping[str, Emoji],
     folders: Sequence[Path],
     made_from: Iterable[str],
+    size: int = SIZE,
 ) -> Plan:
-    """The shard of the concepts' clips without or with skin tones.
+    """The shard of the concepts' clips of size x size without or with skin tones.
 
     folders: of the unpacked packages of animations.
     """
@@ -42,14 +43,14 @@ def plan_videos(
 
     def make(unit: tuple[Emoji, Path]) -> Iterator[Item]:
         row, path = unit
-        loop = read_loop(path)
+        loop = read_loop(path, size)
         if loop is None:
             return
         frames, number, milliseconds = loop
         moved = motion(frames)
         if moved < LEAST_MOTION:
             return
-        strip = Image.fromarray(frames.reshape(FRAMES * SIZE, SIZE, 4))
+        strip = Image.fromarray(frames.reshape(FRAMES * size, size, 4))
         concept = concepts[row.base]
         fields = {"concept": row.base, "code": row.code, "tone": row.tone, "style": STYLE, "src_frames": number}
         fields |= {"src_ms": milliseconds, "motion": round(moved, 2), "name": concept.name, "group": concept.group}
@@ -58,8 +59,8 @@ def plan_videos(
     return Plan(shard, (*made_from, version("pillow")), units, make, units_per_part=50)
 
 
-def read_loop(path: Path) -> tuple[np.ndarray, int, int] | None:
-    """uint8 RGBA [16, 64, 64, 4] evenly over the animation, its number of frames and its milliseconds; None if still."""
+def read_loop(path: Path, size: int = SIZE) -> tuple[np.ndarray, int, int] | None:
+    """uint8 RGBA [16, size, size, 4] evenly over the animation, its number of frames and its milliseconds; None if still."""
     with Image.open(path) as animation:
         number = getattr(animation, "n_frames", 1)
         if number < 2:
@@ -69,7 +70,7 @@ def read_loop(path: Path) -> tuple[np.ndarray, int, int] | None:
         for index in range(number):
             animation.seek(index)
             if index in wanted:
-                frame = animation.convert("RGBA").convert("RGBa").resize((SIZE, SIZE), Image.Resampling.BOX)
+                frame = animation.convert("RGBA").convert("RGBa").resize((size, size), Image.Resampling.BOX)
                 frames[index] = np.asarray(frame.convert("RGBA"))
                 milliseconds += animation.info.get("duration", FRAME_MS) or FRAME_MS
             else:  # not decoded, so Pillow does not know how long it is shown
