@@ -125,7 +125,8 @@ def test_ctrl_c_is_one_line_and_leaves_nothing(tmp_path, seconds):
     time.sleep(seconds)
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=60)
-    assert (running.returncode, out, err) == (130, "", "stopped\n")
+    assert (out, err) == ("", "stopped\n")
+    assert running.returncode in (130, -signal.SIGINT)  # a shell calls both 130
     assert not os.path.exists(tmp_path / "out")
 
 
