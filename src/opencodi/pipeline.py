@@ -1,35 +1,38 @@
 """Any inputs → encode → mix → denoise together → decode → any outputs (paper Figure 2)."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from typing import Any, ClassVar
 
 import torch
 
-from .arguments import CallArguments, collect_latents, needed_parts, one_of
-from .denoisers import ComposedDenoiser
+from .arguments import CallArguments, collect_latents, one_of
 from .errors import ArgumentError
-from .extras import EXTRAS, Extra, PromptInput, build
+from .extras import EXTRAS, Extra, build
 from .modality import MODALITIES, Modality
 from .output import AnyToAnyOutput, timed
 from .parts import PartsByModality, one_at_a_time_if_needed
 from .parts_pipeline import PartsPipeline
-from .prompts import Condition, mix
+from .prompts import Condition
+from .rooms import Rooms
 from .sampling import ExchangePlan, Noise, Request, Sampler, Together
 from .sampling.noise import sample_seeds, streams
 from .sampling.request import Call
 from .sampling.trajectory import Generators
-from .settings import DEFAULTS, extras_in_use, guidance_of, sort_arguments
+from .settings import DEFAULTS, guidance_of, sort_arguments
 
 PLAIN_VALUES = (bool, int, float, str, list, tuple, dict)
-PROMPT_ENCODERS = [record.prompt_encoder for record in MODALITIES.values()]
-AUTOENCODERS = list(dict.fromkeys(part for record in MODALITIES.values() for part in record.codec_parts.values()))
-DENOISERS = list(dict.fromkeys(record.denoiser for record in MODALITIES.values()))
-ADAPTERS = list(dict.fromkeys(part for each in MODALITIES.values() for part in (each.temporal, each.alignment) if part))
 EXTRA_ADAPTERS = list(dict.fromkeys(part for extra in EXTRAS.values() for part in extra.adapters))
 EXTRA_COMPONENTS = list(
-    dict.fromkeys(part for extra in EXTRAS.values() for part in extra.needs if part not in PROMPT_ENCODERS)
+    dict.fromkeys(part for extra in EXTRAS.values() for part in extra.needs if "encoder" not in part)
 )
+
+
+def part_names(*kinds: str) -> list[str]:
+    """Names of the parts of these kinds (fields of ``ModalityRecord``) in every modality."""
+    found = [getattr(record, kind) for kind in kinds for record in MODALITIES.values()]
+    listed = [name for each in found for name in (each.values() if isinstance(each, Mapping) else [each]) if name]
+    return list(dict.fromkeys(listed))
 
 
 class AnyToAnyPipeline(PartsPipeline):
@@ -56,14 +59,9 @@ class AnyToAnyPipeline(PartsPipeline):
         >>> out.save("rooster")
     """
 
-    model_cpu_offload_seq = "->".join([*PROMPT_ENCODERS, *EXTRA_COMPONENTS, *AUTOENCODERS])
-    # The denoisers take turns at every step, so they stay on the device together.
-    _exclude_from_cpu_offload: ClassVar = [*DENOISERS, *ADAPTERS, *EXTRA_ADAPTERS]
-    # Small beside what they compute, and some read weights without calling the layers that hold them.
-    whole_when_offloaded: ClassVar = [*AUTOENCODERS, *EXTRA_COMPONENTS]
     _optional_components: ClassVar = [
-        *(*PROMPT_ENCODERS, *EXTRA_COMPONENTS, *AUTOENCODERS),
-        *(*DENOISERS, *ADAPTERS, *EXTRA_ADAPTERS, "scheduler"),
+        *part_names("prompt_encoder", "codec_parts", "denoiser", "temporal", "alignment"),
+        *(*EXTRA_COMPONENTS, *EXTRA_ADAPTERS, "scheduler"),
     ]
     _callback_tensor_inputs: ClassVar = ["latents"]
 
@@ -102,19 +100,33 @@ class AnyToAnyPipeline(PartsPipeline):
     @staticmethod
     def component_names() -> set[str]:
         """Every component that the modalities and the extras know of."""
-        records = MODALITIES.values()
-        named = {
-            part
-            for record in records
-            for part in (record.prompt_encoder, record.denoiser, *record.codec_parts.values())
-        }
-        adapters = {part for record in records for part in (record.temporal, record.alignment) if part is not None}
-        return {*named, *adapters, *EXTRA_COMPONENTS, *EXTRA_ADAPTERS, "scheduler"}
+        kinds = ("prompt_encoder", "codec_parts", "denoiser", "temporal", "alignment")
+        return {*part_names(*kinds), *EXTRA_COMPONENTS, *EXTRA_ADAPTERS, "scheduler"}
+
+    @property
+    def model_cpu_offload_seq(self) -> str:
+        """Parts that take turns on the device, in this order."""
+        return "->".join([*part_names("prompt_encoder"), *EXTRA_COMPONENTS, *part_names("codec_parts")])
+
+    @property
+    def _exclude_from_cpu_offload(self) -> list[str]:
+        # The denoisers take turns at every step, so they stay on the device together.
+        return [*part_names("denoiser", "temporal", "alignment"), *EXTRA_ADAPTERS]
+
+    @property
+    def whole_when_offloaded(self) -> list[str]:
+        """Parts that come as a whole: small beside what they compute, or they read weights without calling their layers."""
+        return [*part_names("codec_parts"), *EXTRA_COMPONENTS]
 
     @property
     def extras(self) -> dict[str, Extra]:
         """The extras that this model is used with, by name."""
         return build(self.config.extras)
+
+    @property
+    def rooms(self) -> Rooms:
+        """What its parts do together."""
+        return Rooms(self.parts, self.config.extras, self._execution_device)
 
     @property
     def prompt_encoders(self) -> Mapping[str, Any]:
@@ -244,16 +256,16 @@ class AnyToAnyPipeline(PartsPipeline):
             callback_on_step_end=callback_on_step_end,
             callback_on_step_end_tensor_inputs=callback_on_step_end_tensor_inputs,
         )
-        wanted, inputs = asked.outputs, asked.inputs
-        self._check_parts(inputs, wanted, bool(asked.negative_prompt))
+        wanted, inputs, rooms = asked.outputs, asked.inputs, self.rooms
+        rooms.check_parts(inputs, wanted, bool(asked.negative_prompt))
         size = {name: getattr(asked, name) for name in ("height", "width", "num_frames", "seconds")}
         num_samples = asked.batch_size * asked.num_outputs_per_prompt
-        shapes = {modality: self._latent_shape(modality, num_samples, size) for modality in wanted}
+        shapes = {modality: rooms.latent_shape(modality, num_samples, size) for modality in wanted}
         noise = collect_latents(asked.latents, shapes)
         # A plan may make more than was asked for
         settings = asked.including(self.denoisers, self.defaults)
         seeds = sample_seeds(generator, num_samples)
-        call = self._call(wanted, inputs, asked.extras, options, seeds)
+        call = rooms.call(wanted, inputs, asked.extras, options, seeds)
         for extra in call.extras.values():
             extra.check(call)
         clock: dict[str, float] = {}
@@ -261,11 +273,11 @@ class AnyToAnyPipeline(PartsPipeline):
 
         # Encode every input into the shared space, and mix (paper §3.2)
         with timed(clock, "encode"):
-            condition = self._encode_inputs(call, asked, asked.num_outputs_per_prompt)
-            unconditional = self._encode_unconditional(call, asked).repeated(asked.num_outputs_per_prompt)
+            condition = rooms.encode_inputs(call, asked, asked.num_outputs_per_prompt)
+            unconditional = rooms.encode_unconditional(call, asked).repeated(asked.num_outputs_per_prompt)
 
         if not any(extra.reads for extra in call.extras.values()):
-            self.parts.done_with(*PROMPT_ENCODERS)
+            self.parts.done_with(*part_names("prompt_encoder"))
 
         # Denoise all outputs together, each seeing the others (paper §3.4)
         plan = reduce(lambda inner, extra: extra.plan(inner, call), call.extras.values(), plan or Together())
@@ -275,7 +287,7 @@ class AnyToAnyPipeline(PartsPipeline):
             outputs=tuple(wanted),
             condition=condition,
             unconditional=unconditional,
-            noise=Noise(seeds, lambda m: self._latent_shape(m, num_samples, size), self._frame_share, noise),
+            noise=Noise(seeds, lambda m: rooms.latent_shape(m, num_samples, size), rooms.frame_share, noise),
             num_inference_steps=settings.num_inference_steps,
             guidance=guidance_of(settings),
             generator=streams(seeds, "steps"),
@@ -286,8 +298,8 @@ class AnyToAnyPipeline(PartsPipeline):
             sampler = self._sampler(plan.made(request), call)
             with self.progress_bar(total=plan.num_ticks(sampler, request)) as report.bar:
                 denoised = plan.run(sampler, request)
-        networks = (*DENOISERS, *ADAPTERS, *EXTRA_ADAPTERS, *PROMPT_ENCODERS)
-        self.parts.done_with(*networks, *(part for extra in call.extras.values() for part in extra.needs))
+        networks = part_names("prompt_encoder", "denoiser", "temporal", "alignment")
+        self.parts.done_with(*networks, *EXTRA_ADAPTERS, *EXTRA_COMPONENTS)
 
         # Decode into what people see, hear and read
         if asked.output_type == "latent":
@@ -297,11 +309,11 @@ class AnyToAnyPipeline(PartsPipeline):
             words = {"generator": streams(seeds, "words")} if asked.text_decoding == "sample" else {}
             with timed(clock, "decode"):
                 made = {
-                    m: getattr(self._codec(m, call, condition), decode)(x, **(words if m == Modality.TEXT else {}))
+                    m: getattr(rooms.codec(m, call, condition), decode)(x, **(words if m == Modality.TEXT else {}))
                     for m, x in denoised.items()
                 }
             result = AnyToAnyOutput(made) if asked.output_type == "np" else AnyToAnyOutput.from_media(made)
-            self.parts.done_with(*AUTOENCODERS)
+            self.parts.done_with(*part_names("codec_parts"))
         result.seconds = clock
         made_of = [modality for modality in MODALITIES if modality in plan.made(request)]
         result.num_inference_steps = {modality: settings.num_inference_steps[modality] for modality in made_of}
@@ -338,87 +350,18 @@ class AnyToAnyPipeline(PartsPipeline):
         """
         given, options = sort_arguments({"text": text, "image": image, "video": video, "audio": audio, **others})
         asked = CallArguments.check(given, self.defaults, outputs=outputs, weights=weights, extras=extras)
-        self._check_parts(asked.inputs, (), negative=False)
-        return self._encode_inputs(self._call(asked.outputs, asked.inputs, asked.extras, options), asked)
-
-    def _encode_inputs(self, call: Call, asked: CallArguments, repeats: int = 1) -> Condition:
-        """Encode every input once and mix them, tokens [batch * repeats, N, D]; without any, the unconditional prompt."""
-        listed = [(modality, items) for modality, conditions in asked.inputs.items() for items in conditions]
-        encoded = [
-            self._encode(m, items, weight, asked.batch_size) for (m, items), weight in zip(listed, asked.weights)
-        ]
-        if encoded:
-            encoded = reduce(lambda each, extra: extra.inputs(each, call), call.extras.values(), encoded)
-            mixed = self._mix([each.condition for each in encoded], asked.weights)
-        else:
-            mixed = self._nothing(asked.batch_size)
-        mixed = mixed.repeated(repeats)
-        return reduce(lambda prompt, extra: extra.prompt(prompt, call), call.extras.values(), mixed)
-
-    def _encode_unconditional(self, call: Call, asked: CallArguments) -> Condition:
-        """What guidance leads away from, tokens [batch, N, D]: the negative texts, or nothing in every modality.
-
-        Nothing is mixed with the weights of the inputs, as in the reference (SPEC §1.2).
-        """
-        batch_size = asked.batch_size
-        if asked.negative_prompt:
-            steered = call.read(Modality.TEXT, asked.negative_prompt).spread(batch_size).to(self._execution_device)
-            return reduce(lambda prompt, extra: extra.prompt(prompt, call, True), call.extras.values(), steered)
-        modalities = [modality for modality, conditions in asked.inputs.items() for _ in conditions]
-        if not modalities:
-            return self._nothing(batch_size)
-        return self._mix([self._absent(modality, batch_size) for modality in modalities], asked.weights)
-
-    def _nothing(self, batch_size: int) -> Condition:
-        """The prompt without any input."""
-        return self._absent(next(iter(self.prompt_encoders)), batch_size).to(self._execution_device)
-
-    def _absent(self, modality: str, batch_size: int) -> Condition:
-        """The condition of no input of a modality."""
-        return self.prompt_encoders[modality].unconditional(batch_size, **self._beside(modality))
-
-    def _beside(self, modality: str) -> dict[str, Any]:
-        """The components that a prompt encoder is given: clips are read with the image prompt encoder."""
-        parts = MODALITIES[modality].prompt_encoder_parts
-        return {argument: self.parts.get(name) for argument, name in parts.items()}
-
-    def _encode(self, modality: str, items: Sequence[Any], weight: float, batch_size: int) -> PromptInput:
-        condition, features = self.prompt_encoders[modality].read(items, **self._beside(modality))
-        if features is not None and len(features) != batch_size:
-            features = features.expand(batch_size, -1)
-        return PromptInput(modality, condition.spread(batch_size), features, weight)
-
-    def _mix(self, conditions: Sequence[Condition], weights: Sequence[float]) -> Condition:
-        """Mix on the device that denoises; with offloading, each encoder may have answered from another."""
-        return mix([condition.to(self._execution_device) for condition in conditions], weights)
+        rooms = self.rooms
+        rooms.check_parts(asked.inputs, (), negative=False)
+        return rooms.encode_inputs(rooms.call(asked.outputs, asked.inputs, asked.extras, options), asked)
 
     # ------------------------------------------------------------------ denoise and decode
 
     def _sampler(self, made: Sequence[str], call: Call) -> Any:
         """What denoises ``made``: the core, and the extras around it."""
-        denoisers = self._denoisers(made, call)
+        denoisers = self.rooms.denoisers(made, call)
         place = {"device": self._execution_device, "dtype": self.parts.get(MODALITIES[made[0]].denoiser).dtype}
         sampler = Sampler(denoisers.__getitem__, self.scheduler, self.config.exchange, place)
         return reduce(lambda inner, extra: extra.sampler(inner, call), call.extras.values(), sampler)
-
-    def _denoisers(self, made: Sequence[str], call: Call) -> dict[str, Any]:
-        """A denoiser for each modality that is made, with the adapters that it needs and the extras of the call."""
-        denoisers = {}
-        for modality in made:
-            record = MODALITIES[modality]
-            wanted = (record.temporal, record.alignment if len(made) > 1 else None)
-            adapters = (self.parts.get(name) if name is not None and name in self.parts else None for name in wanted)
-            composed: Any = ComposedDenoiser(self.parts.get(record.denoiser), *adapters)
-            for extra in call.extras.values():
-                composed = extra.denoiser(composed, modality, call)
-            denoisers[modality] = composed
-        return denoisers
-
-    def _codec(self, modality: str, call: Call | None = None, condition: Condition | None = None) -> Any:
-        """Latents ↔ media of one modality, with the extras of a call."""
-        codec = MODALITIES[modality].build_codec(self.parts.get)
-        extras = () if call is None else call.extras.values()
-        return reduce(lambda inner, extra: extra.codec(inner, modality, condition, call), extras, codec)
 
     def num_ticks(
         self,
@@ -430,63 +373,13 @@ class AnyToAnyPipeline(PartsPipeline):
         """How often ``callback_on_step_end`` is called when ``outputs`` are made from inputs of these modalities."""
         asked = CallArguments.check({}, self.defaults, outputs=outputs, num_inference_steps=num_inference_steps)
         wanted, settings = asked.outputs, asked.including(self.denoisers, self.defaults)
-        call = self._call(wanted, inputs, extras)
+        call = self.rooms.call(wanted, inputs, extras)
         sampler: Any = Sampler(lambda _: None, self.scheduler, self.config.exchange, {})
         sampler = reduce(lambda inner, extra: extra.sampler(inner, call), call.extras.values(), sampler)
         plan: Any = reduce(lambda inner, extra: extra.plan(inner, call), call.extras.values(), Together())
         nothing, noise = Condition.zeros(1, 1, like=torch.zeros(1)), Noise([], lambda _: (), lambda _: 0.0)
         steps, guidance = settings.num_inference_steps, guidance_of(settings)
         return plan.num_ticks(sampler, Request(call, tuple(wanted), nothing, nothing, noise, steps, guidance))
-
-    # ------------------------------------------------------------------ what a call needs
-
-    def _call(
-        self,
-        outputs: Sequence[str],
-        inputs: Iterable[str],
-        extras: Sequence[str] | None,
-        options: Mapping[str, Any] | None = None,
-        seeds: Sequence[int] = (),
-    ) -> Call:
-        def read(modality: str, items: Sequence[Any]) -> Condition:
-            encoded = [self._encode(modality, items, 1.0, len(items))]
-            return reduce(lambda each, extra: extra.inputs(each, call), call.extras.values(), encoded)[0].condition
-
-        options = dict(options or {})
-        components = [name for name in self.component_names() if name in self.parts]
-        call = Call(
-            outputs=tuple(outputs),
-            inputs=frozenset(inputs),
-            seeds=seeds,
-            extras=extras_in_use(self.config.extras, extras, options, components),
-            options=options,
-            read=read,
-            decode=lambda modality, latents: self._codec(modality).decode(latents),
-            part=self.parts.get,
-            has=self.parts.__contains__,
-        )
-        return call
-
-    def _latent_shape(self, modality: str, num_samples: int, size: Mapping[str, Any]) -> tuple[int, ...]:
-        """Shape of the latents to make, from the configs alone, so that nothing is loaded for a bad size."""
-        shape = MODALITIES[modality].build_codec(self.parts.skeleton).latent_shape(num_samples, **size)
-        temporal = MODALITIES[modality].temporal
-        if temporal is not None and shape[2] > (most := self.parts.config(temporal)["max_frames"]):
-            raise ArgumentError(f"num_frames: {shape[2]} frames asked, this model knows positions for {most}")
-        return shape
-
-    def _frame_share(self, modality: str) -> float:
-        """The share of the noise that all frames of a clip have in common."""
-        temporal = MODALITIES[modality].temporal
-        return 0.0 if temporal is None else self.parts.config(temporal)["shared_frame_noise"]
-
-    def _check_parts(self, inputs: Iterable[str], outputs: Sequence[str], negative: bool) -> None:
-        """Refuse what this model lacks a part for."""
-        for name, purpose in needed_parts(inputs, outputs, negative).items():
-            if name not in self.parts:
-                raise ArgumentError(f"this model has no {name}, which it needs {purpose}")
-        if not any(record.prompt_encoder in self.parts for record in MODALITIES.values()):
-            raise ArgumentError("this model has no prompt encoder; it needs one even without any input")
 
 
 class _StepReport:

@@ -24,7 +24,7 @@ def sounds(pipe, **call):
 @torch.no_grad()
 def nearness(pipe, latents, text):
     """Cosine of sounds to a text, both read by the pipeline's encoders."""
-    heard = pipe.audio_prompt_encoder.encode(pipe._codec(Modality.AUDIO).decode(latents)).tokens[:, 0]
+    heard = pipe.audio_prompt_encoder.encode(pipe.rooms.codec(Modality.AUDIO).decode(latents)).tokens[:, 0]
     return F.cosine_similarity(heard, pipe.text_prompt_encoder.encode([text]).tokens[:, 0])
 
 

@@ -60,7 +60,7 @@ def make_evidence(pipeline: AnyToAnyPipeline, names: list[str], audible: list[st
     generator = torch.Generator().manual_seed(seed)
     encoder = pipeline.prompt_encoders[Modality.TEXT]
     embeddings = torch.cat([encoder.encode(part).tokens[:, 0] for part in chunks(names)]).float()
-    codec = pipeline._codec(Modality.TEXT)
+    codec = pipeline.rooms.codec(Modality.TEXT)
     latents = {Modality.TEXT: torch.cat([codec.encode(part) for part in chunks(names)]).flatten(1)}
     places = {Modality.TEXT: list(range(len(names))), Modality.IMAGE: list(range(len(names)))}
     places[Modality.AUDIO] = [place for place, name in enumerate(names) if name in set(audible)]
@@ -87,8 +87,8 @@ def templates(
     pipeline: AnyToAnyPipeline, modality: str, embeddings: Tensor, count: int, generator: torch.Generator
 ) -> Tensor:
     """What the denoiser predicts from pure noise for each embedding [n, D], averaged over ``count`` noises: [n, numbers]."""
-    denoiser = pipeline._denoisers([modality], pipeline._call([modality], (), None))[modality]
-    scheduler, shape = pipeline.scheduler, pipeline._latent_shape(modality, 1, {})[1:]
+    denoiser = pipeline.rooms.denoisers([modality], pipeline.rooms.call([modality], (), None))[modality]
+    scheduler, shape = pipeline.scheduler, pipeline.rooms.latent_shape(modality, 1, {})[1:]
     last = len(scheduler.alphas_cumprod) - 1
     alpha, sigma = scheduler.alphas_cumprod[last].sqrt(), (1 - scheduler.alphas_cumprod[last]).sqrt()
     made = []
