@@ -197,10 +197,9 @@ class CallArguments(BaseModel):
         request.weights = collect_weights(request.weights, request.inputs)
         request.negative_prompt = collect_negatives(request.negative_prompt, request.batch_size)
         for argument, (usual, rule) in PER_OUTPUT.items():
+            own = _usual(defaults.get(argument, usual), usual, request.outputs)
             value = getattr(request, argument)
-            setattr(
-                request, argument, per_output(argument, value, request.outputs, {argument: usual, **defaults}, rule)
-            )
+            setattr(request, argument, per_output(argument, value, request.outputs, {argument: own}, rule))
         request.latents = request.latents or {}
         check_keys("latents", request.latents, request.outputs, "which is not among the outputs")
         request._check_size()
@@ -216,9 +215,8 @@ class CallArguments(BaseModel):
         further = [modality for modality in outputs if modality not in self.outputs]
         update = {}
         for argument, (usual, rule) in PER_OUTPUT.items():
-            known = defaults.get(argument, usual)
-            known = {m: known.get(m, usual) for m in further} if isinstance(known, Mapping) else known
-            merged = per_output(argument, None, further, {argument: known}, rule) | getattr(self, argument)
+            own = _usual(defaults.get(argument, usual), usual, further)
+            merged = per_output(argument, None, further, {argument: own}, rule) | getattr(self, argument)
             update[argument] = {modality: merged[modality] for modality in MODALITIES if modality in merged}
         return self.model_copy(update=update)
 
@@ -236,6 +234,11 @@ class CallArguments(BaseModel):
             raise ArgumentError(
                 f"generator: {len(self.generator)} given for {number} outputs; give one for each, or one"
             )
+
+
+def _usual(own: Any, usual: Any, outputs: Iterable[str]) -> Any:
+    """A model's own values; what holds everywhere for outputs that it does not name, such as a modality added later."""
+    return {output: own.get(output, usual) for output in outputs} if isinstance(own, Mapping) else own
 
 
 def _refusal(error: ValidationError) -> ArgumentError:

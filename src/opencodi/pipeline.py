@@ -195,8 +195,8 @@ class AnyToAnyPipeline(PartsPipeline):
             guidance_scale: classifier-free guidance scale, for all outputs or for each; 1 turns it off and halves the work.
             guidance_interval: which part of an output's steps is guided, ``(start, end)`` of 1 from noise to result, for
                 all or for each; the others have scale 1.
-            modality_scale: how far guidance leads towards the other outputs of a joint run, for all or for each.
-                None: every pass sees them, as in the published code.
+            modality_scale: how far guidance leads towards the other outputs of a joint run, for all or for each. A model
+                without a value of its own lets every pass see them, as in the published code.
             modality_interval: which part of the steps that is.
             num_outputs_per_prompt: results of every prompt, each from noise of its own.
             generator: where all randomness comes from. From a list, each result (ordered by prompt) takes its own

@@ -12,6 +12,7 @@ import typer
 from .. import __version__
 from ..argument_rules import collect_weights, parse_weights
 from ..bounds import NUMBERS, WHOLE_NUMBERS, check_seeds, finite_number, plain_text, positive_integer
+from ..errors import ArgumentError
 from ..modality import MODALITIES, Modality, parse_modalities
 from ..models import resolve
 from .common import DEVICE, DTYPE, MODEL, Dtype, check_device, load_pipeline, show_files, steps_bar
@@ -68,6 +69,8 @@ def generate(
     weights = None if weight is None else parse_weights(weight)
     collect_weights(weights, given)
     check_words(text, negative)
+    if plain and candidates is not None:
+        raise ArgumentError("--candidates: is an extra, which --plain leaves out; give one of the two")
     check_numbers(steps, guidance, candidates, number)
     seed = secrets.randbelow(2**31) if seed is None else seed
     check_seeds("--seed", seed, number)

@@ -1,7 +1,7 @@
 """Several results are made, and the one is kept that its prompt encoder reads nearest to the prompt.
 
-As Ramesh et al. 2021 do with CLIP and Liu et al. 2023 with CLAP. Of two sounds 78 % instead of 72 % are named rightly
-(``docs/results/sampling.json``).
+As Ramesh et al. 2021 do with CLIP and Liu et al. 2023 with CLAP. What it buys
+stands in ``docs/results/extras.json``.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """Outputs are made one after another instead of together, so that the later ones see the earlier ones finished.
 
-The first model needs it: denoised together its outputs agree no more often than by chance (``docs/results/exchange.json``).
+The first model uses it where a hidden text comes first (``text_bridge``). What it buys stands in ``docs/results/extras.json``.
 """
 
 from collections.abc import Mapping, Sequence

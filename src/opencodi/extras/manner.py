@@ -1,7 +1,6 @@
 """Style and motion as attributes of a prompt, read from what prompt encoders see before they project it.
 
-One vector cannot say both what and how: "a cat, openmoji style" lies beside "a cat" in the shared space. With this reader
-named styles come out in 62 % of pictures (``docs/results/README.md``).
+One vector cannot say both what and how: "a cat, openmoji style" lies beside "a cat" in the shared space.
 """
 
 import math

@@ -1,6 +1,6 @@
 """Prompts are drawn towards the known texts that lie near them.
 
-Of pictures made from sounds, 65 % instead of 55 % then show what was meant (``benchmarks/choose_anchors.py``).
+What it buys stands in ``docs/results/extras.json`` and ``docs/results/anchors.json``.
 """
 
 from collections.abc import Collection

@@ -1,7 +1,7 @@
 """Texts are corrected by what the frozen sentence encoder understands.
 
-The projection into the shared space learned from captions alone and misreads free wording. With this correction, wording
-that no caption has gives a sensible picture in 64 % instead of 50 % (``docs/results/README.md``).
+The projection into the shared space learned from captions alone and misreads free wording. With this correction and
+``prompt_anchors``, wording that no caption has gives a sensible picture in 64 % (``docs/results/README.md``).
 """
 
 from dataclasses import replace

@@ -43,7 +43,8 @@ def measure(bench: Bench) -> dict[str, Any]:
     By what can be heard (``heard``), concepts that have the same recordings count as one (``Collection.heard_alike``) where a
     sound is among the outputs. Many concepts of a subgroup are kin.
 
-    Joint and independent samples start from the same noise: only the exchange between denoisers differs. The ceiling is the
+    Joint and independent samples start from the same noise. They differ in whatever makes outputs agree: the exchange between
+    denoisers, and the extras that the model is used with (``benchmarks/extras.py`` tells them apart). The ceiling is the
     chance that the judges are all right about real validation items that show the same.
 
     Returns:
