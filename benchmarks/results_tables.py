@@ -1,6 +1,7 @@
 """Put the tables of an evaluation into documents, between the comments that mark where they go.
 
     python benchmarks/results_tables.py docs/results/evaluation/results.json docs/results/README.md
+    python benchmarks/results_tables.py docs/results/extras.json docs/extras.md
 
 A document says ``<!-- table NAME -->`` and, further down, ``<!-- end -->``; what stands between is replaced. Names are those
 of ``TABLES``.
@@ -190,7 +191,21 @@ def aims(results: dict[str, Any]) -> str:
     return markdown(["what", "aim", "reached"], rows)
 
 
-TABLES = {"aims": aims, "any_to_any": any_to_any, "headlines": headlines, "coherence": coherence, "other": other}
+def extras(results: dict[str, Any]) -> str:
+    """The core and each extra, from the file of ``benchmarks/extras.py``."""
+    rows = results["rows"]
+    columns = list(next(iter(rows.values())))
+    return markdown(["extras", *columns], [[name, *(percent(row[c]) for c in columns)] for name, row in rows.items()])
+
+
+TABLES = {
+    "extras": extras,
+    "aims": aims,
+    "any_to_any": any_to_any,
+    "headlines": headlines,
+    "coherence": coherence,
+    "other": other,
+}
 
 
 def filled(document: str, results: dict[str, Any]) -> str:
