@@ -41,7 +41,7 @@ def measure(model: str, outputs: str, dtype: str, offload: str, device: str, ste
     import torch
 
     from opencodi import AnyToAnyPipeline
-    from opencodi.stored import StoredPart
+    from opencodi.parts.stored import StoredPart
 
     read, count, seconds = [], 0, 0.0
     if outputs:

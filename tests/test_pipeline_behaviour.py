@@ -11,7 +11,7 @@ from torch import nn
 
 from opencodi import AnyToAnyPipeline
 from opencodi.errors import ArgumentError, ConfigurationError
-from opencodi.placing import balanced
+from opencodi.parts.placing import balanced
 
 from . import tiny
 from .tiny import differ, latents

@@ -12,7 +12,7 @@ from .extras import EXTRAS, Extra, build
 from .modality import MODALITIES, Modality
 from .output import AnyToAnyOutput, timed
 from .parts import PartsByModality, one_at_a_time_if_needed
-from .parts_pipeline import PartsPipeline
+from .parts.pipeline import PartsPipeline
 from .prompts import Condition
 from .rooms import Rooms
 from .sampling import ExchangePlan, Noise, Request, Sampler, Together

@@ -22,7 +22,7 @@ def model(tmp_path_factory) -> str:
 def test_what_a_call_reads_is_counted(model, monkeypatch):
     from memory import measure
 
-    from opencodi.stored import StoredPart
+    from opencodi.parts.stored import StoredPart
 
     monkeypatch.setattr(StoredPart, "load", StoredPart.load)  # put back afterwards
     counts = {}

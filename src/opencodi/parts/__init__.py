@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from .errors import ArgumentError
-from .modality import Modality
+from ..errors import ArgumentError
+from ..modality import Modality
 from .placing import CPU, Placement
 from .stored import StoredPart
 from .turns import computing, loading

@@ -12,8 +12,8 @@ from accelerate import init_empty_weights
 from diffusers import ModelMixin, SchedulerMixin
 from torch import nn
 
-from .errors import ConfigurationError
-from .models.schema import one_line, read_config, read_header
+from ..errors import ConfigurationError
+from ..models.schema import one_line, read_config, read_header
 from .turns import loading
 
 LIBRARIES = ("opencodi", "diffusers", "transformers")

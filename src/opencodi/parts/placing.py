@@ -19,7 +19,7 @@ from diffusers.hooks import apply_group_offloading
 from diffusers.utils.torch_utils import get_device
 from torch import nn
 
-from .errors import ArgumentError
+from ..errors import ArgumentError
 from .stored import align_weights
 
 CPU = torch.device("cpu")
@@ -170,7 +170,7 @@ class GroupOffload(ModelOffload):
             self._disk.mkdir(parents=True, exist_ok=True)
             folder = tempfile.mkdtemp(prefix=f"{name}-", dir=self._disk)
             self._folders[name] = weakref.finalize(part, shutil.rmtree, folder, ignore_errors=True)
-        own = {"offload_type": "leaf_level"} if type(part).__module__.startswith(f"{__package__}.") else {}
+        own = {"offload_type": "leaf_level"} if type(part).__module__.startswith("opencodi.") else {}
         apply_group_offloading(part.to(CPU), self.device, offload_to_disk_path=folder, **self._options | own)
     def remove(self, name: str, part: nn.Module) -> None:
         for layer in part.modules():

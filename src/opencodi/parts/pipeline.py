@@ -14,11 +14,11 @@ import torch
 from diffusers import DiffusionPipeline
 from torch import nn
 
-from .device import warn_if_slow
-from .errors import ArgumentError, ConfigurationError
-from .models import INDEX, check_files, resolve
-from .models.schema import read_model_index
-from .parts import PartAttribute, Parts
+from ..device import warn_if_slow
+from ..errors import ArgumentError, ConfigurationError
+from ..models import INDEX, check_files, resolve
+from ..models.schema import read_model_index
+from . import PartAttribute, Parts
 from .placing import (
     CPU,
     DeviceMap,
