@@ -1,5 +1,11 @@
+import signal
+
 import pytest
 import torch
+
+# A suite that was started in the background ignores Ctrl-C, and so would every program that a test interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from .training.trained_model import short_samples, trained  # noqa: F401
 

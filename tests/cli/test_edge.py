@@ -119,9 +119,7 @@ def test_errors_of_the_system_are_told_in_a_line(error, says, code):
 def test_ctrl_c_is_one_line_and_leaves_nothing(tmp_path, seconds):
     command = [sys.executable, "-m", "opencodi", "generate", "--to", "all", "--text", "a dog", "--steps", "500"]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    # A suite that was started in the background hands on that Ctrl-C is ignored.
-    heeding = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
-    running = subprocess.Popen([*command, "--output", str(tmp_path / "out")], **streams, **heeding)
+    running = subprocess.Popen([*command, "--output", str(tmp_path / "out")], **streams)
     time.sleep(seconds)
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=60)

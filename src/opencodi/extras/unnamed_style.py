@@ -23,8 +23,12 @@ class UnnamedStyle(Extra):
         self.chances = chances
 
     def prompt(self, condition: Condition, call: Call, negative: bool = False) -> Condition:
-        """The prompt with a style. Clips keep none: they are drawn in the one style that clips were trained on."""
-        if negative or not call.seeds or Modality.VIDEO in call.outputs:
+        """The prompt of a picture with a style.
+
+        Clips keep none: they are drawn in the one style that clips were trained on. Outputs made together keep none
+        either: their latents are read by templates that have none (``summed_evidence``).
+        """
+        if negative or not call.seeds or Modality.VIDEO in call.outputs or len(call.outputs) > 1:
             return condition
         return call.part("manner_reader").in_some_style(condition, streams(call.seeds, "style"), self.chances)
 
