@@ -32,6 +32,9 @@ UNKNOWN = -1e4
 NAMED = 0.85
 """Cosine to a name from which a prompt says which thing it means. Such a prompt stays as it is."""
 
+SETTLED = 1e-3
+"""A prompt that changes by less stays as it is, with all that denoisers computed from it."""
+
 TEXT_SPAN = 0.35
 """Texts walk their schedule in this share of the ticks: they can be read only at lower noise than pictures."""
 
@@ -153,6 +156,7 @@ class _Prompts:
     def __init__(self, request: Request):
         self.request, self.evidence = request, request.call.part("name_evidence")
         prompts = request.condition.tokens[:, 0].repeat_interleave(request.draws, 0).to(self.evidence.device)
+        self.prompts: dict[str, Condition] = dict.fromkeys(request.outputs, request.condition.repeated(request.draws))
         self.prior, self.is_open = self.evidence.prior(prompts), self.evidence.nearest(prompts) < NAMED
         for modality in request.outputs:
             kind = Modality.IMAGE if modality == Modality.VIDEO else modality
@@ -160,18 +164,20 @@ class _Prompts:
                 self.prior = self.prior.masked_fill(self.evidence.without_template(kind), -math.inf)
 
     def __call__(self, trajectories: Mapping[str, Trajectory], environment: Any) -> dict[str, Condition]:
+        if not self.is_open.any():
+            return self.prompts
         read = {m: self._read(m, trajectory, environment) for m, trajectory in trajectories.items()}
         swapped = "swapped_partners" in self.request.call.extras
-        condition = self.request.condition.repeated(self.request.draws)
-        prompts = {}
-        for modality in trajectories:
+        for modality, condition in self.prompts.items():
             # One's own evidence counts as well. In the control, the others' is that of another sample.
             parts = [each.roll(1, 0) if swapped and m != modality else each for m, each in read.items()]
             posterior = (sum(parts) + self.prior).softmax(1)
             mean = F.normalize(posterior @ self.evidence.embeddings.float(), dim=-1).to(condition.tokens)
             mean = torch.where(self.is_open[:, None].to(mean.device), mean, condition.tokens[:, 0])
-            prompts[modality] = replace(condition, tokens=torch.cat([mean[:, None], condition.tokens[:, 1:]], dim=1))
-        return prompts
+            if (mean - condition.tokens[:, 0]).abs().max() > SETTLED:
+                tokens = torch.cat([mean[:, None], condition.tokens[:, 1:]], dim=1)
+                self.prompts[modality] = replace(condition, tokens=tokens)
+        return self.prompts
 
     def _read(self, modality: str, trajectory: Trajectory, environment: Any) -> Tensor:
         latents, timesteps = trajectory.current()

@@ -89,7 +89,7 @@ class Prompts:
     """
 
     def __init__(self, denoiser: Any, condition: Condition, unconditional: Condition | None, dtype: torch.dtype):
-        self.denoiser, self.dtype = denoiser, dtype
+        self.denoiser, self.condition, self.dtype = denoiser, condition, dtype
         self.conditions = {True: condition, False: condition if unconditional is None else unconditional}
         self.is_prompted = unconditional is None or not condition.equals(unconditional)
         self._contexts: dict[tuple[Pass, ...], Context] = {}

@@ -85,7 +85,9 @@ def sample(
             break
         if prompts_of_tick is not None:
             now = prompts_of_tick(trajectories, partners.environment)
-            prompts = {m: Prompts(denoisers[m], now[m], unconditional, latents[m].dtype) for m in due}
+            for m in due:
+                if now[m] is not prompts[m].condition:  # else what was computed from it still holds
+                    prompts[m] = Prompts(denoisers[m], now[m], unconditional, latents[m].dtype)
         seen = partners.seen()
         predictions = {
             m: guided_prediction(
