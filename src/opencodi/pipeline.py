@@ -219,8 +219,7 @@ class AnyToAnyPipeline(PartsPipeline):
             plan: in which order outputs are denoised, ``Together()`` unless an extra of the model says otherwise.
             extras: names of the extras to use of those of the model, or of any others with their usual settings; ``()``:
                 none, the paper alone. All of the model by default.
-            **others: inputs of modalities that were added to ``MODALITIES``, and arguments of extras: ``num_candidates``
-                (how many of each output are made, of which the one is kept that is read nearest to the prompt).
+            **others: inputs of modalities that were added to ``MODALITIES``, and arguments of extras (``Extra.arguments``).
 
         Returns:
             The results per modality, ``None`` where not asked for.

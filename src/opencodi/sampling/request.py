@@ -22,7 +22,7 @@ class Call:
         inputs: modalities that were given.
         seeds: one per sample, for whatever is drawn.
         extras: the extras in use, by name.
-        options: what the call says to extras, such as ``num_candidates``.
+        options: what the call says to extras, by argument.
         read: ``(modality, media) -> Condition``: what media say as inputs.
         decode: ``(modality, latents) -> media``.
         part: a component of the model by name.
