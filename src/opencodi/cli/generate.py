@@ -94,7 +94,7 @@ def generate(
     check_output(output, [*file_names(outputs, number), LAST])
     if server is not None:
         if no_credentials or certificate or private_key:
-            raise ArgumentError("--server: signs its results itself; give --no-credentials or a certificate to `opencodi serve`")
+            raise ArgumentError("--server: it signs its results itself; give these options to `opencodi serve`")
         from ..server.client import generate_remotely
 
         asked = {"weights": weights, "negative_prompt": negative, "num_inference_steps": steps}

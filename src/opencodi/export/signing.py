@@ -42,9 +42,8 @@ class Signer:
         if self._credentials is None or self._credentials.identity is None or source is None:
             return False
         if source not in self._known:
-            found = verify(source, watermark=False)
-            own = found.credentials is not None and found.credentials.known_as == "own"
-            self._known[source] = found.verdict == Verdict.GENERATED and own
+            found = verify(source, trust=self._credentials.identity.authorities, watermark=False)
+            self._known[source] = found.verdict == Verdict.GENERATED
         if self._known[source]:
             self._credentials.sign_edit(path, source, actions)
         return self._known[source]

@@ -96,7 +96,9 @@ def generate_remotely(
         )
     with staged(output) as folder:
         names = [_fetch(base, result, folder) for result in job["results"]]
-        sidecars = {name: result["credentials"] for name, result in zip(names, job["results"]) if result.get("credentials")}
+        sidecars = {
+            name: result["credentials"] for name, result in zip(names, job["results"]) if result.get("credentials")
+        }
         for name, link in sidecars.items():
             (folder / name).with_suffix(SIDECAR).write_bytes(_read(base, link))
         report = {

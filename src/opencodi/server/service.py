@@ -138,8 +138,10 @@ class Service:
 
     def _state(self, work: Work, given: dict[str, list[Any]]) -> Statement:
         """What the credentials of a job's results say."""
-        files = {m: [item if m == "text" or isinstance(item, bytes) else from_data_url(item, m) for item in items]
-                 for m, items in given.items()}
+        files = {
+            m: [item if m == "text" or isinstance(item, bytes) else from_data_url(item, m) for item in items]
+            for m, items in given.items()
+        }
         settings = {**work.settings, "outputs": work.outputs, "number": work.number}
         stated = Statement.of(files, work.negative_prompt, self._stated.model, work.seed, settings)
         return replace(stated, model_version=self._stated.model_version)

@@ -40,12 +40,17 @@ def verify_routes(service: Service) -> APIRouter:
             raise bad_request(f"file: give 1 to {settings.max_inputs} files", "file", "over_limit")
         if sidecar is not None and len(files) > 1:
             raise bad_request("credentials: belong to one file; give one file with them", "credentials")
-        return {"object": "list", "data": [await one(number, each, sidecar) for number, each in enumerate(files, start=1)]}
+        return {
+            "object": "list",
+            "data": [await one(number, each, sidecar) for number, each in enumerate(files, start=1)],
+        }
 
     async def one(number: int, content: bytes, sidecar: bytes | None) -> dict[str, Any]:
         label = f"file {number}"
         if len(content) > settings.max_upload_bytes:
-            raise Problem(413, "over_limit", f"{label}: has more bytes than the limit of {settings.max_upload_bytes:,}", "file")
+            raise Problem(
+                413, "over_limit", f"{label}: has more bytes than the limit of {settings.max_upload_bytes:,}", "file"
+            )
         path = service.store.uploads / f"verify-{secrets.token_hex(8)}"
         beside = path.with_suffix(".sidecar")
         async with turns:

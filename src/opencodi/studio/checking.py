@@ -50,7 +50,9 @@ def report(verification: Verification) -> str:
             rows.append(("Signer", f"{found.signer['name']}; authority: {found.signer.get('authority', 'not named')}"))
         if found.generator:
             rows.append(("Program", found.generator))
-    marked = f"found, p = {mark.p_value}" if mark.found else "not found" if mark.checked else f"not checked: {mark.reason}"
+    marked = (
+        f"found, p = {mark.p_value}" if mark.found else "not found" if mark.checked else f"not checked: {mark.reason}"
+    )
     rows.append(("Watermark", marked))
     facts = "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in rows)
     title = f"<h2>{escape(verification.verdict.value.capitalize())}</h2><p>{escape(verification.sentence)}</p>"

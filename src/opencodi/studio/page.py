@@ -9,7 +9,7 @@ import gradio as gr
 
 from ..errors import OpenCoDiError
 from ..models import installed
-from ..trust import Credentials
+from ..trust import Credentials, prepare
 from . import render
 from .checking import checking
 from .examples import EXAMPLES, Example
@@ -311,7 +311,8 @@ def launch(
 ) -> tuple[str, Callable[..., None]]:
     """Serve the studio in the background.
 
-    Nothing is fetched from another machine, and nothing is sent to one. ``credentials`` signs results; nobody does if None.
+    Nothing is fetched from another machine, and nothing is sent to one. ``credentials`` signs results, by default
+    with the key of this installation.
 
     Returns:
         Its address, and a function that waits until the program is interrupted and then stops it; with ``now=True`` it
@@ -328,7 +329,7 @@ def launch(
     resolve(model)
     pick_device(device)
     visits = Visits()
-    blocks = build(Studio(device, credentials), visits, model)
+    blocks = build(Studio(device, credentials or prepare()), visits, model)
     blocks.queue(default_concurrency_limit=8)
     try:
         _, address, _ = blocks.launch(

@@ -144,7 +144,9 @@ def _identity(certificates: bytes, key: bytes, certificate_path: Path, key_path:
     if leaf.public_key().public_bytes(encoding.DER, form) != private.public_key().public_bytes(encoding.DER, form):
         raise ArgumentError(f"{key_path}: is not the private key of the first certificate in {certificate_path}")
     if leaf.issuer == leaf.subject:
-        raise ArgumentError(f"{certificate_path}: is self-signed, which C2PA refuses; give one that an authority issued")
+        raise ArgumentError(
+            f"{certificate_path}: is self-signed, which C2PA refuses; give one that an authority issued"
+        )
     now = datetime.now(UTC)
     if not leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
         days = f"{leaf.not_valid_before_utc:%Y-%m-%d} to {leaf.not_valid_after_utc:%Y-%m-%d}"
@@ -192,7 +194,9 @@ def _algorithm(private: Any, path: Path) -> str:
         return "ps256"
     if isinstance(private, ed25519.Ed25519PrivateKey):
         return "ed25519"
-    raise ArgumentError(f"{path}: C2PA signs with keys on the curves P-256, P-384 and P-521, Ed25519 and RSA; give one of them")
+    raise ArgumentError(
+        f"{path}: C2PA signs with keys on the curves P-256, P-384 and P-521, Ed25519 and RSA; give one of them"
+    )
 
 
 def _create(path: Path) -> None:

@@ -33,9 +33,9 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
             return describe(json.loads(reader.json()), json.loads(reader.crjson()), reader.is_embedded())
     except c2pa.C2paError.ManifestNotFound:
         return {"found": False}
-    except c2pa.C2paError.RemoteManifest:
-        return {"found": False, "remote": True}
     except c2pa.C2paError as error:
+        if str(error).startswith("Remote"):  # it names another machine, which is not asked
+            return {"found": False, "remote": True}
         return {"broken": str(error)[:300]}
 
 
@@ -45,7 +45,10 @@ def describe(store: dict[str, Any], full: dict[str, Any], embedded: bool) -> dic
     active = manifests[store["active_manifest"]]
     lineage = list(_lineage(manifests, active))
     results = store.get("validation_results", {})
-    checks = [results.get("activeManifest", {}), *(each["validationDeltas"] for each in results.get("ingredientDeltas") or [])]
+    checks = [
+        results.get("activeManifest", {}),
+        *(each["validationDeltas"] for each in results.get("ingredientDeltas") or []),
+    ]
     parts = full["manifests"] if isinstance(full.get("manifests"), list) else []
     signature = next((part.get("signature", {}) for part in parts if part.get("label") == store["active_manifest"]), {})
     certificate = signature.get("certificateInfo", {})

@@ -38,7 +38,7 @@ _TRUST_ONLY = ("signingCredential.untrusted", "signingCredential.expired", "sign
 
 @dataclass(frozen=True)
 class Found:
-    """What credentials say, and whether they hold. Nothing in it is to be believed unless ``integrity`` is ``intact``.
+    """What credentials say, and whether they hold. What broken ones say is left out.
 
     Attributes:
         integrity: ``intact``; ``changed``: the file is not the one that was signed; ``broken``: the credentials themselves.
@@ -167,8 +167,12 @@ def _ask(path: Path, request: dict[str, Any]) -> dict[str, Any]:
 
 def _does_not_run(path: Path, reason: str) -> MediaError:
     if "No module named" in reason:
-        return SystemFailure(f"{path}: credentials cannot be read without the package c2pa-python; run pip install c2pa-python")
-    return SystemFailure(f"{path}: the reader of credentials does not run ({reason}); check that c2pa-python is installed")
+        return SystemFailure(
+            f"{path}: credentials cannot be read without the package c2pa-python; run pip install c2pa-python"
+        )
+    return SystemFailure(
+        f"{path}: the reader of credentials does not run ({reason}); check that c2pa-python is installed"
+    )
 
 
 def _found(path: Path, answer: dict[str, Any], where: str) -> Found | None:
@@ -176,13 +180,16 @@ def _found(path: Path, answer: dict[str, Any], where: str) -> Found | None:
     if "broken" in answer:
         return Found("broken", where, problems=(plain(answer["broken"]),))
     if answer.get("found") is not True:
-        return None if not answer.get("remote") else Found("broken", "elsewhere", problems=("remote manifest, not fetched",))
+        return (
+            None
+            if not answer.get("remote")
+            else Found("broken", "elsewhere", problems=("remote manifest, not fetched",))
+        )
     failures = tuple(plain(code) for code in answer["failures"])
     grave = [code for code in failures if code not in _TRUST_ONLY]
-    if any(code.endswith("Hash.mismatch") for code in grave):
-        integrity = "changed"
-    else:
-        integrity = "broken" if grave else "intact"
+    if any(not code.endswith("Hash.mismatch") for code in grave):  # of another part than the file's content
+        return Found("broken", where, problems=failures)
+    integrity = "changed" if grave else "intact"
     known_as = {"user_anchors": "own", "system_anchors": "trusted"}.get(answer.get("trusted_by"), "unknown")
     generator = answer["generator"]
     generation = answer.get("generation")

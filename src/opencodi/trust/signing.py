@@ -102,7 +102,7 @@ class Statement:
         said: dict[str, Any] = {"model": {name: value for name, value in model.items() if value is not None}}
         said["seed"] = self.seed
         said |= {"settings": dict(self.settings), "inputs": [dict(each) for each in self.inputs]}
-        return {name: value for name, value in said.items() if value not in (None, {})}
+        return {name: value for name, value in said.items() if value not in (None, {}, [])}
 
 
 def digest(modality: str, content: bytes | str | Path, salt: str = "", **more: str) -> dict[str, Any]:
@@ -193,7 +193,9 @@ class Credentials:
     def _write(
         self, path: Path, assertions: list[dict[str, Any]], source: Path | None = None, actions: Sequence[str] = ()
     ) -> Path | None:
-        if self.identity is None or not path.stat().st_size:  # a model may write an empty text, and C2PA signs no nothing
+        if (
+            self.identity is None or not path.stat().st_size
+        ):  # a model may write an empty text, and C2PA signs no nothing
             return None
         import c2pa
 
@@ -228,7 +230,9 @@ class Credentials:
                 temporary.replace(path)
             return None
         except c2pa.C2paError as error:
-            raise MediaError(f"{path}: no credentials can be written into it ({_words(error)}), export it again") from error
+            raise MediaError(
+                f"{path}: no credentials can be written into it ({_words(error)}), export it again"
+            ) from error
         except OSError as error:
             raise refused(f"{path}: no credentials can be written", error, path.parent) from error
 
@@ -250,7 +254,9 @@ def prepare(
     """
     if not enabled:
         if certificate or private_key:
-            raise ArgumentError("--no-credentials: needs no --certificate and no --private-key; leave one or the other out")
+            raise ArgumentError(
+                "--no-credentials: needs no --certificate and no --private-key; leave one or the other out"
+            )
         return Credentials(None, SWITCHED_OFF)
     try:
         given = given_identity(certificate, private_key)

@@ -116,7 +116,9 @@ def verify(
 def judge(found: Found | None, mark: Watermark) -> tuple[Verdict, str]:
     """The verdict on what was found, and a sentence or three."""
     chance = "" if mark.p_value is None else f" (p = {mark.p_value:.1g})"
-    marked = f"It carries a watermark of a key of yours{chance}: a model whose key you hold made it." if mark.found else ""
+    marked = (
+        f"It carries a watermark of a key of yours{chance}: a model whose key you hold made it." if mark.found else ""
+    )
     if found is None:
         if mark.found:
             return Verdict.GENERATED, f"{marked} It has no credentials, so nothing says who made it."
@@ -131,9 +133,13 @@ def judge(found: Found | None, mark: Watermark) -> tuple[Verdict, str]:
 def _judge_credentials(found: Found) -> tuple[Verdict, str]:
     who = found.signer.get("name") or "an unnamed signer"
     maker = found.generator or "an unnamed program"
-    said = f"that a model made it ({_maker(found, maker)})" if found.generated else f"that {maker} handled it, not how it was made"
+    made = f"that a model made it ({_maker(found, maker)})"
+    said = made if found.generated else f"that {maker} handled it, not how it was made"
     if found.where == "elsewhere":
-        return Verdict.CANNOT_TELL, f"Cannot tell: its credentials are on another machine and are not fetched. {NOT_REAL}"
+        return (
+            Verdict.CANNOT_TELL,
+            f"Cannot tell: its credentials are on another machine and are not fetched. {NOT_REAL}",
+        )
     if found.integrity == "changed":
         signed = "It is not the file that was signed: somebody changed it afterwards"
         beside = ", or its sidecar belongs to another file" if found.where == "sidecar" else ""
@@ -143,7 +149,11 @@ def _judge_credentials(found: Found) -> tuple[Verdict, str]:
         return Verdict.CHANGED, f"Its credentials are damaged or forged{problem}. They say nothing about it."
     if found.known_as == "unknown":
         stale = any(code.endswith(".expired") for code in found.problems)
-        doubt = "whose certificate is no longer valid" if stale else "whom nobody here knows; anybody can call themselves that"
+        doubt = (
+            "whose certificate is no longer valid"
+            if stale
+            else "whom nobody here knows; anybody can call themselves that"
+        )
         return Verdict.UNKNOWN_SIGNER, f"Its credentials are intact and say {said}. They are signed by {who}, {doubt}."
     by = f"this installation ({who})" if found.known_as == "own" else f"{who}, whose authority you trust"
     verdict = Verdict.GENERATED if found.generated else Verdict.SIGNED
