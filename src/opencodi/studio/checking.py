@@ -21,7 +21,7 @@ def checking() -> None:
             file = gr.File(label="File", elem_id="oc-check-file", height=140)
             sidecar = gr.File(label="Credentials beside it (.c2pa), for texts", elem_id="oc-check-sidecar", height=140)
         with gr.Column(scale=8, min_width=320):
-            said = gr.HTML(_ABOUT, elem_id="oc-check-result")
+            said = gr.HTML(_ABOUT, padding=False, elem_id="oc-check-result")
     quick = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": 2}
     gr.on([file.change, sidecar.change], _check, [file, sidecar], said, **quick)
 

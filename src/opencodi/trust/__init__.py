@@ -3,7 +3,8 @@
 Nothing here claims that a file is real. ``docs/security.md`` says what is promised and what is not.
 """
 
+from .reading import Found
 from .signing import Credentials, Statement, prepare, sign
 from .verification import Verdict, Verification, verify
 
-__all__ = ["Credentials", "Statement", "Verdict", "Verification", "prepare", "sign", "verify"]
+__all__ = ["Credentials", "Found", "Statement", "Verdict", "Verification", "prepare", "sign", "verify"]
