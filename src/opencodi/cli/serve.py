@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,9 @@ from .common import (
     check_device,
     load_pipeline,
 )
+
+if TYPE_CHECKING:
+    from ..server.settings import Settings
 
 
 def serve(
@@ -93,6 +96,7 @@ def serve(
     chosen = make_settings(settings, **given)
     known = Keys(keys)
     check_address(chosen, known)
+    _check_certificates(chosen)
     listening = listen(chosen)
     if memory is not None:
         limit_memory(memory)
@@ -100,6 +104,20 @@ def serve(
     app = build_app(pipeline, chosen, known, folder.name, threads, folder)
     typer.echo(f"serving {folder.name} at {chosen.base_url(listening.getsockname()[1])}", err=True)
     run(app, chosen, listening)
+
+
+def _check_certificates(settings: "Settings") -> None:
+    """Refuse files of certificates and keys that cannot be used, before the model is loaded.
+
+    Raises:
+        ArgumentError: naming the file.
+    """
+    from ..trust import prepare
+    from ..trust.identity import read_authorities
+
+    prepare(settings.credentials, settings.certificate, settings.private_key)
+    if settings.trust is not None:
+        read_authorities(settings.trust)
 
 
 def _cores() -> set[int]:

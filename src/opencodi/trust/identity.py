@@ -291,7 +291,7 @@ def _pem(certificates: list["Certificate"]) -> bytes:
 
 def _others_may_read(path: Path) -> bool:
     try:
-        return os.name != "nt" and bool(path.stat().st_mode & 0o077)
+        return os.name != "nt" and path.is_file() and bool(path.stat().st_mode & 0o077)
     except OSError:
         return False  # reading it says what is wrong
 
