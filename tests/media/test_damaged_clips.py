@@ -125,6 +125,8 @@ def test_a_decoder_that_asks_for_too_much_memory_gets_none(tmp_path, name, megab
         read(tmp_path / name, Limits(max_decoder_bytes=megabytes * 2**20))
     except OverLimit as error:
         assert "memory" in str(error)
+    except DecoderCrash as error:  # some codecs do not look whether they were given any
+        assert name == "a.mp4" and "make it smaller" in str(error)
     else:
         assert megabytes > 150  # how much the libraries take differs from machine to machine
 
