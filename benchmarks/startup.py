@@ -85,9 +85,7 @@ def main() -> None:
             for row, each in seconds.items()
         ],
     )
-    print(
-        f"\n`{FLOOR}` and the picture itself: {wall:.2f} + {own:.2f} = {wall + own:.2f} s; {seconds[PICTURE][0]:.2f} s here"
-    )
+    print(f"\n`{FLOOR}` and the picture itself: {wall:.2f} + {own:.2f} = {wall + own:.2f} s; {seconds[PICTURE][0]:.2f} s here")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from opencodi import Modality, cli
+from opencodi import Modality
 from opencodi.collections.stickers.evaluation import any_to_any, coherence, extras
 from opencodi.collections.stickers.evaluation import budget as budgets
 from opencodi.collections.stickers.evaluation.bench import Bench
@@ -39,19 +39,6 @@ SMALLEST = replace(
     spoken=2,
     spoken_names=1,
 )
-
-
-@pytest.fixture
-def run(capsys):
-    """Run a command in this process: exit code, standard output, standard error."""
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            cli.main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return stop.value.code, captured.out, captured.err
-
-    return call
 
 
 def bench(budget: Budget = SMALLEST, **changes) -> Bench:
