@@ -24,7 +24,9 @@ from .tiny_recipes import DATA, shrink
 
 
 def train(folder, **changes):
-    options = {key: changes.pop(key) for key in ("resume", "minutes", "workers") if key in changes}
+    options = {key: changes.pop(key) for key in ("resume", "override", "minutes", "workers") if key in changes}
+    if options.get("resume"):
+        options = {"override": True, **options}  # more steps are another recipe
     folder.mkdir(exist_ok=True)
     changes = {"steps": 4, "learning_rate_schedule": "constant_with_warmup", **changes}
     return run_recipe(shrink("image_autoencoder", folder, **changes), data=DATA, device="cpu", **options)
@@ -139,7 +141,7 @@ def test_a_checkpoint_of_other_networks_is_refused_by_name(tmp_path):
     path = shrink("image_autoencoder", tmp_path)
     path.write_text(path.read_text().replace("latent_channels: 4", "latent_channels: 6"))
     with pytest.raises(TrainingError, match=r"does not fit this recipe: .*conv"):
-        run_recipe(path, data=DATA, device="cpu", resume=True)
+        run_recipe(path, data=DATA, device="cpu", resume=True, override=True)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path):
