@@ -163,7 +163,7 @@ def test_a_style_nobody_drew_is_refused_by_name(tmp_path, trained):
     path = shrink("image_diffuser", tmp_path, model_folder=str(trained / "model"))
     path.write_text(path.read_text().replace("fluent-3d", "crayon"))
     with pytest.raises(ConfigurationError, match="'crayon'; there are fluent-3d, fluent-emoji-flat, noto, twemoji"):
-        run_recipe(path, data=DATA, device="cpu", resume=True)
+        run_recipe(path, data=DATA, device="cpu", resume=True, override=True)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ KEEP = 3
 def find_checkpoints(run_folder: Path) -> list[Path]:
     """The checkpoints of a run, the newest first; also one that was left when a run died while it replaced it."""
     found = {
-        path: _step_of(path)
+        path: step_of(path)
         for path in run_folder.glob(f"{NEWEST}*")
         if path.name != PARTIAL and (path / STATE).is_file()
     }
@@ -117,8 +117,8 @@ def _put_in_place(run_folder: Path, state: dict[str, Any], keep: int) -> None:
     (partial / STATE).write_text(json.dumps(state, indent=1))
     again = False
     if (newest / STATE).is_file():
-        again = _step_of(newest) == state["step"]
-        before = run_folder / (OLD if again else f"{NEWEST}-{_step_of(newest):06d}")
+        again = step_of(newest) == state["step"]
+        before = run_folder / (OLD if again else f"{NEWEST}-{step_of(newest):06d}")
         shutil.rmtree(before, ignore_errors=True)
         newest.rename(before)
     partial.rename(newest)
@@ -188,7 +188,7 @@ def set_unhealthy_aside(run_folder: Path) -> None:
             raise TrainingError(f"{run_folder}: no checkpoint has finite weights; start anew with --output elsewhere")
         return
     if folder is not found[0]:
-        print(f"{found[0].name} is not healthy and was set aside; resuming from {folder.name}, step {_step_of(folder)}")
+        print(f"{found[0].name} is not healthy and was set aside; resuming from {folder.name}, step {step_of(folder)}")
 
 
 def reject_checkpoint(run_folder: Path, step: int) -> str:
@@ -197,14 +197,14 @@ def reject_checkpoint(run_folder: Path, step: int) -> str:
     A checkpoint of that very step leads to that loss again, so it is set aside: ``--resume`` takes the one before it.
     """
     for path in find_checkpoints(run_folder):
-        if _step_of(path) == step:
+        if step_of(path) == step:
             set_aside(path)
     return healthy_words(run_folder)
 
 
 def set_aside(folder: Path) -> None:
     """Rename a checkpoint that must not be resumed from, so that it can still be looked at."""
-    aside = folder.with_name(f"{UNHEALTHY}-{_step_of(folder):06d}")
+    aside = folder.with_name(f"{UNHEALTHY}-{step_of(folder):06d}")
     shutil.rmtree(aside, ignore_errors=True)
     folder.rename(aside)
 
@@ -214,7 +214,7 @@ def healthy_words(run_folder: Path) -> str:
     found = find_checkpoints(run_folder)
     if not found:
         return "there is no healthy checkpoint: lower learning_rate and start again"
-    step = _step_of(found[0])
+    step = step_of(found[0])
     return f"{found[0]} of step {step} is whole: --resume goes on from there, if need be with a lower learning_rate"
 
 
@@ -243,5 +243,6 @@ def _state_of(folder: Path) -> dict[str, Any]:
         ) from error
 
 
-def _step_of(folder: Path) -> int:
+def step_of(folder: Path) -> int:
+    """The step of a checkpoint."""
     return _state_of(folder)["step"]

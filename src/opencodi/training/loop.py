@@ -87,7 +87,7 @@ class Run:
         device = accelerator.device
         task.to(device)
         if not options.resume:
-            task.begin(_generator(recipe.seed, 2**31, device))
+            task.begin(generator_of(recipe.seed, 2**31, device))
         if accelerator.mixed_precision == "bf16":
             halve_frozen(task)
         if options.gradient_checkpointing and not checkpoint_gradients(task):
@@ -197,9 +197,9 @@ class Run:
         def validate() -> dict[str, float]:
             self.task.eval()
             with torch.no_grad(), self.accelerator.autocast(), tempfile.TemporaryDirectory() as elsewhere:
-                found = self.task.validate(_generator(recipe.seed, 2**31 - 1, device))
+                found = self.task.validate(generator_of(recipe.seed, 2**31 - 1, device))
                 folder = samples if self.accelerator.is_main_process else Path(elsewhere)
-                self.task.sample(folder / f"step-{self.step:06d}.png", _generator(recipe.seed, 2**31 - 1, device))
+                self.task.sample(folder / f"step-{self.step:06d}.png", generator_of(recipe.seed, 2**31 - 1, device))
             self.task.train()
             return found
 
@@ -250,7 +250,7 @@ class Run:
             batch = self._next_batch(save)
             seed = (recipe.seed, self.step, part)
             _seed_dropout(*seed, accelerator.process_index)
-            generator = _generator(*seed, 0, accelerator.device)
+            generator = generator_of(*seed, 0, accelerator.device)
             last = part == recipe.gradient_accumulation_steps - 1
             with ExitStack() as stack:
                 if not last and not self.options.shard:
@@ -354,7 +354,8 @@ def _mixed(seed: tuple[int, ...]) -> int:
     return int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def _generator(*seed_and_device) -> torch.Generator:
+def generator_of(*seed_and_device) -> torch.Generator:
+    """(numbers…, device) → a generator on the device that these numbers seed."""
     *seed, device = seed_and_device
     return torch.Generator(device).manual_seed(_mixed(tuple(seed)))
 
