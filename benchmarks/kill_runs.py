@@ -3,8 +3,8 @@
     python benchmarks/kill_runs.py --moments 100 --output docs/results/kill_runs.json
 
 Each run is a process of its own that gets SIGKILL, which nothing can catch. It then goes on as a user would let it: with
-``--resume`` if there is a checkpoint, else from the start. A run counts as identical if its weights, averages, optimizer, exported
-component and logged losses are the same bytes and numbers as those of the run that nobody stopped.
+``--resume`` if there is a checkpoint, else from the start. A run counts as identical if its weights, averages, optimizer,
+exported component and logged losses are the same bytes and numbers as those of the run that nobody stopped.
 
 Writes are what Python announces by audit events: files opened for writing, renamed, removed, folders made and removed. The
 weights themselves are written by safetensors, which announces nothing; random moments hit these.

@@ -16,9 +16,7 @@ from .tiny_recipes import DATA, ORDER, RECIPES, shrink
 
 
 def stage(tmp_path, name, reads=(), writes=()):
-    return Stage(
-        tmp_path / f"{name}.yaml", Recipe(task="t", model_folder="m", reads=reads, writes=writes, settings={})
-    )
+    return Stage(tmp_path / f"{name}.yaml", Recipe(task="t", model_folder="m", reads=reads, writes=writes, settings={}))
 
 
 def names(stages):
@@ -144,5 +142,5 @@ def test_an_empty_folder_is_refused(tmp_path):
 def test_recipes_that_name_several_model_folders_need_an_output(folder):
     path = folder / "z_first.yaml"
     path.write_text(yaml.safe_dump({**load_recipe(path).model_dump(mode="json"), "model_folder": "elsewhere"}))
-    with pytest.raises(ConfigurationError, match="several model folders .*; give --output"):
+    with pytest.raises(ConfigurationError, match=r"several model folders .*; give --output"):
         load_stages(folder)

@@ -201,7 +201,7 @@ def run_recipes(folder: Path, options: Options) -> None:
 def _begin(stages: Sequence[Stage], override: bool) -> None:
     """Check that the stages can be trained; put the runs of those that begin anew aside."""
     model_folder = Path(stages[0].recipe.model_folder)
-    made = {name for stage in stages for name in stage.recipe.writes}
+    made = {name for stage in stages for name in set(stage.recipe.writes) - set(stage.recipe.reads)}
     for stage in stages:
         for name in stage.recipe.reads:
             if name not in made and not find_component(model_folder / name):

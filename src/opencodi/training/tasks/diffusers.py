@@ -23,9 +23,9 @@ from ..components import ModelFolder, build_network
 from ..composed import DENOISERS, in_order, load_maps, new_map
 from ..objective import blurred, draw_noise, draw_timesteps, is_flow, make_scheduler, noised
 from ..pictures import save_grid
-from ..showing import save_clip, save_sound, save_texts
 from ..prompt_map import fit_prompt_map, prompt_map_loss
 from ..recipe import Values
+from ..showing import save_clip, save_sound, save_texts
 from ..task import Task
 
 SAMPLE_STEPS, SAMPLE_GUIDANCE = 20, 2.0
