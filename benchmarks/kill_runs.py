@@ -62,9 +62,16 @@ def watch_writes(folder: Path, note: Callable[[], None]) -> None:
     sys.addaudithook(hook)
 
 
-def run(folder: Path, data: Path, fatal: int | None = None, counted: Path | None = None) -> None:
-    """Train until the end, or until the write of number ``fatal``; the number of writes goes to ``counted``."""
+def train(folder: Path, data: Path) -> None:
+    """Train until the end, in silence."""
     torch.set_num_threads(1)
+    resume = bool(find_checkpoints(folder / "model" / "training" / NAME))
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        run_recipe(folder / f"{NAME}.yaml", data=data, device="cpu", resume=resume)
+
+
+def run(folder: Path, data: Path, fatal: int | None = None, counted: Path | None = None) -> None:
+    """``train`` until the write of number ``fatal``; the number of writes goes to ``counted``."""
     writes = 0
 
     def note() -> None:
@@ -74,9 +81,7 @@ def run(folder: Path, data: Path, fatal: int | None = None, counted: Path | None
             os.kill(os.getpid(), signal.SIGKILL)
 
     watch_writes(folder, note)
-    resume = bool(find_checkpoints(folder / "model" / "training" / NAME))
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
-        run_recipe(folder / f"{NAME}.yaml", data=data, device="cpu", resume=resume)
+    train(folder, data)
     if counted is not None:
         counted.write_text(str(writes), encoding="utf-8")
 
@@ -112,11 +117,21 @@ def killed_once(whole: dict, data: Path, **kill) -> tuple[bool, bool, bool]:
         write_recipe(folder)
         killed = in_child(folder=folder, data=data, **kill) == KILLED
         ended = in_child(folder=folder, data=data) == 0
-        return killed, ended, ended and result(folder) == whole
+        found = result(folder) if ended else {}
+        for name in sorted(name for name in whole.keys() | found.keys() if whole.get(name) != found.get(name)):
+            print(f"killed at {kill}: {name} differs, {_brief(whole.get(name))} → {_brief(found.get(name))}", file=sys.stderr)
+        return killed, ended, found == whole
+
+
+def _brief(value: bytes | list | None) -> str:
+    return f"{len(value)} bytes" if isinstance(value, bytes) and len(value) > 200 else str(value)
 
 
 def measure(data: Path, moments: int, every: int = 1, seed: int = 0) -> dict[str, int | float]:
     """Kill runs at ``moments`` random moments, and at every ``every``-th write."""
+    with tempfile.TemporaryDirectory() as place:  # what is imported here, the children need not import
+        write_recipe(Path(place))
+        train(Path(place), data)
     with tempfile.TemporaryDirectory() as place:
         folder, counted = Path(place), Path(place) / "writes"
         write_recipe(folder)

@@ -15,6 +15,11 @@ from opencodi.training.recipe import Recipe, load_recipe
 from .tiny_recipes import DATA, ORDER, RECIPES, shrink
 
 
+@pytest.fixture(autouse=True)
+def _short_plans(monkeypatch):
+    monkeypatch.setattr("opencodi.training.plan.LEAST_SECONDS", 0)
+
+
 def stage(tmp_path, name, reads=(), writes=()):
     return Stage(tmp_path / f"{name}.yaml", Recipe(task="t", model_folder="m", reads=reads, writes=writes, settings={}))
 

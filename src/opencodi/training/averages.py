@@ -25,7 +25,9 @@ class Averages:
         self.tensors = dict(zip(parameters, self.model.shadow_params))
 
     def _weights(self) -> list[torch.Tensor]:
-        return [weight.detach().cpu() for weight in self.parameters] if self.on_cpu else self.parameters
+        if not self.on_cpu:
+            return self.parameters
+        return [weight.detach().cpu().requires_grad_() for weight in self.parameters]  # what learns not is not averaged
 
     def resume(self, step: int) -> None:
         """Go on as after ``step`` steps."""

@@ -1,7 +1,9 @@
 """What saves memory in training and changes no result beyond rounding."""
 
 import copy
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,30 +14,39 @@ from ..denoisers.context import Context
 
 
 def checkpoint_gradients(task: nn.Module) -> int:
-    """Keep only what enters each block; the backward pass computes the rest again. Returns the number of networks or blocks."""
+    """Keep only what enters each layer of a block; the backward pass computes the rest again. Returns how many it changed.
+
+    Adapters hook themselves to blocks and to their layers, for the time of a call only. So a layer's own ``forward`` is what is
+    done again, without the hooks on it.
+    """
     count = 0
     for module in task.modules():
         if isinstance(module, Block):
-            module.forward = partial(_again, module.forward)
-            count += 1
+            for layer in (module.residual, module.attention):
+                if layer is not None:
+                    layer.forward = partial(_again, layer.forward)
+                    count += 1
         elif getattr(module, "_supports_gradient_checkpointing", False):
             module.enable_gradient_checkpointing()
             count += 1
     return count
 
 
-def _again(forward, x: torch.Tensor, time_embedding: torch.Tensor, context: Context | None = None) -> torch.Tensor:
+def _again(forward: Callable[..., torch.Tensor], *given: Any) -> torch.Tensor:
     if not torch.is_grad_enabled():
-        return forward(x, time_embedding, context)
-    return checkpoint(_with_own_context, forward, x, time_embedding, context, use_reentrant=False)
+        return forward(*given)
+    return checkpoint(_with_own_context, forward, *given, use_reentrant=False)
 
 
-def _with_own_context(forward, x: torch.Tensor, time_embedding: torch.Tensor, context: Context | None) -> torch.Tensor:
-    """Both passes must compute the same, so neither finds what another block, or the first pass, has kept in the context."""
-    if context is not None:
-        context = copy.copy(context)
-        context._constants = {}
-    return forward(x, time_embedding, context)
+def _with_own_context(forward: Callable[..., torch.Tensor], *given: Any) -> torch.Tensor:
+    """Both passes must compute the same, so neither finds what another layer, or the first pass, has kept in the context."""
+    fresh = []
+    for each in given:
+        if isinstance(each, Context):
+            each = copy.copy(each)
+            each._constants = {}
+        fresh.append(each)
+    return forward(*fresh)
 
 
 def halve_frozen(task: nn.Module) -> int:

@@ -39,7 +39,7 @@ class Report:
         self.trackers: list[Tracker] = []
         if not quiet:
             run_folder.mkdir(parents=True, exist_ok=True)
-            _drop_after(self.log, step)
+            _drop_after(self.log, step, closing=step == recipe.steps)
             self.trackers = open_trackers(run_folder, recipe, step, track)
         console = Console(file=sys.stderr)
         self.bar = Bar(console=console, disable=quiet or not console.is_terminal)
@@ -129,14 +129,19 @@ def _clock(seconds: float) -> str:
     return str(timedelta(seconds=round(min(seconds, 1e8))))
 
 
-def _drop_after(log: Path, step: int) -> None:
-    """Keep only whole lines of steps up to ``step``: later ones are logged again, and the last may have been cut short."""
+def _drop_after(log: Path, step: int, closing: bool) -> None:
+    """Keep only whole lines of steps up to ``step``: later ones are logged again, and the last may have been cut short.
+
+    ``closing``: the validation after ``step`` is done again, too.
+    """
     if not log.is_file():
         return
     kept = []
     for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            if json.loads(line)["step"] <= step:
+            values = json.loads(line)
+            again = closing and values["step"] == step and any(name.startswith("validation/") for name in values)
+            if values["step"] <= step and not again:
                 kept.append(line + "\n")
         except (ValueError, KeyError, TypeError):
             continue
