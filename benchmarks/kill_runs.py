@@ -119,7 +119,10 @@ def killed_once(whole: dict, data: Path, **kill) -> tuple[bool, bool, bool]:
         ended = in_child(folder=folder, data=data) == 0
         found = result(folder) if ended else {}
         for name in sorted(name for name in whole.keys() | found.keys() if whole.get(name) != found.get(name)):
-            print(f"killed at {kill}: {name} differs, {_brief(whole.get(name))} → {_brief(found.get(name))}", file=sys.stderr)
+            print(
+                f"killed at {kill}: {name} differs, {_brief(whole.get(name))} → {_brief(found.get(name))}",
+                file=sys.stderr,
+            )
         return killed, ended, found == whole
 
 

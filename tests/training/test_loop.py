@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from opencodi.cli import main
 from opencodi.errors import ConfigurationError, TrainingError
 from opencodi.training import loop
+from opencodi.training.options import Options
 from opencodi.training.recipe import Recipe
 from opencodi.training.run import run_recipe
 from opencodi.training.task import Task
@@ -129,6 +130,39 @@ def test_a_run_is_never_overwritten_by_accident(tmp_path):
     train(tmp_path, steps=1)
     with pytest.raises(TrainingError, match="checkpoint is a run's already: --resume"):
         train(tmp_path, steps=1)
+
+
+def test_another_seed_batch_size_or_learning_rate_is_refused_or_accepted_aloud(tmp_path, capsys):
+    train(tmp_path, steps=1)
+    other = {"seed": 5, "batch_size": 3, "learning_rate": 0.5, "report_every": 7}
+    with pytest.raises(
+        TrainingError, match=r"learning_rate is 0\.5 and was 0\.0008.*accept the change with --override"
+    ):
+        train(tmp_path, steps=1, resume=True, override=False, **other)
+    train(tmp_path, steps=1, resume=True, override=True, **other)
+    said = capsys.readouterr().err
+    assert "another recipe: seed is 5 and was 0; batch_size is 3 and was 2; learning_rate" in said
+    assert "report_every" not in said
+
+
+class Slow(Flatten):
+    """Takes its time to validate."""
+
+    def validate(self, generator):
+        time.sleep(0.5)
+        return {}
+
+
+def test_a_time_budget_holds_for_the_closing_validation_too(tmp_path):
+    task = Slow()
+    task.rows = iter(torch.randn(100_000, 3))
+    named = {"task": "slow", "model_folder": str(tmp_path / "model"), "writes": (), "settings": {}}
+    recipe = Recipe(**named, steps=50_000, batch_size=1)
+    started = time.monotonic()
+    options = Options(minutes=4 / 60, started=started)
+    loop.train(task, recipe, tmp_path, options=options, accelerator=Accelerator(cpu=True))
+    assert json.loads((tmp_path / "summary.json").read_text())["step"] > 0
+    assert time.monotonic() - started < 6
 
 
 def test_resuming_nothing_says_so(tmp_path):
