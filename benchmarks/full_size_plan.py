@@ -2,8 +2,8 @@
 
     python benchmarks/full_size_plan.py --output docs/results/full_size_plan.json
 
-FLOPs and activations of a step of one sample are counted with tensors that have shapes only. Hours follow from the FLOPs, the
-peak rate of the GPU and a utilisation, which are arguments, since nobody here had such GPUs.
+FLOPs and activations of a step of one sample are counted with tensors that have shapes only. Hours follow from the FLOPs and from
+rates of a GPU, which are arguments, since nobody here had such GPUs.
 """
 
 import argparse
@@ -54,20 +54,27 @@ def count(name: str, recompute: bool) -> dict[str, float]:
 
 
 def plan(counted: Mapping[str, float], gpus: int, given: argparse.Namespace) -> dict[str, float]:
-    """Memory of each GPU, time and money of a run of ``given.samples`` samples."""
-    states = 16 * counted["parameters"]  # weights, gradients and two moments in single precision
-    averages = 4 * counted["parameters"]
+    """Memory of each GPU, time and money of a run of ``given.samples`` samples.
+
+    A step takes as long as its computing or the exchange of gradients, whichever is longer, and then the optimizer, which reads
+    and writes its state once.
+    """
+    parameters, batch = counted["parameters"], given.batch_size // gpus
     split = gpus if given.shard else 1
-    batch = given.batch_size // gpus
-    rate = gpus * given.peak * 1e12 * given.utilisation / counted["flops"]
+    states = 20 * parameters / split  # weights, gradients, two moments and averages in single precision
+    computing = batch * counted["flops"] / (given.peak * 1e12 * given.utilisation)
+    bandwidth = given.bandwidth[0 if gpus <= 8 else 1] * 1e9
+    exchange = 2 * (gpus - 1) / gpus * 4 * parameters / bandwidth
+    optimizer = 36 * parameters / split / (given.memory_rate * 1e12)
+    rate = given.batch_size / (max(computing, exchange) + optimizer)
     hours = given.samples / rate / 3600
     return {
-        "memory_gb": ((states + averages) / split + batch * counted["activations"]) / 1e9,
+        "memory_gb": (states + min(batch, given.micro_batch) * counted["activations"]) / 1e9,
         "samples_per_second": rate,
         "latents_mb_per_second": rate * given.latent_bytes / 1e6,
         "hours": hours,
         "cost": hours * gpus * given.price,
-        "checkpoint_gb": 16 * counted["parameters"] / 1e9,
+        "checkpoint_gb": 16 * parameters / 1e9,
     }
 
 
@@ -77,6 +84,13 @@ def main() -> None:
     parser.add_argument("--samples", type=float, default=100e6, help="samples that each network sees")
     parser.add_argument("--batch-size", type=int, default=1024, help="of all GPUs together")
     parser.add_argument("--peak", type=float, default=989, help="dense bfloat16 TFLOP/s of a GPU; 989: H100 SXM")
+    parser.add_argument(
+        "--bandwidth", type=float, nargs=2, default=[300, 40], help="GB/s of a GPU to others: near, far"
+    )
+    parser.add_argument("--memory-rate", type=float, default=2.5, help="TB/s of a GPU's memory, as reached")
+    parser.add_argument(
+        "--micro-batch", type=int, default=64, help="most samples of a GPU at once; more are accumulated"
+    )
     parser.add_argument("--utilisation", type=float, default=0.35, help="share of the peak that is reached")
     parser.add_argument("--price", type=float, default=2.5, help="of one GPU for an hour")
     parser.add_argument("--latent-bytes", type=float, default=4 * 64 * 64 * 2 + 77 * 768 * 2, help="cached, a sample")

@@ -25,7 +25,7 @@ from opencodi.training.task import Task
 from .tiny_recipes import DATA, ORDER, shrink
 from .trained_model import WATCHED
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 STAGES = ORDER
 VARIED = {"image_autoencoder", "bridging_image", "bridging_audio"}
@@ -80,7 +80,7 @@ def both(tmp_path_factory, trained):
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return folder

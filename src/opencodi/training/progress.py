@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, Task, TextColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.table import Table
 
 from .recipe import Recipe
 from .trackers import Tracker, open_trackers
 
-NARROW, WIDE = 50, 100
-"""Columns of a terminal below which the bar is left out, and from which there is room for the losses."""
+NARROWEST, NARROW, WIDE = 30, 50, 100
+"""Columns of a terminal from which there is room for the number of steps, for name and bar, and for the losses."""
 
 
 class Report:
@@ -110,12 +110,15 @@ class Bar(Progress):
     def make_tasks_table(self, tasks: Iterable[Task]) -> Table:
         """One line for each task, of the columns that fit."""
         width = self.terminal.width
-        columns = [TextColumn("{task.completed}/{task.total}"), TextColumn("{task.fields[rate]}")]
+        columns: list[ProgressColumn] = [TextColumn("{task.fields[rate]}")]
         columns.append(TextColumn("{task.fields[left]} left" if width >= NARROW else "{task.fields[left]}"))
-        if width >= NARROW:
-            columns = [TextColumn("{task.description}"), BarColumn(max(4, width // 8)), *columns]
+        if width >= NARROWEST:
+            columns.insert(0, TextColumn("{task.completed}/{task.total}"))
         table = Table.grid(padding=(0, 1), expand=width >= WIDE)
-        for _ in columns:
+        if width >= NARROW:
+            columns = [TextColumn("{task.description}"), BarColumn(width // 8), *columns]
+            table.add_column(no_wrap=True, overflow="ellipsis", max_width=width // 4)
+        for _ in columns[len(table.columns) :]:
             table.add_column(no_wrap=True)
         if width >= WIDE:
             columns.append(TextColumn("{task.fields[losses]}"))
