@@ -2,8 +2,8 @@
 
     python benchmarks/full_size_plan.py --output docs/results/full_size_plan.json
 
-FLOPs and activations of a step of one sample are counted with tensors that have shapes only. Hours follow from the FLOPs and from
-rates of a GPU, which are arguments, since nobody here had such GPUs.
+FLOPs and activations of a step of one sample are counted with tensors that have shapes only. Hours follow from the FLOPs and
+from rates of a GPU, which are arguments, since nobody here had such GPUs.
 """
 
 import argparse

@@ -93,7 +93,7 @@ def _captioned(wanted: Any, parts: ModelFolder, settings: Any) -> Any:
     frames = settings.network.get("num_frames", FRAMES)
     media = {"image": lambda: _pictures(64), "audio": _sounds, "video": lambda: _pictures(64, frames)}
     captions = [[caption] for caption in _captions(4 * ITEMS)[:ITEMS]]
-    shares = tuple(wanted.shards.values()) or (1.0,)
+    shares = tuple(getattr(wanted, "shards", {}).values()) or (1.0,)
     items = CaptionedItems(
         media[settings.modality](),
         captions,
