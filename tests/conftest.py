@@ -16,6 +16,17 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_config(tmp_path_factory):
+    """A key of its own for signing, as a user has it after the first run; none of the user who tests is touched."""
+    folder = tmp_path_factory.mktemp("config")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENCODI_CONFIG", str(folder))
+        for name in ("CERTIFICATE", "PRIVATE_KEY", "PRIVATE_KEY_PASSPHRASE"):
+            patch.delenv(f"OPENCODI_{name}", raising=False)
+        yield folder
+
+
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)

@@ -176,7 +176,8 @@ def test_saved_results_are_files_of_their_kind(pipe, tmp_path):
     files = out.save(tmp_path / "new" / "folder")
     expected = [f"{name}-{n}" for name in ("text", "image", "video", "audio") for n in range(2)]
     assert [file.stem for file in files] == expected
-    assert sorted(file.name for file in (tmp_path / "new/folder").iterdir()) == sorted(file.name for file in files)
+    written = [*(file.name for file in files), "text-0.c2pa", "text-1.c2pa"]
+    assert sorted(file.name for file in (tmp_path / "new/folder").iterdir()) == sorted(written)
     assert files[0].read_text().strip() == "a rooster"
     assert Image.open(files[2]).size == (16, 16)
     from opencodi.media import read_video

@@ -314,7 +314,7 @@ class AnyToAnyPipeline(PartsPipeline):
                 }
             result = AnyToAnyOutput(made) if asked.output_type == "np" else AnyToAnyOutput.from_media(made)
             self.parts.done_with(*part_names("codec_parts"))
-        result.seconds = clock
+        result.seconds, result.model = clock, self.config.get("_name_or_path")
         made_of = [modality for modality in MODALITIES if modality in plan.made(request)]
         result.num_inference_steps = {modality: settings.num_inference_steps[modality] for modality in made_of}
         result.guidance_scale = {modality: settings.guidance_scale[modality] for modality in made_of}
