@@ -1,6 +1,6 @@
 """The application: routes, the gate before them, and one shape for everything that goes wrong."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from .. import __version__
+from .engine import Engine
 from .gate import Gate
 from .generation_routes import generation_routes
 from .openai_routes import openai_routes
@@ -31,6 +32,7 @@ def build_app(
     keys: Keys | None = None,
     name: str = "stickers",
     threads: int | None = None,
+    engine: Callable[..., Engine] | None = None,
 ) -> FastAPI:
     """The application of one pipeline; ``app.state.service`` is what it runs on.
 
@@ -40,9 +42,10 @@ def build_app(
         keys: who may ask; everybody without.
         name: of the model, for clients.
         threads: of torch; None leaves what is set.
+        engine: see ``Service``; with one, ``pipeline`` is None.
     """
     settings, keys = settings or Settings(), keys or Keys()
-    service = Service(pipeline, settings, name, threads)
+    service = Service(pipeline, settings, name, threads, engine)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
