@@ -26,10 +26,12 @@ One call of the bundled model, room by room, with the numbers that were there. T
 `python benchmarks/walk_through.py --output docs/walk-through.md`
 
 ```python
-pipe(text="{words}", image=picture, weights={{"text": 1, "image": 0.5}}, outputs={outputs}, generator=seed_0)
+pipe(text="{words}", image=picture, weights={{"text": 1, "image": 0.5}}, outputs={outputs})
 ```
 
-The picture was made from "{picture_words}" before. ![What the picture is](figures/walk-through-in.png)
+The picture was made from "{picture_words}" before.
+
+![What the picture is](figures/walk-through-in.png)
 
 ## 1. Files to objects: `media`
 

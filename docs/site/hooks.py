@@ -79,7 +79,7 @@ def row(parameter: Any) -> str:
     default = getattr(parameter.default, "value", parameter.default)
     has_default = isinstance(default, str | int | float) and not isinstance(default, bool)
     need = "required" if parameter.required else f"`{default}`" if has_default else ""
-    return f"| {', '.join(names).replace('|', chr(92) + '|')} | {plain(parameter.help)} | {need} |"
+    return f"| {', '.join(names)} | {plain(parameter.help)} | {need} |"
 
 
 def plain(text: str | None) -> str:
