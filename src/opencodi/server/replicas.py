@@ -170,6 +170,7 @@ def start_replicas(model: Model, settings: Settings, least: int, most: int) -> A
         on_gpu = model.device is not None and model.device.startswith("cuda")
         deployment = serve.deployment(Replica).options(
             name="model",
+            max_constructor_retry_count=1,
             max_ongoing_requests=(1 + LARGEST_WAIT) * settings.max_batch,
             autoscaling_config={
                 "min_replicas": least,
