@@ -85,7 +85,10 @@ def find_data(folder: str | Path | None = None) -> Path:
         raise TrainingError("no training data: give the folder of shards with --data or in OPENCODI_DATA")
     path = Path(chosen)
     if not (path / "concepts.jsonl").is_file():
-        raise TrainingError(f"{path} has no concepts.jsonl: give the folder that holds the shards (*.tar.gz)")
+        raise TrainingError(
+            f"{path} has no concepts.jsonl: give the folder of the stickers collection, or, for data of your own, prepare it "
+            "(opencodi data prepare) and use the recipes of recipes/own"
+        )
     return path
 
 

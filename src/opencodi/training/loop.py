@@ -21,6 +21,7 @@ from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 from torch.utils.data import DataLoader, Dataset
 
+from ..data.epochs import BatchRandom
 from ..errors import TrainingError
 from .checkpoint import KEEP, load_checkpoint, reject_checkpoint, save_checkpoint
 from .progress import Report
@@ -201,7 +202,7 @@ class _Batches(Dataset):
 
     def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
         step, part = divmod(number, self.recipe.gradient_accumulation_steps)
-        rng = np.random.default_rng((self.recipe.seed, step, part, self.process))
+        rng = BatchRandom(number, (self.recipe.seed, step, part, self.process))
         return self.task.sample_batch(rng, self.recipe.batch_size)
 
 

@@ -10,7 +10,6 @@ from accelerate.utils import set_seed
 from safetensors import SafetensorError
 
 from ..collections import find_collection
-from ..data.shards import find_data
 from ..device import pick_device, working_on
 from ..errors import ConfigurationError, TrainingError
 from .checkpoint import KEEP, find_checkpoints
@@ -88,12 +87,15 @@ def _run(
         kind = find_task(recipe.task, collection.TASKS)
     except ConfigurationError as error:
         raise ConfigurationError(f"{where}: {error}") from error
+    if recipe.task not in collection.DATA:
+        known = ", ".join(collection.DATA)
+        raise ConfigurationError(f"{where}: task: collection {recipe.collection} has none of that name; it has {known}")
     source = collection.DATA[recipe.task]
     for key in sorted(recipe.settings.keys() & source.model_fields.keys() - kind.Settings.model_fields.keys()):
         raise ConfigurationError(f"{where}: settings: {key} says what data there is; move it under data")
     settings = checked(kind.Settings, recipe.settings, f"{where}: settings")
     wanted = checked(source, recipe.data, f"{where}: data")
-    folder, parts = find_data(data), ModelFolder(recipe.model_folder, recipe.reads)
+    folder, parts = collection.find_data(data), ModelFolder(recipe.model_folder, recipe.reads)
     found = find_checkpoints(run_folder)
     if found and not resume:
         raise TrainingError(

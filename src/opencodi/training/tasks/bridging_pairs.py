@@ -144,7 +144,7 @@ class VideoPair:
         image = self.image.to(pick_device())
         parts = [
             self.encoder.frames(over_white(chunk).transpose(1, 2).to(image.device), image)
-            for chunk in np.split(media, range(32, len(media), 32))
+            for chunk in (media[start : start + 32] for start in range(0, len(media), 32))
         ]
         seen = {name: torch.cat([part[name].cpu() for part in parts]) for name in parts[0]}
         return seen, media[:, media.shape[1] // 2]
