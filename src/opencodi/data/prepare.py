@@ -6,7 +6,7 @@ import tarfile
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from io import BytesIO
@@ -86,7 +86,7 @@ def prepare(
     done = _begin(output, state)
     shards = [f"samples-{number:06d}" for number in range(done)]
     samples = source.read(done * shard_size)
-    with ThreadPoolExecutor(workers) as pool, tempfile.TemporaryDirectory() as scratch:
+    with _nothing_left(output), ThreadPoolExecutor(workers) as pool, tempfile.TemporaryDirectory() as scratch:
 
         def made(sample: RawSample) -> "_Made | dict[str, str]":
             try:
@@ -121,6 +121,18 @@ def _begin(output: Path, state: Mapping[str, Any]) -> int:
     while (output / f"samples-{done:06d}.jsonl").is_file():
         done += 1
     return done
+
+
+@contextmanager
+def _nothing_left(output: Path) -> Iterator[None]:
+    """If not even one shard is finished, a failure leaves the folder as empty as it was."""
+    try:
+        yield
+    except BaseException:
+        if not any(output.glob("*.jsonl")):
+            for file in (*output.glob("samples-*.tar"), output / DATASET):
+                file.unlink(missing_ok=True)
+        raise
 
 
 def _finish(output: Path, shards: list[str], state: Mapping[str, Any], max_bad: float) -> Prepared:

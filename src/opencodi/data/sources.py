@@ -3,6 +3,7 @@
 ``datasets`` reads tables and ``webdataset`` reads tars. Nothing is decoded here: media stay paths or bytes.
 """
 
+import csv
 import hashlib
 import json
 import re
@@ -122,9 +123,13 @@ def _tables(tables: Mapping[Path, str | None], columns: Mapping[str, str]) -> So
     places = {}
     for table in tables:
         kind, options = TABLES[table.suffix.lower()], {}
-        if kind == "csv":  # a caption that looks like a number, or is "NA", stays what it is
-            options = {"dtype": str, "keep_default_na": False, "sep": "\t" if table.suffix == ".tsv" else ","}
         with _reading(table):
+            if kind == "csv":  # a caption that looks like a number, or is "NA", stays what it is
+                separator = "\t" if table.suffix.lower() == ".tsv" else ","
+                with table.open(encoding="utf-8-sig", newline="") as file:
+                    header = next(csv.reader(file, delimiter=separator), [])
+                features = datasets.Features({name: datasets.Value("string") for name in header})
+                options = {"features": features, "keep_default_na": False, "sep": separator}
             made = datasets.load_dataset(kind, data_files=str(table), split="train", streaming=True, **options)
             first = next(iter(_undecoded(made)), None)
         if first is None:
@@ -267,7 +272,7 @@ def _undecoded(rows: Any) -> Any:
     if isinstance(rows, datasets.IterableDataset):
         rows = rows._resolve_features() if rows.features is None else rows
     for column, feature in (rows.features or {}).items():
-        if getattr(feature, "decode", None):
+        if isinstance(feature, datasets.Image | datasets.Audio | datasets.Video):
             rows = rows.cast_column(column, type(feature)(decode=False))
     return rows
 
