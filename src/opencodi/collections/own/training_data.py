@@ -37,6 +37,9 @@ SAMPLE_RATE = 16_000
 UNPAIRED = 20_000
 """Captions that keep the projection of text from folding, at most."""
 
+OPTIONAL = frozenset().union(*(record.optional_parts for record in MODALITIES.values()))
+"""Components that a codec may lack: training needs none of them."""
+
 Side = tuple[np.ndarray, np.ndarray]
 
 
@@ -182,20 +185,22 @@ class EncodedValues(Values):
     encoded: str = ""
 
     def sets(
-        self, folder: Path, parts: ModelFolder, modality: str, kinds: Sequence[str], name_share: float
-    ) -> tuple[SampleSet, SampleSet]:
-        """(training, validation) items of one modality with prompts of these kinds."""
+        self, folder: Path, parts: ModelFolder, modalities: Sequence[str], kinds: Sequence[str], name_share: float
+    ) -> list[tuple[SampleSet, SampleSet]]:
+        """(training, validation) items of each modality with prompts of these kinds."""
         for kind in kinds:
             if kind not in MODALITIES:
                 raise ConfigurationError(f"prompt_shares: own data has no prompts of kind {kind!r}; leave it out")
         prepared = PreparedFolder(folder)
-        wanted = [f"{LATENTS}.{modality}", *(f"{PROMPTS}.{kind}" for kind in dict.fromkeys([Modality.TEXT, *kinds]))]
+        wanted = [f"{LATENTS}.{modality}" for modality in modalities]
+        wanted += [f"{PROMPTS}.{kind}" for kind in dict.fromkeys([Modality.TEXT, *kinds])]
         rows = find_rows(prepared, parts, wanted, Path(self.encoded) if self.encoded else None)
-        record = MODALITIES[modality]
-        optional = record.optional_parts
-        codec = record.build_codec(lambda name: None if name in optional else load_part(parts, name))
-        decoding = {"autoencoder": codec.autoencoder, "codec": codec}
-        return sample_sets(prepared, modality, kinds, rows, name_share, **decoding)
+        found = []
+        for modality in modalities:
+            codec = MODALITIES[modality].build_codec(lambda name: None if name in OPTIONAL else load_part(parts, name))
+            decoding = {"autoencoder": codec.autoencoder, "codec": codec}
+            found.append(sample_sets(prepared, modality, kinds, rows, name_share, **decoding))
+        return found
 
 
 class SetValues(EncodedValues):
@@ -209,7 +214,7 @@ class SetValues(EncodedValues):
 
     def load(self, folder: Path, parts: ModelFolder, settings: Any) -> tuple[SampleSet, SampleSet]:
         """Of the prepared ``folder``."""
-        return self.sets(folder, parts, self.modality, list(settings.prompt_shares), settings.name_share)
+        return self.sets(folder, parts, [self.modality], list(settings.prompt_shares), settings.name_share)[0]
 
 
 class TextSetValues(SetValues):
@@ -239,8 +244,9 @@ class AudioSetValues(SetValues):
 class SamplePairs(Pairs):
     """Pairs of two modalities of one sample, each sample once per epoch."""
 
-    def __post_init__(self) -> None:
-        self.training_pairs, self.held_pairs = map(_Together, (self.items, self.held))
+    def __init__(self, items: dict[Modality, SampleSet], held: dict[Modality, SampleSet]):
+        super().__init__(items, held)
+        self.training_pairs, self.held_pairs = _Together(items), _Together(held)
 
     def draw(self, rng: np.random.Generator, count: int, prompt_shares: dict[str, float]) -> dict[str, torch.Tensor]:
         """The next ``count`` pairs of the epoch."""
@@ -278,7 +284,7 @@ class PairValues(EncodedValues):
     def load(self, folder: Path, parts: ModelFolder, settings: Any) -> SamplePairs:
         """Of the prepared ``folder``."""
         pair, kinds = [Modality(name) for name in parse_modalities(settings.pair, "pair")], list(settings.prompt_shares)
-        both = {modality: self.sets(folder, parts, modality, kinds, 1.0) for modality in pair}
+        both = dict(zip(pair, self.sets(folder, parts, pair, kinds, 1.0)))
         made = SamplePairs(*({modality: each[side] for modality, each in both.items()} for side in (0, 1)))
         if not len(made.training_pairs.samples):
             raise TrainingError(f"{folder}: no sample has {' and '.join(pair)} to train on; use other data")
