@@ -57,22 +57,33 @@ class SampleSet(PairedSet):
         """``count`` item positions: the next of the epoch."""
         return draw_items(rng, len(self), count)
 
-    def _draw_one(self, kind: str, item: int, rng: np.random.Generator) -> torch.Tensor:
-        for known in (kind, Modality.TEXT, *self.prompts):
-            rows = self.prompts[known].rows[item]
-            if len(rows):
-                first = known == Modality.TEXT and rng.random() < self.name_share
-                return self.prompts[known].tokens[int(rows[0] if first else rows[rng.integers(0, len(rows))])].float()
-        return torch.zeros(self.prompts[Modality.TEXT].tokens.shape[1])
+    def conditions(self, items: np.ndarray, kinds: Sequence[str | None], rng: np.random.Generator) -> torch.Tensor:
+        """Condition embeddings [B, D]: a prompt of its kind for each item; zeros where the kind is None.
+
+        An item without prompts of its kind is prompted by text, else by whatever its sample has.
+        """
+        return self._gathered([None if kind is None else self._row(kind, item, rng) for item, kind in zip(items, kinds)])
 
     def first_condition(self, items: np.ndarray, kind: str = "text") -> torch.Tensor:
         """Condition embeddings [B, D]: each item's first prompt of this kind, else of another."""
-        rng = np.random.default_rng(0)
-        return torch.stack([self._first(kind, int(item), rng) for item in items])
+        return self._gathered([self._row(kind, item, None) for item in items])
 
-    def _first(self, kind: str, item: int, rng: np.random.Generator) -> torch.Tensor:
-        rows = self.prompts[kind].rows[item]
-        return self.prompts[kind].tokens[int(rows[0])].float() if len(rows) else self._draw_one(kind, item, rng)
+    def _row(self, kind: str, item: int, rng: np.random.Generator | None) -> tuple[str, int] | None:
+        """(kind, row) of one prompt of an item, the first one without ``rng``; None if its sample has none."""
+        for known in (kind, Modality.TEXT, *self.prompts):
+            rows = self.prompts[known].rows[item]
+            if len(rows):
+                is_first = rng is None or (known == Modality.TEXT and rng.random() < self.name_share)
+                return str(known), int(rows[0] if is_first else rows[rng.integers(0, len(rows))])
+        return None
+
+    def _gathered(self, chosen: Sequence[tuple[str, int] | None]) -> torch.Tensor:
+        """The embeddings of these rows [B, D], read once per kind."""
+        tokens = torch.zeros(len(chosen), self.prompts[Modality.TEXT].tokens.shape[1])
+        for kind in {each[0] for each in chosen if each}:
+            places = [place for place, each in enumerate(chosen) if each and each[0] == kind]
+            tokens[places] = self.prompts[kind].tokens[[chosen[place][1] for place in places]].float()
+        return tokens
 
 
 def sample_sets(

@@ -27,6 +27,10 @@ AUDIO_SAMPLES = 32_768
 """Audio items are cut or zero-padded to this many samples: 2.048 s at 16 kHz."""
 
 
+PICTURES, SOUNDS = ("webp", "png", "jpg", "jpeg"), ("ogg", "wav", "flac")
+"""Endings of the files of an item."""
+
+
 @dataclass
 class Items:
     """Media of one kind and what is known of each.
@@ -106,7 +110,7 @@ def load_images(
 
     Here as in the others, ``keep`` reads only the items at these places in their shard.
     """
-    return _load(folder, shards, "webp", _decode_image, keep)
+    return _load(folder, shards, PICTURES, _decode_image, keep)
 
 
 def load_videos(
@@ -121,12 +125,12 @@ def load_videos(
         strip = _decode_image(data)
         return strip.reshape(num_frames, strip.shape[0] // num_frames, *strip.shape[1:])
 
-    return _load(folder, shards, "webp", decode, keep)
+    return _load(folder, shards, PICTURES, decode, keep)
 
 
 def load_audio(folder: Path, shards: Sequence[str] = ("sounds", "speech"), keep: Container[int] | None = None) -> Items:
     """Every recording of the shards, int16 [N, AUDIO_SAMPLES] at 16 kHz, zero-padded at the end."""
-    return _load(folder, shards, "ogg", _decode_audio, keep)
+    return _load(folder, shards, SOUNDS, _decode_audio, keep)
 
 
 def concepts_in(folder: Path, shard: str, least: int = 1) -> set[str]:
@@ -144,7 +148,7 @@ def _existing(folder: Path, shard: str) -> Path:
     return path
 
 
-def _load(folder: Path, shards: Sequence[str], suffix: str, decode, keep: Container[int] | None) -> Items:
+def _load(folder: Path, shards: Sequence[str], suffixes: Sequence[str], decode, keep: Container[int] | None) -> Items:
     try:
         import webdataset
     except ImportError as error:
@@ -157,6 +161,9 @@ def _load(folder: Path, shards: Sequence[str], suffix: str, decode, keep: Contai
             for place, sample in enumerate(webdataset.WebDataset(str(path), shardshuffle=False, empty_check=False)):
                 if keep is not None and place not in keep:
                     continue
+                suffix = next((each for each in suffixes if each in sample), None)
+                if suffix is None:
+                    raise TrainingError(f"{path}: {sample['__key__']} has no file that ends in {', '.join(suffixes)}")
                 media.append(decode(sample[suffix]))
                 records.append({**json.loads(sample["json"]), "shard": shard})
     if not records:
