@@ -5,6 +5,7 @@ import runpy
 import shlex
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ def run(line, monkeypatch):
     if words[0] not in ("python", "opencodi"):
         subprocess.run(words, check=True)
         return
-    with pytest.raises(SystemExit) if words[0] == "opencodi" else _nothing() as stop:
+    with pytest.raises(SystemExit) if words[0] == "opencodi" else nullcontext() as stop:
         if words[0] == "opencodi":
             main(words[1:])
         elif words[1] == "-m":
@@ -33,14 +34,6 @@ def run(line, monkeypatch):
             monkeypatch.setattr(sys, "argv", words[1:])
             runpy.run_path(words[1], run_name="__main__")
     assert stop is None or stop.value.code == 0, line
-
-
-class _nothing:
-    def __enter__(self):
-        return None
-
-    def __exit__(self, *_):
-        return None
 
 
 @pytest.mark.slow

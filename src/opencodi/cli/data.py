@@ -67,6 +67,10 @@ def check(
             raise ArgumentError(f"--gallery: there is no folder {shown(gallery.parent)}; make it first")
         prepare.check_prepared(folder, gallery)
         return
+    if not any(folder.glob("*.tar.gz")):
+        raise ArgumentError(
+            f"{shown(folder)} holds no shards and is not prepared; give opencodi data prepare {shown(folder)} --output FOLDER"
+        )
     if gallery:
         raise ArgumentError("--gallery: shows folders that opencodi data prepare made; leave it out")
     _check(folder)

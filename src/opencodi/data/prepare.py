@@ -6,11 +6,11 @@ import tarfile
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from hashlib import sha256
 from io import BytesIO
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -94,10 +94,10 @@ def prepare(
             except BadSample as error:
                 return {"bad": str(error), "source": sample.name}
 
-        while chunk := list(islice(samples, shard_size)):
+        while (first := next(samples, None)) is not None:
             shards.append(f"samples-{len(shards):06d}")
-            results = pool.map(made, chunk)
-            _write_shard(output, shards[-1], _shown(results, progress, shards[-1], len(chunk)))
+            results = _mapped(pool, made, chain([first], islice(samples, shard_size - 1)), 4 * workers)
+            _write_shard(output, shards[-1], _shown(results, progress, shards[-1], shard_size))
     return _finish(output, shards, state, max_bad)
 
 
@@ -279,11 +279,14 @@ def _without(path: Path, error: OpenCoDiError) -> str:
 # ---------------------------------------------------------------------- one shard
 
 
+def _mapped(pool: ThreadPoolExecutor, function: Callable[[Any], Any], items: Iterator[Any], ahead: int) -> Iterator[Any]:
+    """``function`` of each item, in order; only ``ahead`` of them are in memory."""
+    while some := list(islice(items, ahead)):
+        yield from pool.map(function, some)
+
+
 def _shown(results: Iterable[Any], progress: Progress | None, shard: str, count: int) -> Iterator[Any]:
-    if progress is None:
-        yield from results
-        return
-    with progress(shard, count) as advance:
+    with progress(shard, count) if progress else nullcontext(lambda: None) as advance:
         for each in results:
             yield each
             advance()

@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -280,21 +281,17 @@ def _undecoded(rows: Any) -> Any:
 # ---------------------------------------------------------------------- common
 
 
-class _reading:
+@contextmanager
+def _reading(source: Any) -> Iterator[None]:
     """Around a library that reads a source: whatever it raises becomes one sentence that names the source."""
-
-    def __init__(self, source: Any):
-        self.source = source
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, Exception) and not isinstance(error, ArgumentError | CollectionError):
-            cause = error.__cause__ or error
-            raise CollectionError(
-                f"{self.source}: cannot be read ({_first_line(cause)}); check it, or fetch it again"
-            ) from error
+    try:
+        yield
+    except ArgumentError:
+        raise
+    except Exception as error:
+        raise CollectionError(
+            f"{source}: cannot be read ({_first_line(error.__cause__ or error)}); check it, or fetch it again"
+        ) from error
 
 
 def _first_line(error: BaseException) -> str:

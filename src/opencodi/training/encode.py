@@ -4,7 +4,8 @@ import hashlib
 import json
 import multiprocessing
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -178,7 +179,7 @@ def encode(
     began = time.perf_counter()
     work = _Work(folder, model, places, batch_size, device, max(1, torch.get_num_threads() // workers))
     if todo:
-        with (progress or _silent)("shards", len(todo)) as advance:
+        with progress("shards", len(todo)) if progress else nullcontext(lambda: None) as advance:
             for _ in _spread(work, todo, workers):
                 advance()
     seconds = time.perf_counter() - began
@@ -245,17 +246,6 @@ def _spread(work: _Work, jobs: Sequence[Any], workers: int) -> Iterator[None]:
         raise TrainingError(
             "a process that encodes has died, often for lack of memory; give the same command with fewer --workers"
         ) from error
-
-
-class _silent:
-    def __init__(self, label: str, total: int):
-        pass
-
-    def __enter__(self) -> Callable[[], None]:
-        return lambda: None
-
-    def __exit__(self, *_: Any) -> None:
-        return None
 
 
 def find_rows(
