@@ -18,6 +18,8 @@ from opencodi.data.prepare import prepare
 from opencodi.data.prepared import PreparedFolder
 from opencodi.data.sources import open_source
 from opencodi.errors import ConfigurationError, OpenCoDiError, TrainingError
+from opencodi.pipeline import AnyToAnyPipeline
+from opencodi.training.assemble import assemble, read_sampling
 from opencodi.training.components import ModelFolder, save_component
 from opencodi.training.encode import encode
 from opencodi.training.recipe import checked
@@ -242,3 +244,12 @@ def test_rows_larger_than_memory_stay_on_the_disk(tmp_path):
     assert rows[np.arange(0, 20_000, 5000)].sum() == 4 * 2048
     mapped = [each.rss for each in psutil.Process().memory_maps() if each.path == str(path)]
     assert mapped and sum(mapped) < 20e6
+
+
+def test_the_model_makes_every_modality_from_a_caption(folder, tmp_path):
+    assemble(folder / "model", tmp_path / "whole", read_sampling(RECIPES / "sampling.yaml"))
+    pipeline = AnyToAnyPipeline.from_pretrained(tmp_path / "whole")
+    pipeline.set_progress_bar_config(disable=True)
+    made = pipeline(text="a red square", outputs="all", num_inference_steps=1, generator=torch.Generator().manual_seed(0))
+    assert made.image[0].size == (SIDE, SIDE) and isinstance(made.text[0], str)
+    assert made.video[0].frames.shape[1:3] == (SIDE, SIDE) and made.audio[0].seconds == pytest.approx(2.048)
