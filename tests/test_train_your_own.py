@@ -41,7 +41,11 @@ def test_from_a_folder_to_a_picture(tmp_path, monkeypatch):
     for name in ("examples", "recipes", "src"):
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
-    lines = [line for block in re.findall(r"^```sh\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE) for line in block.splitlines()]
+    lines = [
+        line
+        for block in re.findall(r"^```sh\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+        for line in block.splitlines()
+    ]
     assert len(lines) > 8
     for line in lines:
         run(line, monkeypatch)

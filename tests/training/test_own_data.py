@@ -181,7 +181,11 @@ def test_caches_of_other_weights_are_not_used(folder, encoded, tmp_path, capsys)
 
 
 REFUSED = {
-    "reads": ({"reads": ["image_autoencoder", "text_prompt_encoder"]}, ConfigurationError, "needs image_prompt_encoder"),
+    "reads": (
+        {"reads": ["image_autoencoder", "text_prompt_encoder"]},
+        ConfigurationError,
+        "needs image_prompt_encoder",
+    ),
     "task": ({"task": "manner"}, ConfigurationError, "collection own has none of that name"),
     "data": ({"data": {"shards": {}}}, ConfigurationError, "unknown key 'shards'"),
 }
@@ -250,6 +254,8 @@ def test_the_model_makes_every_modality_from_a_caption(folder, tmp_path):
     assemble(folder / "model", tmp_path / "whole", read_sampling(RECIPES / "sampling.yaml"))
     pipeline = AnyToAnyPipeline.from_pretrained(tmp_path / "whole")
     pipeline.set_progress_bar_config(disable=True)
-    made = pipeline(text="a red square", outputs="all", num_inference_steps=1, generator=torch.Generator().manual_seed(0))
+    made = pipeline(
+        text="a red square", outputs="all", num_inference_steps=1, generator=torch.Generator().manual_seed(0)
+    )
     assert made.image[0].size == (SIDE, SIDE) and isinstance(made.text[0], str)
     assert made.video[0].frames.shape[1:3] == (SIDE, SIDE) and made.audio[0].seconds == pytest.approx(2.048)

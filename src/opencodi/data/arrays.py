@@ -97,9 +97,7 @@ class Joined:
 
 def pictures(folder: PreparedFolder, samples: Sequence[int], side: int) -> MediaArray:
     """uint8 RGBA [N, side, side, 4], each picture whole on a white square."""
-    return MediaArray(
-        folder, samples, "image", lambda image: _rgba(image, side)[None], (side, side, 4), np.uint8
-    )
+    return MediaArray(folder, samples, "image", lambda image: _rgba(image, side)[None], (side, side, 4), np.uint8)
 
 
 def frames(folder: PreparedFolder, samples: Sequence[int], side: int, each: int) -> MediaArray:

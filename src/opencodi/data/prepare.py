@@ -279,7 +279,9 @@ def _without(path: Path, error: OpenCoDiError) -> str:
 # ---------------------------------------------------------------------- one shard
 
 
-def _mapped(pool: ThreadPoolExecutor, function: Callable[[Any], Any], items: Iterator[Any], ahead: int) -> Iterator[Any]:
+def _mapped(
+    pool: ThreadPoolExecutor, function: Callable[[Any], Any], items: Iterator[Any], ahead: int
+) -> Iterator[Any]:
     """``function`` of each item, in order; only ``ahead`` of them are in memory."""
     while some := list(islice(items, ahead)):
         yield from pool.map(function, some)

@@ -62,7 +62,9 @@ class SampleSet(PairedSet):
 
         An item without prompts of its kind is prompted by text, else by whatever its sample has.
         """
-        return self._gathered([None if kind is None else self._row(kind, item, rng) for item, kind in zip(items, kinds)])
+        return self._gathered(
+            [None if kind is None else self._row(kind, item, rng) for item, kind in zip(items, kinds)]
+        )
 
     def first_condition(self, items: np.ndarray, kind: str = "text") -> torch.Tensor:
         """Condition embeddings [B, D]: each item's first prompt of this kind, else of another."""

@@ -113,9 +113,7 @@ class RecordingValues(Values):
     def load(self, folder: Path, parts: ModelFolder, settings: Any) -> Recordings:
         """Of the prepared ``folder``."""
         prepared, length = PreparedFolder(folder), round(self.seconds * SAMPLE_RATE)
-        training, validation = (
-            sounds(prepared, each, length, SAMPLE_RATE) for each in sides(prepared, Modality.AUDIO)
-        )
+        training, validation = (sounds(prepared, each, length, SAMPLE_RATE) for each in sides(prepared, Modality.AUDIO))
         is_sound = np.ones(len(training), bool)
         return Recordings(training, validation if len(validation) else training, is_sound, in_epochs=True)
 
