@@ -24,6 +24,7 @@ from accelerate import Accelerator
 from diffusers.optimization import get_scheduler
 from torch.utils.data import DataLoader, Dataset
 
+from ..data.epochs import BatchRandom
 from ..errors import TrainingError
 from .averages import Averages
 from .checkpoint import load_checkpoint, reject_checkpoint, save_checkpoint, set_unhealthy_aside
@@ -327,7 +328,7 @@ class _Batches(Dataset):
 
     def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
         step, part = divmod(number, self.recipe.gradient_accumulation_steps)
-        rng = np.random.default_rng((self.recipe.seed, step, part, 0))
+        rng = BatchRandom(number, (self.recipe.seed, step, part, 0))
         return self.task.sample_share(rng, self.recipe.batch_size, *self.place)
 
 

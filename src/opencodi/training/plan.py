@@ -17,7 +17,6 @@ from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..data.shards import find_data
 from ..device import pick_device
 from .chain import FINISHED, Stage, load_stages
 from .checkpoint import find_checkpoints, step_of
@@ -132,7 +131,7 @@ def plan_stages(stages: Sequence[Stage], wanted: Sequence[Stage], options: Optio
                 continue
             recipe = stage.recipe.model_copy(update={"model_folder": place})
             maker = stand_in(recipe.task)
-            task = build_task(recipe, str(stage.path), device, maker or find_data(options.data))
+            task = build_task(recipe, str(stage.path), device, maker or options.data)
             if stage.name in names:
                 plans.append(_measured(stage, task, options, device))
             for name, part in task.components().items():

@@ -13,7 +13,6 @@ from accelerate.utils import set_seed
 from safetensors import SafetensorError
 
 from ..collections import find_collection
-from ..data.shards import find_data
 from ..device import pick_device, working_on
 from ..errors import ConfigurationError, OpenCoDiError, TrainingError
 from .checkpoint import find_checkpoints, read_recipe
@@ -92,7 +91,7 @@ def _run(recipe: Recipe, where: str, options: Options) -> dict[str, float]:
     picked = pick_device(options.device)
     precision = precision_of(recipe, picked)
     accelerator = make_accelerator(picked, precision)
-    task = build_task(recipe, where, accelerator.device, find_data(options.data))
+    task = build_task(recipe, where, accelerator.device, options.data)
     if recipe.initial_weights and not options.resume:
         start_from(task, Path(recipe.initial_weights), recipe.fresh_weights)
 
@@ -127,14 +126,16 @@ def _check_folder(run_folder: Path, recipe: Recipe, options: Options) -> None:
         print(f"resuming with another recipe: {'; '.join(changes)}", file=sys.stderr)
 
 
-def build_task(recipe: Recipe, where: str, device: torch.device, data: Path | Callable[..., Any]) -> Task:
+def build_task(
+    recipe: Recipe, where: str, device: torch.device, data: str | Path | Callable[..., Any] | None
+) -> Task:
     """The stage of a recipe with its networks, on random weights.
 
     Args:
         recipe: checked here as far as it concerns the stage and the collection.
         where: the recipe's path, for messages.
         device: what is encoded first is encoded there.
-        data: the folder of shards, or a function (task, checked data values, parts, settings) → data that stands in.
+        data: the folder of shards, None for the collection's own, or a function (task, checked data values, parts, settings) → data that stands in.
 
     Raises:
         ConfigurationError: for a wrong value in the recipe.
@@ -146,17 +147,19 @@ def build_task(recipe: Recipe, where: str, device: torch.device, data: Path | Ca
     except ConfigurationError as error:
         raise ConfigurationError(f"{where}: {error}") from error
     if recipe.task not in collection.DATA:
-        raise ConfigurationError(f"{where}: task: the collection {recipe.collection} has no data for {recipe.task}")
+        known = ", ".join(collection.DATA)
+        raise ConfigurationError(f"{where}: task: collection {recipe.collection} has none of that name; it has {known}")
     source = collection.DATA[recipe.task]
     for key in sorted(recipe.settings.keys() & source.model_fields.keys() - kind.Settings.model_fields.keys()):
         raise ConfigurationError(f"{where}: settings: {key} says what data there is; move it under data")
     settings = checked(kind.Settings, recipe.settings, f"{where}: settings")
     wanted = checked(source, recipe.data, f"{where}: data")
+    folder = None if callable(data) else collection.find_data(data)
     parts = ModelFolder(recipe.model_folder, recipe.reads)
     parts.check_complete()
     try:
         with working_on(device):
-            given = wanted.load(data, parts, settings) if isinstance(data, Path) else data(wanted, parts, settings)
+            given = data(wanted, parts, settings) if callable(data) else wanted.load(folder, parts, settings)
             set_seed(recipe.seed)  # initial weights; everything later has its own generator
             task = kind(settings, given, parts)
     except ConfigurationError as error:

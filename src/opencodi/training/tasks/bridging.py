@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ...data.epochs import draw_items
 from ...data.sampling import draw_by_source
 from ...errors import ConfigurationError
 from ...evaluation.retrieval import retrieval
@@ -59,12 +60,14 @@ class Captioned:
         training, held: items to learn from and to validate on; their groups have the same numbers.
         shares: of each source in a batch.
         unpaired: texts without a partner, such as the names of all things as sounds and as spoken words.
+        in_epochs: each item is drawn once per epoch, whatever its source.
     """
 
     training: CaptionedItems
     held: CaptionedItems
     shares: tuple[float, ...]
     unpaired: list[str]
+    in_epochs: bool = False
 
 
 class BridgingTask(Task):
@@ -146,7 +149,10 @@ class BridgingTask(Task):
 
     def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
         """The encoder's inputs, ``sentences`` [B, E], ``captions`` int64 [B] and ``groups`` int64 [B]."""
-        chosen = draw_by_source(rng, self.members, self.data.shares, batch_size)
+        if self.data.in_epochs:
+            chosen = draw_items(rng, len(self.data.training), batch_size)
+        else:
+            chosen = draw_by_source(rng, self.members, self.data.shares, batch_size)
         captions = self.captions.draw(chosen, rng)
         batch = {
             "sentences": self.captions.embeddings[captions],

@@ -143,12 +143,13 @@ class VideoPair:
     @torch.no_grad()
     def prepare(self, media: np.ndarray, mirrored: np.ndarray) -> tuple[dict[str, torch.Tensor], np.ndarray]:
         image = self.image.to(pick_device())
-        parts = [
-            self.encoder.frames(over_white(chunk).transpose(1, 2).to(image.device), image)
-            for chunk in np.split(media, range(32, len(media), 32))
-        ]
+        parts, middles = [], []
+        for start in range(0, len(media), 32):  # media may be decoded only where they are asked for
+            chunk = media[start : start + 32]
+            parts.append(self.encoder.frames(over_white(chunk).transpose(1, 2).to(image.device), image))
+            middles.append(chunk[:, chunk.shape[1] // 2])
         seen = {name: torch.cat([part[name].cpu() for part in parts]) for name in parts[0]}
-        return seen, media[:, media.shape[1] // 2]
+        return seen, np.concatenate(middles)
 
     def batch(
         self, prepared: tuple[dict[str, torch.Tensor], np.ndarray], chosen: np.ndarray, rng: np.random.Generator | None
