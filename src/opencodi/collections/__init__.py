@@ -6,12 +6,13 @@ from types import ModuleType
 
 from ..errors import ConfigurationError
 
-COLLECTIONS = {"stickers": "stickers.training_data"}
+COLLECTIONS = {"stickers": "stickers.training_data", "files": "files"}
 """{what a recipe calls a collection: the module that says what its tasks are given}."""
 
 
 def find_collection(name: str) -> ModuleType:
-    """The module of a recipe's ``collection`` value: ``DATA`` says what each task is given, ``TASKS`` names tasks of its own.
+    """The module of a recipe's ``collection`` value: ``DATA`` says what each task is given, ``TASKS`` names tasks of its own,
+    and ``find_data`` finds the folder of the data.
 
     Raises:
         ConfigurationError: if there is none of that name.

@@ -10,9 +10,9 @@ from accelerate.utils import set_seed
 from safetensors import SafetensorError
 
 from ..collections import find_collection
-from ..data.shards import find_data
 from ..device import pick_device, working_on
 from ..errors import ConfigurationError, TrainingError
+from ..models import resolve
 from .checkpoint import KEEP, find_checkpoints
 from .components import ModelFolder, load_component
 from .composed import MAPS
@@ -93,7 +93,8 @@ def _run(
         raise ConfigurationError(f"{where}: settings: {key} says what data there is; move it under data")
     settings = checked(kind.Settings, recipe.settings, f"{where}: settings")
     wanted = checked(source, recipe.data, f"{where}: data")
-    folder, parts = find_data(data), ModelFolder(recipe.model_folder, recipe.reads)
+    base = resolve(recipe.base_model) if recipe.base_model else None
+    folder, parts = collection.find_data(data), ModelFolder(recipe.model_folder, recipe.reads, base)
     found = find_checkpoints(run_folder)
     if found and not resume:
         raise TrainingError(
