@@ -38,3 +38,25 @@ def pipe():
     from . import tiny
 
     return tiny.pipeline()
+
+
+@pytest.fixture(scope="module")
+def folder(pipe, tmp_path_factory):
+    """Where the tiny pipeline is saved."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    pipe.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def run(capsys):
+    """Run a command in this process: exit code, standard output, standard error."""
+    from opencodi import cli
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            cli.main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return stop.value.code, captured.out, captured.err
+
+    return call

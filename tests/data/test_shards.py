@@ -1,6 +1,7 @@
 """Shards are read whole or refused, on the sample collection in this folder."""
 
 import tarfile
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,17 @@ def test_a_clips_frames_are_cut_from_its_strip_top_to_bottom():
     clip = load_videos(DATA, ["videos"]).media[0]
     for index in (0, 5, 15):
         assert np.array_equal(clip[index], np.asarray(strip.crop((0, 64 * index, 64, 64 * (index + 1)))))
+
+
+def test_a_shard_may_hold_jpg_files(tmp_path):
+    content = BytesIO()
+    Image.new("RGB", (64, 64), "red").save(content, "JPEG")
+    with tarfile.open(tmp_path / "images.tar.gz", "w:gz") as tar:
+        for name, data in (("0.jpg", content.getvalue()), ("0.json", b"{}")):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, BytesIO(data))
+    assert load_images(tmp_path, ["images"]).media[0, 0, 0].tolist() == [254, 0, 0, 255]
 
 
 def test_a_missing_shard_is_named():

@@ -11,7 +11,6 @@ import httpx2
 import pytest
 from PIL import Image
 
-from opencodi import cli
 from opencodi.media import write_image
 
 from .. import tiny
@@ -44,19 +43,6 @@ def served(tmp_path_factory):
     process.communicate()
 
 
-@pytest.fixture
-def run(capsys):
-    """Run a command in this process: exit code, standard output, standard error."""
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            cli.main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return stop.value.code, captured.out, captured.err
-
-    return call
-
-
 def test_generate_asks_a_server_and_writes_what_it_would_have_written(served, run, tmp_path, monkeypatch):
     monkeypatch.setenv("OPENCODI_API_KEY", KEY)
     write_image(tiny.media()["image"], tmp_path / "a.png")
@@ -74,6 +60,30 @@ def test_generate_asks_a_server_and_writes_what_it_would_have_written(served, ru
         assert max(abs(one - other) for one, other in zip(far, here, strict=True)) <= 1
     report = json.loads((tmp_path / "far" / "result.json").read_text())
     assert (report["seed"], report["files"], report["settings"]["server"]) == (3, names, served[0])
+
+
+def test_the_client_loads_no_library_of_media_or_networks(served, tmp_path):
+    call = [
+        "generate",
+        "--text",
+        "a",
+        "--to",
+        "image",
+        "--steps",
+        "1",
+        "--output",
+        str(tmp_path),
+        "--server",
+        served[0],
+    ]
+    program = (
+        f"import sys\nfrom opencodi.cli import main\ntry:\n    main({call})\nexcept SystemExit as stop:\n"
+        "    print(stop.code, [name for name in ('torch', 'numpy', 'PIL', 'av') if name in sys.modules])"
+    )
+    environment = {**os.environ, "OPENCODI_API_KEY": KEY}
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    assert ended.stdout.splitlines()[-1] == "0 []", ended.stderr
+    assert (tmp_path / "image-0.png").is_file()
 
 
 def test_the_client_says_in_one_line_what_is_wrong(served, run, tmp_path, monkeypatch):

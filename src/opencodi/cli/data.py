@@ -1,4 +1,4 @@
-"""``opencodi data``: make a data collection from public packages, and check whether one is complete."""
+"""``opencodi data``: prepare and encode your own data, make a collection from public packages, and check either."""
 
 import os
 from pathlib import Path
@@ -7,11 +7,13 @@ from typing import Annotated
 import typer
 
 from ..errors import ArgumentError, CollectionError
+from . import prepare
 from .common import steps_bar
 from .edge import printing, shown
 from .staging import check_output
 
-app = typer.Typer(help="Make a data collection from public packages, or check one.", no_args_is_help=True)
+app = typer.Typer(help="Prepare data to train on, or make the stickers collection.", no_args_is_help=True)
+app.command()(prepare.prepare)
 
 
 @app.command()
@@ -46,15 +48,31 @@ def build(
 
 @app.command()
 def check(
-    folder: Annotated[Path, typer.Argument(help="Folder of the shards.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of the samples or shards.")],
+    gallery: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write an HTML page of prepared samples.")
+    ] = None,
     against: Annotated[
         Path | None, typer.Option(help="Another folder of shards to compare records, pixels and samples with.")
     ] = None,
 ) -> None:
-    """Check a collection: checksums, counts, and that no withheld item is in it."""
+    """Check prepared samples or the stickers collection: counts, sizes, duplicates, checksums, withheld items."""
     for place in filter(None, (folder, against)):
         if not place.is_dir():
             raise ArgumentError(f"{shown(place)} is not a folder; give the one that holds the shards")
+    if (folder / "dataset.json").is_file():
+        if against:
+            raise ArgumentError("--against: compares stickers collections; leave it out")
+        if gallery and not gallery.parent.is_dir():
+            raise ArgumentError(f"--gallery: there is no folder {shown(gallery.parent)}; make it first")
+        prepare.check_prepared(folder, gallery)
+        return
+    if not any(folder.glob("*.tar.gz")):
+        raise ArgumentError(
+            f"{shown(folder)} holds no shards and is not prepared; give opencodi data prepare {shown(folder)} --output FOLDER"
+        )
+    if gallery:
+        raise ArgumentError("--gallery: shows folders that opencodi data prepare made; leave it out")
     _check(folder)
     if against:
         _compare(folder, against)
@@ -107,3 +125,6 @@ def _compare(folder: Path, against: Path) -> None:
         table.add_row(found.name, *map("{:,}".format, counts), f"{found.difference:.3f}", f"{found.worst:.2f}")
     with printing(required=True):
         Console(soft_wrap=True).print(table)
+
+
+app.command()(prepare.encode)

@@ -13,6 +13,7 @@ from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,10 @@ from ..media import Audio, resample
 SAMPLE_RATE = 16_000
 AUDIO_SAMPLES = 32_768
 """Audio items are cut or zero-padded to this many samples: 2.048 s at 16 kHz."""
+
+
+PICTURES, SOUNDS = ("webp", "png", "jpg", "jpeg"), ("ogg", "wav", "flac")
+"""Endings of the files of an item."""
 
 
 @dataclass
@@ -85,7 +90,10 @@ def find_data(folder: str | Path | None = None) -> Path:
         raise TrainingError("no training data: give the folder of shards with --data or in OPENCODI_DATA")
     path = Path(chosen)
     if not (path / "concepts.jsonl").is_file():
-        raise TrainingError(f"{path} has no concepts.jsonl: give the folder that holds the shards (*.tar.gz)")
+        raise TrainingError(
+            f"{path} has no concepts.jsonl: give the folder of the stickers collection, or, for data of your own, prepare it "
+            "(opencodi data prepare) and use the recipes of recipes/own"
+        )
     return path
 
 
@@ -103,7 +111,7 @@ def load_images(
 
     Here as in the others, ``keep`` reads only the items at these places in their shard.
     """
-    return _load(folder, shards, "webp", _decode_image, keep)
+    return _load(folder, shards, PICTURES, _decode_image, keep)
 
 
 def load_videos(
@@ -118,12 +126,12 @@ def load_videos(
         strip = _decode_image(data)
         return strip.reshape(num_frames, strip.shape[0] // num_frames, *strip.shape[1:])
 
-    return _load(folder, shards, "webp", decode, keep)
+    return _load(folder, shards, PICTURES, decode, keep)
 
 
 def load_audio(folder: Path, shards: Sequence[str] = ("sounds", "speech"), keep: Container[int] | None = None) -> Items:
     """Every recording of the shards, int16 [N, AUDIO_SAMPLES] at 16 kHz, zero-padded at the end."""
-    return _load(folder, shards, "ogg", _decode_audio, keep)
+    return _load(folder, shards, SOUNDS, _decode_audio, keep)
 
 
 def concepts_in(folder: Path, shard: str, least: int = 1) -> set[str]:
@@ -141,7 +149,7 @@ def _existing(folder: Path, shard: str) -> Path:
     return path
 
 
-def _load(folder: Path, shards: Sequence[str], suffix: str, decode, keep: Container[int] | None) -> Items:
+def _load(folder: Path, shards: Sequence[str], suffixes: Sequence[str], decode, keep: Container[int] | None) -> Items:
     try:
         import webdataset
     except ImportError as error:
@@ -151,14 +159,22 @@ def _load(folder: Path, shards: Sequence[str], suffix: str, decode, keep: Contai
     for shard in shards:
         path = _existing(folder, shard)
         with reading(path):
-            for place, sample in enumerate(webdataset.WebDataset(str(path), shardshuffle=False, empty_check=False)):
+            for place, sample in enumerate(_samples(webdataset, path)):
                 if keep is not None and place not in keep:
                     continue
+                suffix = next((each for each in suffixes if each in sample), None)
+                if suffix is None:
+                    raise TrainingError(f"{path}: {sample['__key__']} has no file that ends in {', '.join(suffixes)}")
                 media.append(decode(sample[suffix]))
                 records.append({**json.loads(sample["json"]), "shard": shard})
     if not records:
         raise TrainingError(f"{folder} holds no items in {', '.join(shards)}; fetch the shards again")
     return Items(np.stack(media), records)
+
+
+def _samples(webdataset: ModuleType, path: Path) -> Iterator[dict[str, Any]]:
+    """The samples of a shard. Each of several processes that train together reads all: what it learns from is drawn later."""
+    return iter(webdataset.WebDataset(str(path), shardshuffle=False, empty_check=False, nodesplitter=iter))
 
 
 def _decode_image(data: bytes) -> np.ndarray:

@@ -10,7 +10,7 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from statistics import fmean
@@ -22,6 +22,7 @@ import yaml
 
 from ..denoisers import Adapter
 from ..errors import ConfigurationError, OpenCoDiError, TrainingError
+from ..modality import MODALITIES, parse_modalities
 from ..pipeline import EXTRA_ADAPTERS, EXTRA_COMPONENTS, AnyToAnyPipeline
 from ..prompts import TextPromptEncoder
 from ..prompts.vocabulary import english_only, quantized
@@ -31,7 +32,12 @@ from .components import forget_paths, put_in_place
 SOLVER, CURVES = "scheduler", "curves"
 
 
-def assemble(model_folder: Path, destination: Path, sampling: Mapping[str, Any] | None = None) -> Path:
+def assemble(
+    model_folder: Path,
+    destination: Path,
+    sampling: Mapping[str, Any] | None = None,
+    only: Sequence[str] | None = None,
+) -> Path:
     """Write the pipeline of ``model_folder`` to ``destination`` in half precision; a model there before is replaced.
 
     The sentence encoder keeps only the vocabulary of English (``prompts.vocabulary``). It and the maps of the denoisers are
@@ -40,12 +46,15 @@ def assemble(model_folder: Path, destination: Path, sampling: Mapping[str, Any] 
     ``sampling`` holds the pipeline's own arguments, such as steps and guidance. Its ``scheduler`` names a diffusers solver,
     which gets the noise schedule of the training. Files of ``destination`` that are not components (a model card) stay.
 
+    With ``only``, a model of these output modalities is made: components of others may be missing.
+
     Raises:
         TrainingError: if a component has not been trained yet; the message names all that are missing.
     """
     optional = ("audio_vocoder", *EXTRA_COMPONENTS, *EXTRA_ADAPTERS)
     names = [name for name in AnyToAnyPipeline._optional_components if name not in optional]
-    missing = [name for name in names if not (model_folder / name).is_dir()]
+    needed = names if only is None else _needed(only)
+    missing = [name for name in needed if not (model_folder / name).is_dir()]
     if missing:
         raise TrainingError(f"{model_folder} lacks {', '.join(missing)}: train the stages that make them")
     parts = {name: _load(model_folder / name) for name in (*names, *optional) if (model_folder / name).is_dir()}
@@ -89,6 +98,15 @@ def without_paths(values: Any) -> Any:
     if isinstance(values, list):
         return [without_paths(value) for value in values]
     return Path(values).name if isinstance(values, str) and Path(values).is_absolute() else values
+
+
+def _needed(modalities: Sequence[str]) -> list[str]:
+    """Components without which a model cannot make these modalities, together if they are several."""
+    names = [SOLVER]
+    for record in (MODALITIES[name] for name in modalities):
+        names += [record.denoiser, record.temporal, record.alignment if len(modalities) > 1 else None]
+        names += [part for part in record.codec_parts.values() if part not in record.optional_parts]
+    return list(dict.fromkeys(filter(None, names)))
 
 
 def read_sampling(path: Path) -> dict[str, Any]:
@@ -150,8 +168,9 @@ def stage_table(history: dict[str, dict]) -> str:
     for name, summary in history.items():
         recipe = summary["recipe"]
         items = summary["step"] * recipe["batch_size"] * recipe["gradient_accumulation_steps"]
-        known = {"step", "seconds", "recipe", CURVES}
-        measures = ", ".join(f"{key} {value:.3g}" for key, value in summary.items() if key not in known)
+        known = {"step", "seconds", "peak_memory_mb", "recipe", CURVES}
+        shown = {key: value for key, value in summary.items() if key not in known and not key.startswith("loss_at_")}
+        measures = ", ".join(f"{key} {value:.3g}" for key, value in shown.items())
         minutes = round(summary["seconds"] / 60)
         lines.append(f"| `{name}.yaml` | {summary['step']:,} | {items:,} | {minutes} | {measures} |")
     return "\n".join(lines)
@@ -178,10 +197,11 @@ def main() -> None:
     parser.add_argument(
         "--sampling", type=Path, help="YAML of the pipeline's own arguments, such as num_inference_steps"
     )
+    parser.add_argument("--only", help="output modalities of the model, such as text,image; by default all")
     given = parser.parse_args()
-    made = assemble(
-        given.model_folder, given.destination, {} if given.sampling is None else read_sampling(given.sampling)
-    )
+    sampling = {} if given.sampling is None else read_sampling(given.sampling)
+    only = None if given.only is None else parse_modalities(given.only, "--only")
+    made = assemble(given.model_folder, given.destination, sampling, only)
     print(stage_table(json.loads((made / "training.json").read_text())))
 
 

@@ -24,6 +24,7 @@ from ..components import ModelFolder, build_network
 from ..composed import DENOISERS, changed, in_order, load_maps, new_map
 from ..contrastive import info_nce
 from ..objective import blurred, draw_noise, draw_timesteps, make_scheduler, noised
+from ..processes import gathered
 from ..recipe import Values
 from ..task import Task
 
@@ -44,6 +45,14 @@ class Pairs:
     items: dict[Modality, PairedSet]
     held: dict[Modality, PairedSet]
     synchronous: tuple[dict[Modality, PairedSet], ...] = ()
+
+    def draw(self, rng: np.random.Generator, count: int, prompt_shares: Mapping[str, float]) -> dict[str, torch.Tensor]:
+        """``count`` pairs to learn from, as ``AlignmentTask.sample_batch`` returns them."""
+        return _draw_pairs(self.items, rng, count, prompt_shares)
+
+    def draw_held(self, rng: np.random.Generator, count: int) -> dict[str, torch.Tensor] | None:
+        """``count`` validation pairs without prompts; None if a small collection holds out nothing that both show."""
+        return _draw_pairs(self.held, rng, count, {}) if _shared_concepts(self.held) else None
 
 
 class AlignmentTask(Task):
@@ -120,7 +129,7 @@ class AlignmentTask(Task):
             raise ConfigurationError(
                 "finished_shares: give shares of the modalities of the pair that add up to at most 1"
             )
-        self.items, self.held = data.items, data.held
+        self.data = data
         self.synchronous = data.synchronous if settings.synchronous_share else ()
 
     @property
@@ -161,7 +170,7 @@ class AlignmentTask(Task):
         on_the_beat = rng.binomial(batch_size, self.settings.synchronous_share) if self.synchronous else 0
         parts = []
         if on_the_beat < batch_size:
-            parts.append(_draw_pairs(self.items, rng, batch_size - on_the_beat, self.settings.prompt_shares))
+            parts.append(self.data.draw(rng, batch_size - on_the_beat, self.settings.prompt_shares))
         if on_the_beat:
             chosen = rng.integers(0, len(self.synchronous[0][Modality.VIDEO]), on_the_beat)
             parts.append(_synchronous_batch(self.synchronous[0], chosen, rng, self.settings.prompt_shares))
@@ -234,7 +243,8 @@ class AlignmentTask(Task):
         return self._info_nce(tokens, name, batch["concept"]) + 1 - (tokens * name).sum(1).mean()
 
     def _info_nce(self, first: torch.Tensor, second: torch.Tensor, concept: torch.Tensor) -> torch.Tensor:
-        """InfoNCE between embeddings [B, E]; items of one concept count as equals."""
+        """InfoNCE between embeddings [B, E] of all processes; items of one concept count as equals."""
+        first, second, concept = (gathered(each) for each in (first, second, concept))
         same = (concept[:, None] == concept[None]).float()
         return info_nce(first, second, 1 / self.settings.temperature, same)
 
@@ -245,8 +255,8 @@ class AlignmentTask(Task):
         thing on another beat. The noise is the same both times.
         """
         measures: dict[str, float] = {}
-        if _shared_concepts(self.held):  # a small collection may hold out nothing that both modalities show
-            batch = _draw_pairs(self.held, np.random.default_rng(0), 64, {})
+        batch = self.data.draw_held(np.random.default_rng(0), 64)
+        if batch is not None:
             first, second = (modality.value for modality in self.pair)
             seen, unseen = self._losses_beside(batch, {first: batch[first].roll(1, 0)}, generator)
             measures |= seen | ({f"{second}_beside_another_item": unseen[second]} if second in unseen else {})

@@ -8,12 +8,14 @@ import torch
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from ...data.augment import audio_batch, over_white, random_affine
+from ...data.epochs import draw_items
 from ...data.sampling import draw_balanced
 from ...latents.audio import AudioAutoencoder
 from ...latents.image import ImageAutoencoder
 from ...latents.normalisation import channel_statistics
 from ..components import ModelFolder
 from ..pictures import save_grid
+from ..processes import items_rng
 from ..recipe import Values
 from ..task import Task
 
@@ -44,10 +46,14 @@ def reconstruction_losses(
 
 @dataclass
 class Pictures:
-    """What an image autoencoder learns from, uint8 RGBA: ``pixels`` [N, H, W, 4], and ``held`` [M, H, W, 4] to validate on."""
+    """What an image autoencoder learns from, uint8 RGBA: ``pixels`` [N, H, W, 4], and ``held`` [M, H, W, 4] to validate on.
+
+    ``in_epochs``: each picture is drawn once per epoch.
+    """
 
     pixels: np.ndarray
     held: np.ndarray
+    in_epochs: bool = False
 
 
 @dataclass
@@ -58,11 +64,19 @@ class Recordings:
         samples: int16 [N, S] at 16 kHz.
         held: int16 [M, S] to validate on.
         is_sound: bool [N]: no speech.
+        in_epochs: each recording is drawn once per epoch, whatever it is.
     """
 
     samples: np.ndarray
     held: np.ndarray
     is_sound: np.ndarray
+    in_epochs: bool = False
+
+    def draw(self, rng: np.random.Generator, sound_share: float, count: int) -> np.ndarray:
+        """``count`` positions; of those drawn at random, ``sound_share`` are no speech."""
+        if self.in_epochs:
+            return draw_items(rng, len(self.samples), count)
+        return draw_balanced(rng, self.is_sound, sound_share, count)
 
 
 class ImageAutoencoderTask(Task):
@@ -93,8 +107,9 @@ class ImageAutoencoderTask(Task):
 
     def __init__(self, settings: Settings, data: Pictures, parts: ModelFolder):
         super().__init__()
-        self.settings, self.pixels, self.held = settings, data.pixels, data.held
-        self.autoencoder = ImageAutoencoder(**settings.model_dump(include=set(IMAGE_WIDTHS)))
+        self.settings, self.pixels, self.held, self.in_epochs = settings, data.pixels, data.held, data.in_epochs
+        size = data.pixels.shape[1]
+        self.autoencoder = ImageAutoencoder(**settings.model_dump(include=set(IMAGE_WIDTHS)), sample_size=size)
         self.learned = None
         if self._keeps_latents:
             stored = parts.load(ImageAutoencoder, "image_autoencoder")
@@ -107,11 +122,13 @@ class ImageAutoencoderTask(Task):
 
     def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
         """``pixels``, uint8 RGBA [B, H, W, 4]."""
-        return {"pixels": torch.from_numpy(self.pixels[rng.integers(0, len(self.pixels), batch_size)])}
+        count = len(self.pixels)
+        chosen = draw_items(rng, count, batch_size) if self.in_epochs else rng.integers(0, count, batch_size)
+        return {"pixels": torch.from_numpy(self.pixels[chosen])}
 
     def _varied(self, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """[B, 3, H, W] in [-1, 1], over white, half of them mirrored, all a little moved."""
-        rng, pixel_values = np.random.default_rng(generator.initial_seed()), over_white(pixels)
+        rng, pixel_values = items_rng(generator), over_white(pixels)
         flip = torch.from_numpy(rng.random(len(pixels)) < 0.5)[:, None, None, None].to(pixels.device)
         return random_affine(torch.where(flip, pixel_values.flip(-1), pixel_values), rng)
 
@@ -166,9 +183,10 @@ class ImageAutoencoderTask(Task):
         """Record the latents' per-channel statistics, unless latents were kept."""
         if self._keeps_latents:
             return
+        some = self.pixels[:: max(1, len(self.pixels) // 2048)]
         latents = [
             self.autoencoder.posterior(over_white(part).to(self.device)).mode()
-            for part in np.array_split(self.pixels[:: max(1, len(self.pixels) // 2048)], 32)
+            for part in np.array_split(some, min(32, len(some)))
         ]
         mean, std = channel_statistics(torch.cat(latents))
         self.autoencoder.register_to_config(latents_mean=mean, latents_std=std)
@@ -196,13 +214,15 @@ class AudioAutoencoderTask(Task):
         super().__init__()
         self.settings, self.data = settings, data
         self.autoencoder = AudioAutoencoder(**settings.model_dump(include=set(AUDIO_WIDTHS)))
+        seconds = data.samples.shape[1] / self.autoencoder.config.sample_rate
+        self.autoencoder.register_to_config(sample_seconds=seconds)
         with torch.no_grad():
             mel = self.autoencoder.mel(audio_batch(data.samples[:: max(1, len(data.samples) // 512)]))
         self.autoencoder.register_to_config(mel_mean=round(float(mel.mean()), 4), mel_std=round(float(mel.std()), 4))
 
     def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
         """waveform [B, samples] in [-1, 1]; real sounds are few, so ``sound_share`` of the batch is drawn from them."""
-        chosen = draw_balanced(rng, self.data.is_sound, self.settings.sound_share, batch_size)
+        chosen = self.data.draw(rng, self.settings.sound_share, batch_size)
         return {"waveform": audio_batch(self.data.samples[chosen], rng)}
 
     def forward(self, batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:

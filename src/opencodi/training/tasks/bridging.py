@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ...data.epochs import draw_items
 from ...data.sampling import draw_by_source
 from ...errors import ConfigurationError
 from ...evaluation.retrieval import retrieval
@@ -20,6 +21,7 @@ from ...prompts.text import find_minilm
 from ..components import ModelFolder, build_network
 from ..contrastive import Temperature, info_nce
 from ..pictures import save_grid
+from ..processes import gathered, mirrored_within
 from ..recipe import Values
 from ..sentences import CACHE_FILE, CaptionTable, embed_captions
 from ..task import Task
@@ -58,12 +60,14 @@ class Captioned:
         training, held: items to learn from and to validate on; their groups have the same numbers.
         shares: of each source in a batch.
         unpaired: texts without a partner, such as the names of all things as sounds and as spoken words.
+        in_epochs: each item is drawn once per epoch, whatever its source.
     """
 
     training: CaptionedItems
     held: CaptionedItems
     shares: tuple[float, ...]
     unpaired: list[str]
+    in_epochs: bool = False
 
 
 class BridgingTask(Task):
@@ -145,7 +149,10 @@ class BridgingTask(Task):
 
     def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
         """The encoder's inputs, ``sentences`` [B, E], ``captions`` int64 [B] and ``groups`` int64 [B]."""
-        chosen = draw_by_source(rng, self.members, self.data.shares, batch_size)
+        if self.data.in_epochs:
+            chosen = draw_items(rng, len(self.data.training), batch_size)
+        else:
+            chosen = draw_by_source(rng, self.members, self.data.shares, batch_size)
         captions = self.captions.draw(chosen, rng)
         batch = {
             "sentences": self.captions.embeddings[captions],
@@ -165,19 +172,23 @@ class BridgingTask(Task):
         losses = self._losses(texts, items, batch["groups"], batch["captions"], own)
         if "unpaired" in batch:
             sentences = torch.cat([batch["sentences"], batch["unpaired"]])
-            projected = self.text_encoder.project(sentences).tokens[:, 0].float()
+            projected = gathered(self.text_encoder.project(sentences).tokens[:, 0].float())
+            sentences = gathered(sentences)
             losses["structure"] = (projected @ projected.T - sentences @ sentences.T).square().mean()
             losses["loss"] = losses["loss"] + self.settings.structure_weight * losses["structure"]
         return losses
 
     def _losses(self, texts, items, groups, captions, own: float = 1.0) -> dict[str, torch.Tensor]:
         """``own``: share of each item that is its own; the rest is the item at its place from the end."""
+        pull = 1 - ((own * texts + (1 - own) * texts.flip(0)) * items).sum(1).mean()
+        count = len(texts)
+        texts, items, groups, captions = (gathered(each) for each in (texts, items, groups, captions))
         same = (groups[:, None] == groups) | (captions[:, None] == captions)
         affinity = self.settings.same_concept_weight * same.float()
         scale = self.temperature()
         affinity = affinity.fill_diagonal_(1.0)
-        contrastive = info_nce(texts, items, scale, own * affinity + (1 - own) * affinity.flip(1))
-        pull = 1 - ((own * texts + (1 - own) * texts.flip(0)) * items).sum(1).mean()
+        mixed = own * affinity + (1 - own) * mirrored_within(affinity, count)
+        contrastive = info_nce(texts, items, scale, mixed)
         loss = contrastive + self.settings.pull_weight * pull
         return {"loss": loss, "contrastive": contrastive, "pull": pull, "temperature": 1 / scale.detach()}
 

@@ -12,6 +12,7 @@ from ...device import pick_device
 from ...modality import MODALITIES, Modality
 from ...prompts import AudioPromptEncoder, Condition, ImagePromptEncoder, VideoPromptEncoder
 from ..components import ModelFolder, build_network
+from ..processes import items_rng
 
 
 class Pair(Protocol):
@@ -80,7 +81,7 @@ class ImagePair:
     def condition(self, inputs: dict[str, torch.Tensor], generator: torch.Generator | None) -> Condition:
         pixel_values = over_white(inputs["pixels"])
         if generator is not None:
-            rng = np.random.default_rng(generator.initial_seed())
+            rng = items_rng(generator)
             pixel_values = soften(random_affine(pixel_values, rng, **self.varied), rng, **self.softened)
         return self.encoder(pixel_values)
 
@@ -118,7 +119,7 @@ class AudioPair:
         return {"samples": (mixed * 32767).to(torch.int16)}, own
 
     def condition(self, inputs: dict[str, torch.Tensor], generator: torch.Generator | None) -> Condition:
-        rng = None if generator is None else np.random.default_rng(generator.initial_seed())
+        rng = None if generator is None else items_rng(generator)
         mel = self.encoder.mel(audio_batch(inputs["samples"], rng))
         if generator is not None:
             mel = vary_mel(mel, **self.varied, generator=generator)
@@ -142,12 +143,13 @@ class VideoPair:
     @torch.no_grad()
     def prepare(self, media: np.ndarray, mirrored: np.ndarray) -> tuple[dict[str, torch.Tensor], np.ndarray]:
         image = self.image.to(pick_device())
-        parts = [
-            self.encoder.frames(over_white(chunk).transpose(1, 2).to(image.device), image)
-            for chunk in np.split(media, range(32, len(media), 32))
-        ]
+        parts, middles = [], []
+        for start in range(0, len(media), 32):  # media may be decoded only where they are asked for
+            chunk = media[start : start + 32]
+            parts.append(self.encoder.frames(over_white(chunk).transpose(1, 2).to(image.device), image))
+            middles.append(chunk[:, chunk.shape[1] // 2])
         seen = {name: torch.cat([part[name].cpu() for part in parts]) for name in parts[0]}
-        return seen, media[:, media.shape[1] // 2]
+        return seen, np.concatenate(middles)
 
     def batch(
         self, prepared: tuple[dict[str, torch.Tensor], np.ndarray], chosen: np.ndarray, rng: np.random.Generator | None

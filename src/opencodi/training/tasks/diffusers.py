@@ -21,13 +21,16 @@ from ...prompts import Condition
 from ...sampling import Guidance, sample
 from ..components import ModelFolder, build_network
 from ..composed import DENOISERS, in_order, load_maps, new_map
-from ..objective import blurred, draw_noise, draw_timesteps, make_scheduler, noised
+from ..objective import blurred, draw_noise, draw_timesteps, is_flow, make_scheduler, noised
 from ..pictures import save_grid
 from ..prompt_map import fit_prompt_map, prompt_map_loss
 from ..recipe import Values
+from ..showing import save_clip, save_sound, save_texts
 from ..task import Task
 
 SAMPLE_STEPS, SAMPLE_GUIDANCE = 20, 2.0
+NOISE_LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
+"""Shares of the timesteps at which the loss is measured, too."""
 
 
 class DiffuserTask(Task):
@@ -43,7 +46,7 @@ class DiffuserTask(Task):
         """What the network is and how it learns.
 
         Attributes:
-            network: config values of the denoiser (``UNet`` or ``FlatUNet``).
+            network: config values of the denoiser (``UNet`` or ``FlatUNet``). Empty: the one that the run reads goes on.
             adapters: {component: config values} of adapters beyond the paper that are trained with it, such as
                 ``image_prompt_map``.
             scheduler: class and config of the diffusers scheduler that defines noise and prediction.
@@ -78,10 +81,16 @@ class DiffuserTask(Task):
         self.denoiser = self.compose()
 
     def compose(self) -> ComposedDenoiser:
-        """A new denoiser with its adapters; notes in ``trained`` which of these components learn."""
-        denoiser = build_network(DENOISERS[self.component], self.settings.network)
+        """The denoiser with its adapters, new or as it was read; notes in ``trained`` which of these components learn."""
+        denoiser = self.network()
         self.trained = {self.component: denoiser, **self.new_maps(denoiser)}
         return ComposedDenoiser(denoiser, extras=in_order(self.trained))
+
+    def network(self) -> torch.nn.Module:
+        """A new denoiser, or the one that the run reads."""
+        if not self.settings.network and self.parts.has(self.component):
+            return self.parts.load(DENOISERS[self.component], self.component).requires_grad_(True)
+        return build_network(DENOISERS[self.component], self.settings.network)
 
     def new_maps(self, denoiser: torch.nn.Module) -> dict[str, torch.nn.Module]:
         """{component: map} of the ``adapters`` of the settings."""
@@ -129,7 +138,10 @@ class DiffuserTask(Task):
         }
 
     def validate(self, generator: torch.Generator) -> dict[str, float]:
-        """The loss on validation items, each prompted by its first caption, with the same noise every time."""
+        """The loss on validation items, each prompted by its first caption, with the same noise every time.
+
+        ``loss_at_0.1`` is that of some items at a tenth of the noise schedule's timesteps, and so on.
+        """
         losses, counts = [], []
         for start in range(0, min(len(self.held), 256), 32):
             items = np.arange(start, min(start + 32, len(self.held), 256))
@@ -137,7 +149,24 @@ class DiffuserTask(Task):
             batch = {name: value.to(self.device) for name, value in batch.items()}
             losses.append(self(batch, generator)["loss"].item())
             counts.append(len(items))
-        return {"loss": float(np.average(losses, weights=counts))} if losses else {}
+        if not losses:
+            return {}
+        return {"loss": float(np.average(losses, weights=counts)), **self._losses_by_noise(generator)}
+
+    def _losses_by_noise(self, generator: torch.Generator) -> dict[str, float]:
+        items = np.arange(min(len(self.held), 32))
+        latents = self.held.latents[items].float().to(self.device)
+        condition = self.held.first_condition(items).to(self.device)
+        noise = draw_noise(latents.shape, self.denoiser, generator, self.device)
+        found = {}
+        for level in NOISE_LEVELS:
+            step = level * self.scheduler.config.num_train_timesteps
+            timesteps = torch.full((len(items),), step if is_flow(self.scheduler) else int(step), device=self.device)
+            noisy, target = noised(self.scheduler, latents, noise, timesteps)
+            prompt = self.denoiser.context(condition[:, None].to(noisy.dtype))
+            error = F.mse_loss(self.denoiser(noisy, timesteps, prompt).float(), target)
+            found[f"loss_at_{level}"] = float(error)
+        return found
 
     def generate(self, tokens: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Latents for condition embeddings [B, D]."""
@@ -175,6 +204,7 @@ class ImageDiffuserTask(DiffuserTask):
         pixels = self.items.autoencoder.decode(torch.cat([made, self.items.latents[shown].float().to(self.device)]))
         rows = [row for pair in zip(pixels[:32].split(16), pixels[32:].split(16)) for row in pair]
         save_grid(torch.cat(rows), path, columns=16)
+        save_texts([self.items.names[i] for i in shown], path)
 
 
 class VideoDiffuserTask(DiffuserTask):
@@ -195,8 +225,12 @@ class VideoDiffuserTask(DiffuserTask):
         """The trained image network with a temporal adapter that changes nothing yet."""
         denoiser, maps = self.parts.load(UNet, self.component), load_maps(self.parts, self.modality)
         make = TemporalAdapter.for_denoiser
-        temporal = build_network(make, self.settings.network, denoiser.config).to(denoiser.device)
-        self.trained = {MODALITIES[self.modality].temporal: temporal, **self.new_maps(denoiser)}
+        name = MODALITIES[self.modality].temporal
+        if not self.settings.network and self.parts.has(name):
+            temporal = self.parts.load(TemporalAdapter, name).requires_grad_(True)
+        else:
+            temporal = build_network(make, self.settings.network, denoiser.config).to(denoiser.device)
+        self.trained = {name: temporal, **self.new_maps(denoiser)}
         if not self.settings.freeze_image:
             learning = {self.component: denoiser, **maps} | self.trained
             self.trained = {name: network.requires_grad_(True) for name, network in learning.items()}
@@ -208,7 +242,10 @@ class VideoDiffuserTask(DiffuserTask):
         made = self.generate(self.items.first_condition(shown), generator)
         rows = torch.stack([made, self.items.latents[shown].float().to(self.device)], dim=1).flatten(0, 1)
         frames = rows.transpose(1, 2).flatten(0, 1)
-        save_grid(self.items.autoencoder.decode(frames), path, columns=rows.shape[2])
+        pixels = self.items.autoencoder.decode(frames)
+        save_grid(pixels, path, columns=rows.shape[2])
+        for name, clip in zip([self.items.names[i] for i in shown], pixels.split(rows.shape[2])[::2]):
+            save_clip(clip, path, name, self.items.autoencoder.config.sample_fps)
 
 
 class AudioDiffuserTask(DiffuserTask):
@@ -217,11 +254,14 @@ class AudioDiffuserTask(DiffuserTask):
     modality, component = Modality.AUDIO, "audio_denoiser"
 
     def sample(self, path: Path, generator: torch.Generator) -> None:
-        """Spectrograms generated from captions, each above the training spectrogram of that caption."""
+        """Spectrograms generated from captions, each above the training spectrogram of that caption, and some as sounds."""
         shown = self.shown(16)
         made = self.generate(self.items.first_condition(shown), generator)
         mel = self.items.autoencoder.decode(torch.cat([made, self.items.latents[shown].float().to(self.device)]))
         save_grid((mel.transpose(-1, -2).flip(-2) + 5) / 6, path, columns=16)
+        spectrogram = self.items.autoencoder.mel_spectrogram
+        for i, waveform in zip(shown[::4], spectrogram.griffin_lim(mel[: len(shown) : 4].squeeze(1))):
+            save_sound(waveform, path, self.items.names[i], spectrogram.sample_rate)
 
 
 class TextDiffuserTask(DiffuserTask):
@@ -244,5 +284,4 @@ class TextDiffuserTask(DiffuserTask):
         """A text file that lists names and the text generated from each."""
         shown = self.shown(32)
         said = self.items.codec.decode(self.generate(self.items.first_condition(shown), generator))
-        lines = [f"{self.items.names[i]}\t{text}" for i, text in zip(shown, said)]
-        path.with_suffix(".txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        save_texts([f"{self.items.names[i]}\t{text}" for i, text in zip(shown, said)], path)

@@ -1,5 +1,6 @@
 """Stage 1 of the second model, pictures: RGBA ↔ latents, first both ways, then the decoder alone until it is sharp."""
 
+import math
 from pathlib import Path
 from typing import Protocol
 
@@ -44,11 +45,13 @@ class PictureSettings(Values):
         edge_weight: of the absolute error of differences between neighbouring pixels.
         alpha_weight: of the absolute error of alpha.
         perceptual_weight: of the distance between features of the pretrained vision network.
+        perceptual_share: of the pictures of a batch whose features are compared; they take a third of a step if all are.
     """
 
     edge_weight: float
     alpha_weight: float
     perceptual_weight: float
+    perceptual_share: float
 
 
 class TransparentPictureTask(Task):
@@ -67,7 +70,7 @@ class TransparentPictureTask(Task):
         return {"pixels": torch.from_numpy(np.stack([self.pictures.draw(rng) for _ in range(batch_size)]))}
 
     def losses(self, made: torch.Tensor, real: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """Errors of channels [B, 4, H, W] over random grounds, of alpha, and of what a vision network sees in half of them.
+        """Errors of channels [B, 4, H, W] over random grounds, of alpha, and of what a vision network sees in some of them.
 
         ``similarity`` adds them up. Over one ground a wrong edge can hide, in its own colour; over any it cannot.
         """
@@ -76,9 +79,9 @@ class TransparentPictureTask(Task):
         over_made = torch.cat([over(made, ground) for ground in grounds])
         over_real = torch.cat([over(real, ground) for ground in grounds])
         losses = reconstruction_losses(over_made, over_real, self.settings.edge_weight)
-        half = -(-len(real) // 2)
+        some = math.ceil(self.settings.perceptual_share * len(real))
         losses["alpha_error"] = (made[:, 3] - real[:, 3]).abs().mean()
-        losses["perceptual"] = self.perceptual(over_made[:half], over_real[:half])
+        losses["perceptual"] = self.perceptual(over_made[:some], over_real[:some])
         losses["similarity"] = (
             losses["reconstruction"]
             + self.settings.alpha_weight * losses["alpha_error"]

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 
 from ...data.augment import audio_batch
-from ...data.sampling import draw_balanced
 from ...latents.vocoder import Vocoder
 from ..components import ModelFolder
 from ..discriminator import SpectrogramDiscriminator, adversarial_losses
@@ -69,7 +68,7 @@ class VocoderTask(Task):
 
     def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
         """waveform [B, segment_frames * hop]: stretches that are not silent where the recording has any sound."""
-        chosen = draw_balanced(rng, self.data.is_sound, self.settings.sound_share, batch_size)
+        chosen = self.data.draw(rng, self.settings.sound_share, batch_size)
         waveforms = audio_batch(self.data.samples[chosen], rng)
         length = self.settings.segment_frames * self.vocoder.config.hop_length
         stretches = []
