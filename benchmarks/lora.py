@@ -47,7 +47,9 @@ def distance(made: Sequence, own: Sequence) -> float:
 def course(sound: Audio) -> np.ndarray:
     """Log power [16 bands, 16 moments] of a sound's first second, with the mean taken off."""
     samples = np.pad(sound.samples, (0, max(0, 16_640 - len(sound.samples))))[:16_640]
-    power = np.abs(np.fft.rfft(np.lib.stride_tricks.sliding_window_view(samples, 512)[::256] * np.hanning(512)))[:64, :256]
+    power = np.abs(np.fft.rfft(np.lib.stride_tricks.sliding_window_view(samples, 512)[::256] * np.hanning(512)))[
+        :64, :256
+    ]
     log = np.log(power.reshape(-1, 4, 16, 16).mean((1, 3))[:16] + 1e-3 * power.max())
     return log - log.mean()
 

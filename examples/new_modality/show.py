@@ -53,7 +53,9 @@ def main() -> None:
     known = {name: [motif(name, rng) for _ in range(40)] for name in MOTIFS}
     names = [name for name in MOTIFS for _ in range(arguments.each)]
     generators = [torch.Generator().manual_seed(place) for place in range(len(names))]
-    made = pipe(text=names, outputs="roll", extras=(), num_inference_steps=20, guidance_scale=2.0, generator=generators).roll
+    made = pipe(
+        text=names, outputs="roll", extras=(), num_inference_steps=20, guidance_scale=2.0, generator=generators
+    ).roll
     new = [motif(name, rng) for name in names]
     shown = pipe(roll=new, outputs="image", extras=["prompt_map"], generator=generators).image
     report = {"text to roll": f"{sum(nearest(m, known) == n for m, n in zip(made, names))} of {len(names)}"}

@@ -1,4 +1,4 @@
-"""A whole prompts file: what is done already is left out, the rest is made, and each item gets its line in ``results.jsonl``."""
+"""A whole prompts file: what is done is left out, the rest is made, and each item gets its line in ``results.jsonl``."""
 
 import json
 import logging

@@ -12,7 +12,8 @@ import torch
 from pydantic import Field
 
 from ...data.paired import PairedSet, joined, joined_set
-from ...data.shards import Items, concepts_in, find_data as find_data, load_audio, load_concepts, load_images, load_videos
+from ...data.shards import Items, concepts_in, load_audio, load_concepts, load_images, load_videos
+from ...data.shards import find_data as find_data
 from ...errors import ConfigurationError, TrainingError
 from ...modality import Modality, parse_modalities
 from ...training.components import ModelFolder
