@@ -26,8 +26,8 @@ SIDE = 64
 
 def open_model(rolls: Path, base: str = "stickers") -> AnyToAnyPipeline:
     """The base model with piano rolls: classes from elsewhere are opened here and given to it."""
-    pipe = AnyToAnyPipeline.from_pretrained(base)
-    pipe.register_modules(**{name: kind.from_pretrained(rolls / name).float().eval() for name, kind in PARTS.items()})
+    parts = {name: kind.from_pretrained(rolls / name).float().eval() for name, kind in PARTS.items()}
+    pipe = AnyToAnyPipeline.from_pretrained(base, **parts)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
