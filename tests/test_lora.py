@@ -9,7 +9,7 @@ import torch
 import yaml
 from PIL import Image
 
-from opencodi import AnyToAnyPipeline, Audio, cli
+from opencodi import AnyToAnyPipeline, cli
 from opencodi.denoisers import UNet
 from opencodi.errors import ArgumentError, ConfigurationError, TrainingError
 from opencodi.media import write_audio
@@ -110,7 +110,11 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(tmp_path):
     adapted(tmp_path / "wide", 1, UNet(**{**tiny.DENOISER, "model_channels": 16}))
     adapted(tmp_path / "deep", 1, UNet(**{**tiny.DENOISER, "num_res_blocks": (2, 2)}))
     (tmp_path / "broken.safetensors").write_bytes(b"no weights")
-    for name, reason in (("wide", "does not fit"), ("deep", "made for another model"), ("broken.safetensors", "cannot be read")):
+    for name, reason in (
+        ("wide", "does not fit"),
+        ("deep", "made for another model"),
+        ("broken.safetensors", "cannot be read"),
+    ):
         with pytest.raises(ConfigurationError, match=reason):
             pipe.load_lora_weights(tmp_path / name)
     with pytest.raises(ArgumentError, match="there is no such file"):

@@ -66,7 +66,9 @@ class RollData(Values):
         encoder = parts.load(TextPromptEncoder, "text_prompt_encoder")
         rows = [3 * list(MOTIFS).index(name) + np.arange(3) for name in names]
         latents = RollCodec(RollAutoencoder()).encode([motif(name, rng) for name in names])
-        return PairedSet(latents, names, names, {"text": Prompts(encoder.encode(captions).tokens[:, 0].cpu(), rows)}, 0.4)
+        return PairedSet(
+            latents, names, names, {"text": Prompts(encoder.encode(captions).tokens[:, 0].cpu(), rows)}, 0.4
+        )
 
 
 class RollBridgingTask(Task):

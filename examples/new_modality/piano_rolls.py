@@ -27,7 +27,9 @@ class PianoRoll:
 
     def __post_init__(self) -> None:
         if self.notes.shape != (KEYS, STEPS) or self.notes.dtype != bool:
-            raise ArgumentError(f"PianoRoll.notes: must be bool [{KEYS}, {STEPS}], not {self.notes.dtype} {self.notes.shape}")
+            raise ArgumentError(
+                f"PianoRoll.notes: must be bool [{KEYS}, {STEPS}], not {self.notes.dtype} {self.notes.shape}"
+            )
 
 
 # ------------------------------------------------------------------ files

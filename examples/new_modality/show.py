@@ -26,8 +26,8 @@ SIDE = 64
 
 def open_model(rolls: Path, base: str = "stickers") -> AnyToAnyPipeline:
     """The base model with piano rolls: classes from elsewhere are opened here and given to it."""
-    pipe = AnyToAnyPipeline.from_pretrained(base)
-    pipe.register_modules(**{name: kind.from_pretrained(rolls / name).float().eval() for name, kind in PARTS.items()})
+    parts = {name: kind.from_pretrained(rolls / name).float().eval() for name, kind in PARTS.items()}
+    pipe = AnyToAnyPipeline.from_pretrained(base, **parts)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
@@ -53,7 +53,9 @@ def main() -> None:
     known = {name: [motif(name, rng) for _ in range(40)] for name in MOTIFS}
     names = [name for name in MOTIFS for _ in range(arguments.each)]
     generators = [torch.Generator().manual_seed(place) for place in range(len(names))]
-    made = pipe(text=names, outputs="roll", extras=(), num_inference_steps=20, guidance_scale=2.0, generator=generators).roll
+    made = pipe(
+        text=names, outputs="roll", extras=(), num_inference_steps=20, guidance_scale=2.0, generator=generators
+    ).roll
     new = [motif(name, rng) for name in names]
     shown = pipe(roll=new, outputs="image", extras=["prompt_map"], generator=generators).image
     report = {"text to roll": f"{sum(nearest(m, known) == n for m, n in zip(made, names))} of {len(names)}"}

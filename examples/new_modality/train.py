@@ -1,6 +1,6 @@
 """Train piano rolls: both recipes, into one folder.
 
-    python -m examples.new_modality.train --output runs/rolls
+python -m examples.new_modality.train --output runs/rolls
 """
 
 import argparse

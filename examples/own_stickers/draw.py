@@ -38,7 +38,12 @@ def main() -> None:
     items = load_images(arguments.data, ["images"])
     things = {}
     for picture, record in zip(items.media, items.records):
-        if record["style"] == arguments.style and record["group"] in ("animals-nature", "food-drink", "objects", "travel-places"):
+        if record["style"] == arguments.style and record["group"] in (
+            "animals-nature",
+            "food-drink",
+            "objects",
+            "travel-places",
+        ):
             things.setdefault(record["name"], picture)
     names = sorted(things)
     arguments.output.mkdir(parents=True, exist_ok=True)

@@ -120,7 +120,19 @@ def command(capsys, *arguments) -> tuple[int, str, str]:
 def test_the_command_says_what_failed_in_its_exit_code(batch, tmp_path, capsys):
     tiny.pipeline().save_pretrained(tmp_path / "model")
     prompts, out = batch([LINES[0], "{}"]).prompts, tmp_path / "out"
-    call = ("generate", "--batch", prompts, "--output", out, "--model", tmp_path / "model", "--steps", 1, "--device", "cpu")
+    call = (
+        "generate",
+        "--batch",
+        prompts,
+        "--output",
+        out,
+        "--model",
+        tmp_path / "model",
+        "--steps",
+        1,
+        "--device",
+        "cpu",
+    )
     code, said, _ = command(capsys, *call)
     assert code == 3 and "1 done, 1 failed" in said and "000001: failed: to: name at least one" in said
     code, said, _ = command(capsys, *call, "--to", "image")

@@ -88,7 +88,7 @@ def _values(line: bytes) -> dict[str, Any]:
     try:
         told = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise ArgumentError(f"the line is not JSON ({error}); write {{\"text\": …}}") from error
+        raise ArgumentError(f'the line is not JSON ({error}); write {{"text": …}}') from error
     if not isinstance(told, dict):
         raise ArgumentError('the line is not a JSON object; write {"text": …}')
     known = (*KEYS, *map(str, MODALITIES))

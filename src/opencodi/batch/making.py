@@ -67,7 +67,13 @@ class Maker:
             own = AnyToAnyOutput({modality: made[modality][place : place + 1] for modality in item.outputs})
             files = [f"{item.id}/{file.name}" for file in own.save(self.folder / item.id)]
             lines.append(
-                {"id": item.id, "status": DONE, "files": files, "seconds": round(seconds, 3), "request": dict(item.request)}
+                {
+                    "id": item.id,
+                    "status": DONE,
+                    "files": files,
+                    "seconds": round(seconds, 3),
+                    "request": dict(item.request),
+                }
             )
         return lines
 
@@ -83,4 +89,3 @@ def _media(modality: str, given: Any) -> Any:
 
 def _reason(error: Exception) -> str:
     return " ".join(f"{error}".split()) or type(error).__name__
-

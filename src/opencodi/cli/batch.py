@@ -41,7 +41,9 @@ def generate_batch(batch: Batch, loading: Loading, plain: bool, ray: bool, worke
         ArgumentError: if the file is not there, or the folder cannot be written to.
     """
     if not batch.prompts.is_file():
-        raise ArgumentError(f"--batch: {shown(batch.prompts)}: there is no such file; give one with a line of JSON per item")
+        raise ArgumentError(
+            f"--batch: {shown(batch.prompts)}: there is no such file; give one with a line of JSON per item"
+        )
     check_output(batch.folder, [RESULTS])
     check_device(loading.device)
     resolve(loading.model)

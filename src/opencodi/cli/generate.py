@@ -62,7 +62,8 @@ def generate(
         ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(metavar="N", help="Same seed, same results; by default a random one, which is recorded.")
+        int | None,
+        typer.Option(metavar="N", help="Same seed, same results; by default a random one, which is recorded."),
     ] = None,
     number: Annotated[
         int, typer.Option(metavar="N", help="How many results; their seeds are SEED, SEED + 1 and so on.")
@@ -85,7 +86,9 @@ def generate(
     private_key: PRIVATE_KEY = None,
     batch: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Many prompts: a line of JSON each, with the names of these options as keys."),
+        typer.Option(
+            metavar="FILE", help="Many prompts: a line of JSON each, with the names of these options as keys."
+        ),
     ] = None,
     batch_size: Annotated[int, typer.Option(metavar="N", help="Items of a batch that are made together.")] = 8,
     ray: Annotated[bool, typer.Option("--ray", help="Make the batch with Ray Data, on many machines.")] = False,

@@ -26,7 +26,9 @@ def parse_loras(given: Sequence[str] | None) -> list[tuple[Path, float]]:
             raise ArgumentError(f"--lora: {weight!r} is no number; write FILE:0.8") from None
         finite_number("--lora", number, (-10.0, 10.0))
         if not Path(file).exists():
-            raise ArgumentError(f"--lora: {shown(file)}: there is no such file; give one of LoRA weights, or its folder")
+            raise ArgumentError(
+                f"--lora: {shown(file)}: there is no such file; give one of LoRA weights, or its folder"
+            )
         found.append((Path(file), number))
     return found
 

@@ -50,7 +50,9 @@ def read_captioned(folder: Path, modality: str) -> tuple[list[Media], list[list[
     for path in paths:
         written = path.with_suffix(".txt")
         if not written.is_file():
-            raise TrainingError(f"{written} is missing: write the caption of {path.name} there, a line for each wording")
+            raise TrainingError(
+                f"{written} is missing: write the caption of {path.name} there, a line for each wording"
+            )
         try:
             text = read(Modality.TEXT, written)
             media.append(read(modality, path))

@@ -138,7 +138,7 @@ class StableDiffusion(Family):
 class StableDiffusion3(Family):
     """Stable Diffusion 3 and 3.5: ``SD3Transformer2DModel``, a flow.
 
-    The first token of its prompt is the pooled embedding [B, 2048], padded to the width of the others.
+    Its prompt is the pooled embedding [B, 2048], padded to the width of the others, then its tokens.
     """
 
     layout = {"layout": "tokens", "latents": "map", "output_index": 1}  # noqa: RUF012

@@ -57,7 +57,9 @@ class LoraPipeline(LoraBaseMixin, PartsPipeline):
             raise ArgumentError(f"{path}: LoRA weights need peft: pip install 'opencodi[lora]'")
         taken = {each for names in self.get_list_adapters().values() for each in names}
         if name in taken:
-            raise ArgumentError(f"adapter_name: an adapter named {name!r} is loaded already; give this one another name")
+            raise ArgumentError(
+                f"adapter_name: an adapter named {name!r} is loaded already; give this one another name"
+            )
         weights, told = _read(path)
         for part, tensors in weights.items():
             self._check_fits(path, part, tensors)
@@ -89,7 +91,9 @@ class LoraPipeline(LoraBaseMixin, PartsPipeline):
         known = sorted({name for each in self.get_list_adapters().values() for name in each})
         for name in names:
             if name not in known:
-                raise ArgumentError(f"adapter_names: no adapter is named {name!r}; loaded: {', '.join(known) or 'none'}")
+                raise ArgumentError(
+                    f"adapter_names: no adapter is named {name!r}; loaded: {', '.join(known) or 'none'}"
+                )
         if len(names) != len(weights):
             raise ArgumentError(f"adapter_weights: {len(weights)} weights for {len(names)} adapters; give one for each")
         super().set_adapters(names, weights)
@@ -144,13 +148,19 @@ class LoraPipeline(LoraBaseMixin, PartsPipeline):
         """Refuse weights of another model before anything is changed."""
         skeleton = self.parts.skeleton(part) if part in self.parts else None
         if not hasattr(skeleton, "load_lora_adapter"):
-            raise ConfigurationError(f"{path}: has weights for {part!r}, which this model does not have; open its own model")
-        layers = {_plain(name): each for name, each in skeleton.named_modules() if isinstance(each, nn.Linear | nn.Conv2d)}
+            raise ConfigurationError(
+                f"{path}: has weights for {part!r}, which this model does not have; open its own model"
+            )
+        layers = {
+            _plain(name): each for name, each in skeleton.named_modules() if isinstance(each, nn.Linear | nn.Conv2d)
+        }
         for key, tensor in tensors.items():
             place, _, half = key.rpartition(".lora_")
             layer = layers.get(place)
             if layer is None or half not in ("A.weight", "B.weight"):
-                raise ConfigurationError(f"{path}: {part} of this model has no {key}; the file was made for another model")
+                raise ConfigurationError(
+                    f"{path}: {part} of this model has no {key}; the file was made for another model"
+                )
             own = tuple(layer.weight.shape)
             fits = tensor.shape[1:] == own[1:] if half == "A.weight" else tensor.shape[:1] == own[:1]
             if tensor.ndim != len(own) or not fits:
@@ -172,8 +182,9 @@ def _read(path: Path) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, dic
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             told = json.loads((file.metadata() or {}).get(ADAPTER_METADATA, "{}"))
     except (SafetensorError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigurationError(f"{path}: cannot be read as safetensors ({reason}); make it again") from error
+        raise ConfigurationError(
+            f"{path}: cannot be read as safetensors ({str(error).splitlines()[0]}); make it again"
+        ) from error
     weights: dict[str, dict[str, torch.Tensor]] = {}
     for key, tensor in tensors.items():
         if not torch.isfinite(tensor).all():

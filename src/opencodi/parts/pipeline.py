@@ -103,6 +103,8 @@ class PartsPipeline(DiffusionPipeline):
         warn_if_slow(dtype)
         variant, device_map, memory = (kwargs.pop(name, None) for name in ("variant", "device_map", "max_memory"))
         names, settings = cls._get_signature_keys(cls)
+        # Modalities may have been added since the class was made.
+        names = list(dict.fromkeys([*names, *sorted(getattr(cls, "component_names", set)())]))
         index = read_model_index(folder / INDEX, frozenset(names), frozenset(settings))
         names = list(dict.fromkeys([*names, *index.parts]))
         given = {name: kwargs.pop(name) for name in (*names, *settings) if name in kwargs}

@@ -72,7 +72,9 @@ class ModelFolder:
         """
         missing = [name for name in self.reads or () if not find_component(self.holder(name) / name)]
         if missing:
-            raise TrainingError(f"{self.holder(missing[0]) / missing[0]} is missing: first train the stage that makes it")
+            raise TrainingError(
+                f"{self.holder(missing[0]) / missing[0]} is missing: first train the stage that makes it"
+            )
 
 
 def load_component(kind: type, model_folder: Path, name: str) -> Any:

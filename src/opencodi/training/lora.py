@@ -73,7 +73,10 @@ class LoraFile:
         save_file(
             {f"{self.component}.{name}": value.detach().half().cpu().contiguous() for name, value in weights.items()},
             Path(folder) / WEIGHTS,
-            metadata={"format": "pt", ADAPTER_METADATA: json.dumps({f"{self.component}.{k}": v for k, v in told.items()})},
+            metadata={
+                "format": "pt",
+                ADAPTER_METADATA: json.dumps({f"{self.component}.{k}": v for k, v in told.items()}),
+            },
         )
 
 
