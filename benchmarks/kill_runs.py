@@ -143,7 +143,13 @@ def measure(data: Path, moments: int, every: int = 1, seed: int = 0) -> dict[str
             raise SystemExit("error: the run that nobody kills fails")
         seconds, whole, writes = time.monotonic() - begun, result(folder), int(counted.read_text(encoding="utf-8"))
     rng = random.Random(seed)
-    at_moments = [killed_once(whole, data, kill_after=rng.uniform(0, seconds)) for _ in range(moments)]
+    at_moments = []
+    while len(at_moments) < moments:
+        outcome = killed_once(whole, data, kill_after=rng.uniform(0, seconds))
+        if outcome[0] or not all(outcome[1:]):
+            at_moments.append(outcome)
+        else:
+            seconds *= 0.9  # the run ended first: the machine has become less busy
     at_writes = [killed_once(whole, data, fatal=number) for number in range(1, writes + 1, every)]
     found: dict[str, int | float] = {"steps": STEPS, "seconds_of_a_run": round(seconds, 2), "writes_of_a_run": writes}
     for name, runs in (("random_moments", at_moments), ("writes", at_writes)):

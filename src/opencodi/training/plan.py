@@ -18,6 +18,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..device import pick_device
+from .averages import Averages
 from .chain import FINISHED, Stage, load_stages
 from .checkpoint import find_checkpoints, step_of
 from .components import find_component, save_component
@@ -162,6 +163,7 @@ def _measured(stage: Stage, task: Task, options: Options, device: torch.device) 
     parameters = task.trained_parameters()
     trained = sum(each.numel() for each in parameters.values())
     optimizer = torch.optim.AdamW(parameters.values(), lr=1e-9, fused=device.type in ("cpu", "cuda"))
+    averages = Averages(parameters, recipe.ema_decay, options.ema_on_cpu)
     counter, saved = FlopCounterMode(display=False), _Saved(task)
     with counter, saved.counting():
         _step(task, recipe, optimizer, device, precision, 0)
@@ -170,6 +172,7 @@ def _measured(stage: Stage, task: Task, options: Options, device: torch.device) 
     while len(seconds) < MOST_STEPS and (len(seconds) < LEAST_STEPS or sum(seconds) < LEAST_SECONDS):
         begun = time.perf_counter()
         _step(task, recipe, optimizer, device, precision, len(seconds) + 2)
+        averages.step()
         seconds.append(time.perf_counter() - begun)
     weights = sum(each.numel() * each.element_size() for each in task.parameters())
     parts = {"weights": weights, "gradients": 4 * trained, "moments": 8 * trained}
