@@ -11,13 +11,12 @@ import json
 from itertools import product
 from pathlib import Path
 
-from ways import share_right
-
 from opencodi import AnyToAnyPipeline
 from opencodi.collections.stickers.evaluation import any_to_any, wording
 from opencodi.collections.stickers.evaluation.bench import Bench
 from opencodi.collections.stickers.evaluation.budget import FULL
 from opencodi.collections.stickers.evaluation.collection import Collection
+from opencodi.collections.stickers.evaluation.ways import share_right
 from opencodi.collections.stickers.judges.networks import load_judges
 
 WAYS = ("image-text", "audio-text", "image-image", "audio-image", "image-audio")
@@ -27,7 +26,7 @@ def texts_understood(bench: Bench, count: int) -> dict[str, float]:
     """Names as pictures, free wordings as texts and pictures, names as spoken words."""
     free, spoken = wording.measure(bench), any_to_any.spoken_names(bench, {"speech": {"top1": {"share": None}}})
     return {
-        "name-image": share_right(bench, "text-image", count),
+        "name-image": share_right(bench, "text-image", count)["share"],
         "wording-text": free["text"]["share"],
         "wording-image": free["image"]["share"],
         "name-speech": spoken["top1"]["share"],
@@ -53,7 +52,7 @@ def main() -> None:
     print(f"| share | scale | {' | '.join(WAYS)} |\n|---|---|{'---|' * len(WAYS)}")
     for share, scale in product(arguments.shares, arguments.scales):
         anchors.register_to_config(share=share, scale=scale, caption_share=None)
-        scores = {way: share_right(bench, way, arguments.count) for way in WAYS}
+        scores = {way: share_right(bench, way, arguments.count)["share"] for way in WAYS}
         rows.append({"share": share, "scale": scale, **scores})
         print(f"| {share} | {scale:g} | {' | '.join(f'{score:.0%}' for score in scores.values())} |", flush=True)
     anchors.register_to_config(**shipped)

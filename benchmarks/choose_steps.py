@@ -14,12 +14,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from ways import distance_to_real, make_way
-
 from opencodi import AnyToAnyPipeline
 from opencodi.collections.stickers.evaluation.bench import Bench
 from opencodi.collections.stickers.evaluation.budget import FULL
 from opencodi.collections.stickers.evaluation.collection import Collection
+from opencodi.collections.stickers.evaluation.ways import distance_to_real, make_way
 from opencodi.collections.stickers.judges.networks import load_judges
 from opencodi.modality import Modality
 

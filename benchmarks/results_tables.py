@@ -1,7 +1,6 @@
 """Put the tables of an evaluation into documents, between the comments that mark where they go.
 
-    python benchmarks/results_tables.py docs/results/evaluation/results.json docs/results/README.md
-    python benchmarks/results_tables.py docs/results/extras.json docs/extras.md
+    python benchmarks/results_tables.py docs/results/evaluation/results.json docs/results/README.md docs/extras.md
 
 A document says ``<!-- table NAME -->`` and, further down, ``<!-- end -->``; what stands between is replaced. Names are those
 of ``TABLES``.
@@ -192,10 +191,10 @@ def aims(results: dict[str, Any]) -> str:
 
 
 def extras(results: dict[str, Any]) -> str:
-    """The core and each extra, from the file of ``benchmarks/extras.py``."""
-    rows = results["rows"]
-    columns = list(next(iter(rows.values())))
-    return markdown(["extras", *columns], [[name, *(percent(row[c]) for c in columns)] for name, row in rows.items()])
+    """The core and each extra."""
+    found = results["extras"]
+    rows = [[name, *(percent(row[c]["share"]) for c in found["columns"])] for name, row in found["rows"].items()]
+    return markdown(["extras", *found["columns"]], rows)
 
 
 TABLES = {

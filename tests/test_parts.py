@@ -13,23 +13,10 @@ from opencodi import AnyToAnyPipeline
 from opencodi.errors import ArgumentError
 
 from . import tiny
-from .tiny import latents
+from .tiny import latents, opened
 
 IMAGE_CALL = {"text": "a rooster", "outputs": ["image"]}
 JOINT_CALL = {"text": "a rooster", "outputs": ["image", "audio"]}
-
-
-@pytest.fixture(scope="module")
-def folder(pipe, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    pipe.save_pretrained(folder)
-    return folder
-
-
-def opened(folder, **options):
-    pipe = AnyToAnyPipeline.from_pretrained(folder, **options)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
 
 
 def in_memory(pipe) -> dict:

@@ -7,10 +7,8 @@ from functools import partial
 import pytest
 import torch
 
-from opencodi import AnyToAnyPipeline
-
 from . import tiny
-from .tiny import latents
+from .tiny import latents, opened
 
 CALLS = (
     {"text": "a rooster", "outputs": ["image"]},
@@ -40,19 +38,6 @@ def at_once(*works: Callable) -> list:
     if errors:
         raise errors[0]
     return results
-
-
-@pytest.fixture(scope="module")
-def folder(pipe, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    pipe.save_pretrained(folder)
-    return folder
-
-
-def opened(folder, **options):
-    pipe = AnyToAnyPipeline.from_pretrained(folder, **options)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
 
 
 def enable(pipe, way: str, folder) -> None:
@@ -93,7 +78,9 @@ def test_different_parts_are_loaded_at_once(folder, pipe):
     shared = opened(folder)
     for name, part in zip(names, at_once(*[lambda name=name: getattr(shared, name) for name in names])):
         assert not any(tensor.is_meta for tensor in part.state_dict().values())
-        assert all(torch.equal(tensor, pipe.components[name].state_dict()[key]) for key, tensor in part.state_dict().items())
+        assert all(
+            torch.equal(tensor, pipe.components[name].state_dict()[key]) for key, tensor in part.state_dict().items()
+        )
 
 
 def test_loading_in_half_precision_does_not_change_the_precision_of_others(folder, pipe):

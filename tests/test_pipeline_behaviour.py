@@ -14,24 +14,11 @@ from opencodi.errors import ArgumentError, ConfigurationError
 from opencodi.parts.placing import balanced
 
 from . import tiny
-from .tiny import differ, latents
+from .tiny import differ, latents, opened
 
 ALL = {**tiny.media(), "outputs": "all"}
 IMAGE = {"text": "a rooster", "outputs": ["image"]}
 JOINT = {"text": "a rooster", "outputs": ["image", "audio"]}
-
-
-@pytest.fixture(scope="module")
-def folder(pipe, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    pipe.save_pretrained(folder)
-    return folder
-
-
-def opened(folder, **options):
-    pipe = AnyToAnyPipeline.from_pretrained(folder, **options)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
 
 
 def assert_same(pipe, other, atol: float = 0.0, **call):
@@ -263,7 +250,12 @@ def test_a_device_map_says_where_parts_are(pipe, folder):
 def test_parts_are_balanced_over_accelerators():
     sizes = {"a": 50, "b": 40, "c": 30, "d": 1000}
     found = balanced(sizes, {"cuda:0": 100, "cuda:1": 60})
-    assert {name: str(place) for name, place in found.items()} == {"a": "cuda:0", "b": "cuda:1", "c": "cuda:0", "d": "cpu"}
+    assert {name: str(place) for name, place in found.items()} == {
+        "a": "cuda:0",
+        "b": "cuda:1",
+        "c": "cuda:0",
+        "d": "cpu",
+    }
     with pytest.raises(ArgumentError, match="device_map: this machine has no accelerator"):
         balanced(sizes, {})
 

@@ -200,3 +200,10 @@ def latents(pipe: AnyToAnyPipeline, seed: int = 0, **call: Any) -> dict[Modality
 def differ(one: torch.Tensor, other: torch.Tensor, by: float = 1e-3) -> bool:
     """Whether two tensors differ by more than rounding."""
     return (one - other).abs().max().item() > by
+
+
+def opened(folder, **options) -> AnyToAnyPipeline:
+    """The pipeline of a model folder, without a progress bar."""
+    pipe = AnyToAnyPipeline.from_pretrained(folder, **options)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe

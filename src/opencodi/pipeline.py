@@ -20,6 +20,7 @@ from .sampling.noise import sample_seeds, streams
 from .sampling.request import Call
 from .sampling.trajectory import Generators
 from .settings import DEFAULTS, guidance_of, sort_arguments
+from .step_report import StepReport
 
 PLAIN_VALUES = (bool, int, float, str, list, tuple, dict)
 EXTRA_ADAPTERS = list(dict.fromkeys(part for extra in EXTRAS.values() for part in extra.adapters))
@@ -280,7 +281,7 @@ class AnyToAnyPipeline(PartsPipeline):
 
         # Denoise all outputs together, each seeing the others (paper §3.4)
         plan = reduce(lambda inner, extra: extra.plan(inner, call), call.extras.values(), plan or Together())
-        report = _StepReport(self, callback_on_step_end, tuple(callback_on_step_end_tensor_inputs))
+        report = StepReport(self, callback_on_step_end, tuple(callback_on_step_end_tensor_inputs))
         request = Request(
             call=call,
             outputs=tuple(wanted),
@@ -313,7 +314,7 @@ class AnyToAnyPipeline(PartsPipeline):
                 }
             result = AnyToAnyOutput(made) if asked.output_type == "np" else AnyToAnyOutput.from_media(made)
             self.parts.done_with(*part_names("codec_parts"))
-        result.seconds = clock
+        result.seconds, result.model = clock, self.config.get("_name_or_path")
         made_of = [modality for modality in MODALITIES if modality in plan.made(request)]
         result.num_inference_steps = {modality: settings.num_inference_steps[modality] for modality in made_of}
         result.guidance_scale = {modality: settings.guidance_scale[modality] for modality in made_of}
@@ -379,26 +380,3 @@ class AnyToAnyPipeline(PartsPipeline):
         nothing, noise = Condition.zeros(1, 1, like=torch.zeros(1)), Noise([], lambda _: (), lambda _: 0.0)
         steps, guidance = settings.num_inference_steps, guidance_of(settings)
         return plan.num_ticks(sampler, Request(call, tuple(wanted), nothing, nothing, noise, steps, guidance))
-
-
-class _StepReport:
-    """What happens after each tick: the progress bar moves, and the caller's callback sees and may replace latents."""
-
-    def __init__(self, pipeline: AnyToAnyPipeline, callback: Callable[..., Any] | None, tensor_inputs: Sequence[str]):
-        self.pipeline, self.callback, self.tensor_inputs = pipeline, callback, tensor_inputs
-        self.bar: Any = None
-        self.tick = 0
-        self.latents: dict[str, torch.Tensor] = {}
-
-    def __call__(
-        self, timesteps: dict[str, torch.Tensor], latents: dict[str, torch.Tensor]
-    ) -> dict[str, torch.Tensor] | None:
-        self.bar.update()
-        self.latents |= latents
-        self.tick += 1
-        if self.callback is None:
-            return None
-        offered = {"latents": dict(self.latents)}
-        tensors = {name: offered[name] for name in self.tensor_inputs}
-        changed = (self.callback(self.pipeline, self.tick - 1, timesteps, tensors) or {}).get("latents") or {}
-        return {modality: replacement for modality, replacement in changed.items() if modality in latents}

@@ -6,7 +6,6 @@ import sys
 
 import pytest
 
-from opencodi import cli
 from opencodi.media import write_audio, write_image, write_video
 
 from .. import tiny
@@ -30,19 +29,6 @@ def files(tmp_path_factory) -> dict[str, str]:
     (folder / "a.txt").write_text(media["text"])
     endings = {"text": "txt", "image": "png", "video": "mp4", "audio": "wav"}
     return {name: str(folder / f"a.{ending}") for name, ending in endings.items()}
-
-
-@pytest.fixture
-def run(capsys):
-    """Run a command in this process: exit code, standard output, standard error."""
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            cli.main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return stop.value.code, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture

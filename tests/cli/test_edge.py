@@ -32,7 +32,7 @@ def test_results_stand_when_standard_output_is_full(process, model, tmp_path, fu
     ran = process(*CALL, "--model", model, "--output", tmp_path, stdout=full)
     assert ran.returncode == 0
     assert ran.stderr.startswith("warning: standard output cannot be written") and ran.stderr.count("\n") == 1
-    assert sorted(os.listdir(tmp_path)) == ["result.json", "text-0.txt"]
+    assert sorted(os.listdir(tmp_path)) == ["result.json", "text-0.c2pa", "text-0.txt"]
 
 
 SHOW = """

@@ -21,7 +21,7 @@ def test_everything_becomes_everything_in_a_fresh_process_without_network(proces
     assert (ran.returncode, ran.stderr) == (0, "")
     names = ["text-0.txt", "image-0.png", "video-0.mp4", "audio-0.wav"]
     assert ran.stdout.split() == [str(out / name) for name in names]
-    assert sorted(path.name for path in out.iterdir()) == sorted([*names, "result.json"])
+    assert sorted(path.name for path in out.iterdir()) == sorted([*names, "text-0.c2pa", "result.json"])
     assert read_image(out / "image-0.png").size == (16, 16)
     assert len(read_audio(out / "audio-0.wav").samples) == 4096
     assert read_video(out / "video-0.mp4").audio is not None

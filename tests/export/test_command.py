@@ -7,22 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from opencodi import cli
 from opencodi.export import table
 from opencodi.media import write_image
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def run(capsys):
-    def call(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            cli.main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return stop.value.code, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture

@@ -161,14 +161,3 @@ def test_saved_weights_are_the_loaded_weights(tmp_path: Path):
     ids = torch.tensor([[1, 5, 6, 2]])
     with torch.no_grad():
         torch.testing.assert_close(loaded(ids), model(ids), atol=1e-5, rtol=0)
-
-
-@torch.no_grad()
-def test_slots_step_by_step_equal_the_whole_sentence_and_padding_changes_nothing(tokenizer: PreTrainedTokenizerFast):
-    codec = TextCodec(tiny(tokenizer, latent_slots=4, decoder_max_length=40), tokenizer)
-    together, alone = codec.encode(SENTENCES), codec.encode(SENTENCES[:1])
-    torch.testing.assert_close(together[:1], alone)
-    ids = codec.autoencoder.generate(together, max_length=9)
-    whole = codec.autoencoder.decode_logits(together, ids)
-    running = (ids[:, 1:-1] != 0).all(1)  # sentences that have not ended
-    assert running.any() and torch.equal(whole[running, :-1].argmax(-1), ids[running, 1:])

@@ -9,8 +9,9 @@ from PIL import Image
 
 from opencodi.media import Audio, Video
 
-_PICTURES = {".mp4": "libx264", ".mov": "libx264", ".webm": "libvpx"}
-_SOUNDS = {".mp4": "aac", ".mov": "aac", ".m4a": "aac", ".webm": "libopus", ".mp3": "libmp3lame", ".opus": "libopus"}
+_PICTURES = {".mp4": "libx264", ".mov": "libx264", ".webm": "libvpx", ".avi": "mpeg4", ".mkv": "libx264"}
+_SOUNDS = {".mp4": "aac", ".mov": "aac", ".m4a": "aac", ".mkv": "aac"}
+_SOUNDS |= {".webm": "libopus", ".opus": "libopus", ".mp3": "libmp3lame"}
 
 
 def picture(width: int = 64, height: int = 48) -> Image.Image:

@@ -8,8 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
-from opencodi.errors import DamagedFile, DecoderCrash, EmptyFile, MediaError, MissingFile, OverLimit, WrongKind
+from opencodi.errors import (
+    DamagedFile,
+    DecoderCrash,
+    EmptyFile,
+    MediaError,
+    MissingFile,
+    OverLimit,
+    SystemFailure,
+    WrongKind,
+)
 from opencodi.media import Limits, Video, decoding, read_audio, read_video, write_video
 
 from .samples import clip, cut, encode, tone
@@ -79,7 +89,7 @@ def test_a_hole_in_the_pictures_is_noticed(tmp_path, whole):
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_a_crash_of_the_decoder_is_not_ours(tmp_path, whole, monkeypatch):
     """A real child that really dies of a segmentation fault, in place of one that meets a fatal file."""
-    (tmp_path / "crash.py").write_text(f"import os; os.kill(os.getpid(), {int(signal.SIGSEGV)})")
+    (tmp_path / "crash.py").write_text(f"import os; os.close(2); os.kill(os.getpid(), {int(signal.SIGSEGV)})")
     monkeypatch.setattr(decoding, "_WORKER", tmp_path / "crash.py")
     (tmp_path / "a.mp4").write_bytes(whole["a.mp4"])
     with pytest.raises(DecoderCrash, match=r"crashed the decoder .SIGSEGV."):
@@ -92,12 +102,50 @@ def test_a_decoder_that_hangs_is_stopped(tmp_path, whole):
         read_video(tmp_path / "a.mp4", Limits(timeout_seconds=0.001))
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_a_crash_before_the_file_is_read_does_not_blame_it(tmp_path, whole, monkeypatch):
+    (tmp_path / "crash.py").write_text(f"import os; os.kill(os.getpid(), {int(signal.SIGSEGV)})")
+    monkeypatch.setattr(decoding, "_WORKER", tmp_path / "crash.py")
+    (tmp_path / "a.mp4").write_bytes(whole["a.mp4"])
+    with pytest.raises(SystemFailure, match=r"SIGSEGV.*memory"):
+        read_video(tmp_path / "a.mp4")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="address space is limited on Linux only")
-def test_a_decoder_that_asks_for_all_memory_gets_none(tmp_path):
-    write_video(clip(8, size=(1_280, 720)), tmp_path / "a.mp4")
-    with pytest.raises(MediaError, match=r"a\.mp4") as caught:
-        read_video(tmp_path / "a.mp4", Limits(max_decoder_bytes=200 * 2**20))
-    assert isinstance(caught.value, OverLimit | DecoderCrash)
+@pytest.mark.parametrize("name", ["a.mp4", "a.gif", "a.flac"])
+@pytest.mark.parametrize("megabytes", [20, 150, 200, 225, 250])
+def test_a_decoder_that_asks_for_too_much_memory_gets_none(tmp_path, name, megabytes):
+    """At each of these sizes something else fails first: a library, a codec, a thread or a frame."""
+    if name == "a.flac":
+        soundfile.write(tmp_path / name, tone(1.0).samples, 16_000)
+    else:
+        write_video(clip(8, size=(1_280, 720) if name == "a.mp4" else (64, 64)), tmp_path / name)
+    read = read_audio if name == "a.flac" else read_video
+    try:
+        read(tmp_path / name, Limits(max_decoder_bytes=megabytes * 2**20))
+    except OverLimit as error:
+        assert "memory" in str(error)
+    except DecoderCrash as error:  # some codecs do not look whether they were given any
+        assert name == "a.mp4" and "make it smaller" in str(error)
+    else:
+        assert megabytes > 150  # how much the libraries take differs from machine to machine
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="address space is limited on Linux only")
+@pytest.mark.parametrize("megabytes", [5, 30, 90, 140, 170, 185])
+def test_a_system_without_memory_is_named(tmp_path, whole, monkeypatch, megabytes):
+    """As `ulimit -v` does, while the program starts or its libraries are loaded."""
+    interpreter = tmp_path / "python"
+    interpreter.write_text(f'#!/bin/sh\nulimit -v {megabytes * 1024}\nexec "{sys.executable}" "$@"\n')
+    interpreter.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(interpreter))
+    (tmp_path / "a.mp4").write_bytes(whole["a.mp4"])
+    try:
+        read_video(tmp_path / "a.mp4")
+    except SystemFailure as error:
+        assert "memory" in str(error)
+    else:
+        assert megabytes > 90
 
 
 def test_a_machine_without_a_decoder_does_not_blame_the_file(tmp_path, whole, monkeypatch):
@@ -122,11 +170,14 @@ def test_nothing_is_left_in_the_temporary_folder(tmp_path, whole, monkeypatch):
 def test_the_child_loads_no_torch_and_nothing_of_ours(tmp_path, whole):
     """Its start is paid for every clip, and it must run wherever the package lies."""
     probe = (
-        "import runpy, sys; runpy.run_path(sys.argv.pop(1), run_name='worker');"
+        "import sys, decoders; decoders.load({'kind': 'mp4', 'libsndfile': False});"
         "print(sorted({m.split('.')[0] for m in sys.modules} & {'torch', 'opencodi', 'soundfile', 'scipy'}))"
     )
     worker = Path(decoding.__file__).with_name("worker")
-    done = subprocess.run([sys.executable, "-P", "-c", probe, str(worker)], capture_output=True, text=True, check=True)
+    environment = os.environ | {"PYTHONPATH": str(worker)}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", probe], capture_output=True, text=True, check=True, env=environment
+    )
     assert done.stdout.strip() == "[]"
 
 

@@ -11,7 +11,6 @@ import httpx2
 import pytest
 from PIL import Image
 
-from opencodi import cli
 from opencodi.media import write_image
 
 from .. import tiny
@@ -42,19 +41,6 @@ def served(tmp_path_factory):
     yield url, folder, process
     process.kill()
     process.communicate()
-
-
-@pytest.fixture
-def run(capsys):
-    """Run a command in this process: exit code, standard output, standard error."""
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            cli.main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return stop.value.code, captured.out, captured.err
-
-    return call
 
 
 def test_generate_asks_a_server_and_writes_what_it_would_have_written(served, run, tmp_path, monkeypatch):

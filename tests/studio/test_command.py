@@ -9,19 +9,6 @@ import pytest
 
 pytest.importorskip("gradio", reason="the studio needs the extra `studio`")
 
-from opencodi import cli
-
-
-@pytest.fixture
-def run(capsys):
-    def call(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            cli.main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return stop.value.code, captured.out, captured.err
-
-    return call
-
 
 def test_bad_input_is_one_line(run):
     code, _, err = run("studio", "--model", "no-such-model")
@@ -38,7 +25,9 @@ def test_without_gradio_it_says_what_to_install(run, monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "gradio", None)
     code, _, err = run("studio")
-    assert code == 2 and err == "error: studio: the package gradio is not installed; run pip install 'opencodi[studio]'\n"
+    assert (
+        code == 2 and err == "error: studio: the package gradio is not installed; run pip install 'opencodi[studio]'\n"
+    )
 
 
 def test_it_serves_the_page_until_it_is_interrupted():

@@ -23,7 +23,9 @@ from .tiny_recipes import DATA, shrink
 
 
 def train(folder, **changes):
-    options = {key: changes.pop(key) for key in ("resume", "keep", "data") if key in changes}
+    options = {key: changes.pop(key) for key in ("resume", "override", "keep", "data") if key in changes}
+    if options.get("resume"):
+        options = {"override": True, **options}  # more steps are another recipe
     folder.mkdir(exist_ok=True)
     changes = {"learning_rate_schedule": "constant_with_warmup", "checkpoint_minutes": 1e-9, **changes}
     return run_recipe(shrink("image_autoencoder", folder, **changes), **{"data": DATA, "device": "cpu", **options})
@@ -132,7 +134,7 @@ def train_with_small_files(recipe: Path, errors: Path) -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (16384, 16384))
     with errors.open("w") as file, redirect_stderr(file), redirect_stdout(io.StringIO()):
-        main(["train", str(recipe), "--data", str(DATA), "--device", "cpu", "--resume"])
+        main(["train", str(recipe), "--data", str(DATA), "--device", "cpu", "--resume", "--override"])
 
 
 def test_a_file_that_cannot_be_written_is_one_line_and_what_was_there_stays(run, tmp_path):

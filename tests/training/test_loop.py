@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from opencodi.cli import main
 from opencodi.errors import ConfigurationError, TrainingError
 from opencodi.training import loop
+from opencodi.training.options import Options
 from opencodi.training.recipe import Recipe
 from opencodi.training.run import run_recipe
 from opencodi.training.task import Task
@@ -24,7 +25,9 @@ from .tiny_recipes import DATA, shrink
 
 
 def train(folder, **changes):
-    options = {key: changes.pop(key) for key in ("resume", "minutes", "workers") if key in changes}
+    options = {key: changes.pop(key) for key in ("resume", "override", "minutes", "workers") if key in changes}
+    if options.get("resume"):
+        options = {"override": True, **options}  # more steps are another recipe
     folder.mkdir(exist_ok=True)
     changes = {"steps": 4, "learning_rate_schedule": "constant_with_warmup", **changes}
     return run_recipe(shrink("image_autoencoder", folder, **changes), data=DATA, device="cpu", **options)
@@ -129,6 +132,39 @@ def test_a_run_is_never_overwritten_by_accident(tmp_path):
         train(tmp_path, steps=1)
 
 
+def test_another_seed_batch_size_or_learning_rate_is_refused_or_accepted_aloud(tmp_path, capsys):
+    train(tmp_path, steps=1)
+    other = {"seed": 5, "batch_size": 3, "learning_rate": 0.5, "report_every": 7}
+    with pytest.raises(
+        TrainingError, match=r"learning_rate is 0\.5 and was 0\.0008.*accept the change with --override"
+    ):
+        train(tmp_path, steps=1, resume=True, override=False, **other)
+    train(tmp_path, steps=1, resume=True, override=True, **other)
+    said = capsys.readouterr().err
+    assert "another recipe: seed is 5 and was 0; batch_size is 3 and was 2; learning_rate" in said
+    assert "report_every" not in said
+
+
+class Slow(Flatten):
+    """Takes its time to validate."""
+
+    def validate(self, generator):
+        time.sleep(0.5)
+        return {}
+
+
+def test_a_time_budget_holds_for_the_closing_validation_too(tmp_path):
+    task = Slow()
+    task.rows = iter(torch.randn(100_000, 3))
+    named = {"task": "slow", "model_folder": str(tmp_path / "model"), "writes": (), "settings": {}}
+    recipe = Recipe(**named, steps=50_000, batch_size=1)
+    started = time.monotonic()
+    options = Options(minutes=4 / 60, started=started)
+    loop.train(task, recipe, tmp_path, options=options, accelerator=Accelerator(cpu=True))
+    assert json.loads((tmp_path / "summary.json").read_text())["step"] > 0
+    assert time.monotonic() - started < 6
+
+
 def test_resuming_nothing_says_so(tmp_path):
     with pytest.raises(TrainingError, match="no checkpoint to resume from"):
         train(tmp_path, resume=True)
@@ -139,7 +175,7 @@ def test_a_checkpoint_of_other_networks_is_refused_by_name(tmp_path):
     path = shrink("image_autoencoder", tmp_path)
     path.write_text(path.read_text().replace("latent_channels: 4", "latent_channels: 6"))
     with pytest.raises(TrainingError, match=r"does not fit this recipe: .*conv"):
-        run_recipe(path, data=DATA, device="cpu", resume=True)
+        run_recipe(path, data=DATA, device="cpu", resume=True, override=True)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path):
@@ -161,7 +197,7 @@ def test_a_style_nobody_drew_is_refused_by_name(tmp_path, trained):
     path = shrink("image_diffuser", tmp_path, model_folder=str(trained / "model"))
     path.write_text(path.read_text().replace("fluent-3d", "crayon"))
     with pytest.raises(ConfigurationError, match="'crayon'; there are fluent-3d, fluent-emoji-flat, noto, twemoji"):
-        run_recipe(path, data=DATA, device="cpu", resume=True)
+        run_recipe(path, data=DATA, device="cpu", resume=True, override=True)
 
 
 @pytest.mark.parametrize(

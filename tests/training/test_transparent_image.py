@@ -97,7 +97,7 @@ def test_both_stages_train_and_the_second_leaves_latents_as_they_are(tmp_path):
 
 @pytest.mark.slow
 def test_sentences_of_scenes_are_learned_and_withheld_ones_measured(tmp_path):
-    small = {"vocab_size": 400, "latent_dim": 16, "latent_slots": 4, "hidden_size": 24, "encoder_layers": 1}
+    small = {"vocab_size": 400, "latent_dim": 16, "hidden_size": 24, "encoder_layers": 1}
     small |= {"decoder_layers": 1, "intermediate_size": 24, "num_attention_heads": 2}
     path = Path(tiny("text_autoencoder", tmp_path, **small))
     values = yaml.safe_load(path.read_text()) | {"data": {"scenes": 50, "held_scenes": 8}}

@@ -35,7 +35,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "text_autoencoder": {
         "vocab_size": 300,
         "latent_dim": 16,
-        "latent_slots": 1,
         "hidden_size": 24,
         "encoder_layers": 1,
         "decoder_layers": 1,

@@ -9,7 +9,7 @@ import typer
 
 from .. import __version__
 from ..errors import OpenCoDiError
-from . import convert, data, edge, evaluate, export, generate, models, reconstruct, serve, studio, train
+from . import convert, data, edge, evaluate, export, generate, models, reconstruct, serve, studio, train, verify
 
 # Some releases of Typer bring their own copy of click, so the base of all usage errors is looked up, not imported.
 UsageError = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
@@ -24,6 +24,7 @@ app.command(name="evaluate")(evaluate.evaluate)
 app.command(name="models")(models.models)
 app.command(name="reconstruct")(reconstruct.reconstruct)
 app.command(name="export")(export.export)
+app.command(name="verify")(verify.verify)
 app.command(name="studio")(studio.studio)
 app.command(name="serve")(serve.serve)
 app.add_typer(data.app, name="data")

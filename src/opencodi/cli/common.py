@@ -13,20 +13,26 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ArgumentError
-from .edge import importing, printing, shown
+from .edge import importing, printing, say_error, shown
 from .staging import check_output, staged
 
 if TYPE_CHECKING:
     from ..pipeline import AnyToAnyPipeline
+    from ..trust import Credentials
 
 __all__ = [
+    "CERTIFICATE",
     "DEVICE",
     "DTYPE",
     "MODEL",
+    "NO_CREDENTIALS",
+    "PRIVATE_KEY",
+    "TRUST",
     "Dtype",
     "check_device",
     "check_output",
     "load_pipeline",
+    "prepare_credentials",
     "show_files",
     "spinner",
     "staged",
@@ -49,6 +55,16 @@ DEVICE = Annotated[
 DTYPE = Annotated[
     Dtype, typer.Option(help="Precision to compute in. Half precision saves memory; most CPUs are slow at it.")
 ]
+NO_CREDENTIALS = Annotated[
+    bool, typer.Option("--no-credentials", help="Do not write into the results that a model made them.")
+]
+CERTIFICATE = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Your certificate (PEM) that signs credentials; else one made here.")
+]
+TRUST = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Certificates (PEM) of authorities whose signers you believe, too.")
+]
+PRIVATE_KEY = Annotated[Path | None, typer.Option(metavar="FILE", help="Its private key (PEM).")]
 
 DEVICES = ("cpu", "cuda", "mps", "xpu", "hpu", "npu")
 """Kinds of devices that torch knows and that hold tensors."""
@@ -113,6 +129,21 @@ def load_pipeline(
         pipeline.to(picked)
         pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def prepare_credentials(no_credentials: bool, certificate: Path | None, private_key: Path | None) -> "Credentials":
+    """What signs results. If nothing can, although it should, a line on standard error says so, and the work goes on.
+
+    Raises:
+        ArgumentError: if the user's own certificate or key cannot be used.
+    """
+    from ..trust import prepare
+    from ..trust.signing import SWITCHED_OFF
+
+    credentials = prepare(not no_credentials, certificate, private_key)
+    if credentials.reason not in (None, SWITCHED_OFF):
+        say_error(f"warning: no credentials are written: {credentials.reason}")
+    return credentials
 
 
 @contextmanager

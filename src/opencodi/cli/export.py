@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from .common import check_output, show_files, steps_bar
+from .common import (
+    CERTIFICATE,
+    NO_CREDENTIALS,
+    PRIVATE_KEY,
+    check_output,
+    prepare_credentials,
+    show_files,
+    steps_bar,
+)
 
 
 def export(
@@ -18,24 +26,28 @@ def export(
     keep_background: Annotated[
         bool, typer.Option("--keep-background", help="Leave a plain white ground; else it becomes transparent.")
     ] = False,
+    no_credentials: NO_CREDENTIALS = False,
+    certificate: CERTIFICATE = None,
+    private_key: PRIVATE_KEY = None,
 ) -> None:
     """Make sticker packs that Telegram, WhatsApp and Discord take.
 
     Each app's sizes, formats, bytes, seconds and frames are kept. A clip's sound is written beside it, since the apps
-    play none.
+    play none. Stickers of results that this installation signed are signed, too.
     """
     from ..export.targets import parse_targets
 
     targets = parse_targets(apps)
     from ..export import export_packs, find_stickers
 
+    credentials = prepare_credentials(no_credentials, certificate, private_key)
     stickers = find_stickers(folder)
     place = output or folder / "stickers"
     check_output(place)
     with steps_bar("packing", len(targets)) as advance:
         packs = []
         for target in targets:
-            packs += export_packs(stickers, target, place / target.name, title, keep_background)
+            packs += export_packs(stickers, target, place / target.name, title, keep_background, credentials)
             advance()
     for pack in packs:
         show_files(pack.folder, (file.name for file in pack.files))

@@ -3,6 +3,7 @@
 import json
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any
@@ -15,7 +16,20 @@ from ..bounds import NUMBERS, WHOLE_NUMBERS, check_seeds, finite_number, plain_t
 from ..errors import ArgumentError
 from ..modality import MODALITIES, Modality, parse_modalities
 from ..models import resolve
-from .common import DEVICE, DTYPE, MODEL, Dtype, check_device, load_pipeline, show_files, steps_bar
+from .common import (
+    CERTIFICATE,
+    DEVICE,
+    DTYPE,
+    MODEL,
+    NO_CREDENTIALS,
+    PRIVATE_KEY,
+    Dtype,
+    check_device,
+    load_pipeline,
+    prepare_credentials,
+    show_files,
+    steps_bar,
+)
 from .edge import shown
 from .staging import LAST, check_output, staged
 
@@ -59,6 +73,9 @@ def generate(
     server: Annotated[
         str | None, typer.Option(metavar="URL", help="Let a running `opencodi serve` do the work; needs no model here.")
     ] = None,
+    no_credentials: NO_CREDENTIALS = False,
+    certificate: CERTIFICATE = None,
+    private_key: PRIVATE_KEY = None,
 ) -> None:
     """Make text, images, video and audio from any of them.
 
@@ -76,6 +93,8 @@ def generate(
     check_seeds("--seed", seed, number)
     check_output(output, [*file_names(outputs, number), LAST])
     if server is not None:
+        if no_credentials or certificate or private_key:
+            raise ArgumentError("--server: it signs its results itself; give these options to `opencodi serve`")
         from ..server.client import generate_remotely
 
         asked = {"weights": weights, "negative_prompt": negative, "num_inference_steps": steps}
@@ -83,8 +102,13 @@ def generate(
         show_files(output, generate_remotely(server, output, given, outputs=outputs, seed=seed, number=number, **asked))
         return
     check_device(device)
-    resolve(model)
+    model_folder = resolve(model)
     inputs = read_inputs(given)
+    from ..trust import Statement
+    from ..trust.signing import forget_sidecars
+
+    credentials = prepare_credentials(no_credentials, certificate, private_key)
+    statement = Statement.of(given, negative, model_folder, seed)
 
     started = perf_counter()
     pipeline = load_pipeline(model, device, dtype)
@@ -113,29 +137,30 @@ def generate(
         )
     with staged(output) as folder:
         writing = perf_counter()
-        files = result.save(folder)
+        settings = {
+            "device": str(pipeline.device),
+            "dtype": dtype.value,
+            "outputs": outputs,
+            "weights": weights,
+            "steps": result.num_inference_steps,
+            "guidance": result.guidance_scale,
+            "extras": [] if plain else sorted(pipeline.extras),
+            "candidates": candidates,
+            "number": number,
+        }
+        files = result.save(folder, credentials, replace(statement, settings=settings))
         seconds = {"load": loaded - started, **result.seconds, "write": perf_counter() - writing}
         report = {
             "opencodi": __version__,
             "inputs": {m: [item if m == "text" else shown(item) for item in items] for m, items in given.items()},
-            "settings": {
-                "model": shown(model),
-                "device": str(pipeline.device),
-                "dtype": dtype.value,
-                "outputs": outputs,
-                "weights": weights,
-                "negative": negative,
-                "steps": result.num_inference_steps,
-                "guidance": result.guidance_scale,
-                "extras": [] if plain else sorted(pipeline.extras),
-                "candidates": candidates,
-                "number": number,
-            },
+            "settings": {"model": shown(model), "negative": negative, **settings},
             "seed": seed,
             "seconds": {phase: round(duration, 3) for phase, duration in seconds.items()},
             "files": [file.name for file in files],
+            "credentials": credentials.report(statement),
         }
         (folder / LAST).write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    forget_sidecars(output, report["files"], signed=credentials.identity is not None)
     show_files(output, report["files"])
 
 

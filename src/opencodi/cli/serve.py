@@ -8,7 +8,18 @@ import typer
 
 from ..errors import ArgumentError
 from ..models import resolve
-from .common import DEVICE, DTYPE, MODEL, Dtype, check_device, load_pipeline
+from .common import (
+    CERTIFICATE,
+    DEVICE,
+    DTYPE,
+    MODEL,
+    NO_CREDENTIALS,
+    PRIVATE_KEY,
+    TRUST,
+    Dtype,
+    check_device,
+    load_pipeline,
+)
 
 
 def serve(
@@ -42,6 +53,10 @@ def serve(
         str | None, typer.Option(metavar="URL", help="How clients reach this server, if not by its address.")
     ] = None,
     log_prompts: Annotated[bool, typer.Option("--log-prompts", help="Write prompts into the log.")] = False,
+    no_credentials: NO_CREDENTIALS = False,
+    certificate: CERTIFICATE = None,
+    private_key: PRIVATE_KEY = None,
+    trust: TRUST = None,
 ) -> None:
     """Serve a model over HTTP, in the shape of OpenAI's API and with any inputs to any outputs.
 
@@ -68,6 +83,10 @@ def serve(
         "aliases": alias or None,
         "public_url": public_url,
         "log_prompts": log_prompts or None,
+        "credentials": False if no_credentials else None,
+        "certificate": certificate,
+        "private_key": private_key,
+        "trust": trust,
     }
     check_device(device)
     folder = resolve(model)
@@ -78,7 +97,7 @@ def serve(
     if memory is not None:
         limit_memory(memory)
     pipeline = load_pipeline(model, device, dtype, plain=plain)
-    app = build_app(pipeline, chosen, known, folder.name, threads)
+    app = build_app(pipeline, chosen, known, folder.name, threads, folder)
     typer.echo(f"serving {folder.name} at {chosen.base_url(listening.getsockname()[1])}", err=True)
     run(app, chosen, listening)
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from ..errors import ArgumentError
-from .common import DEVICE, MODEL, check_device
+from .common import CERTIFICATE, DEVICE, MODEL, NO_CREDENTIALS, PRIVATE_KEY, check_device, prepare_credentials
 from .edge import importing
 
 
@@ -17,6 +17,9 @@ def studio(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(metavar="N", min=1, max=65535, help="On which port.")] = 7860,
     open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = False,
+    no_credentials: NO_CREDENTIALS = False,
+    certificate: CERTIFICATE = None,
+    private_key: PRIVATE_KEY = None,
 ) -> None:
     """Open the studio: a page in the browser, which works without a network."""
     check_device(device)
@@ -28,8 +31,9 @@ def studio(
             f"studio: the package {error.name} is not installed; run pip install 'opencodi[studio]'"
         ) from error
 
+    credentials = prepare_credentials(no_credentials, certificate, private_key)
     try:
-        address, wait = launch(model, device, host, port, open_browser)
+        address, wait = launch(model, device, host, port, open_browser, credentials)
     except OSError as error:
         raise ArgumentError(f"--port: {port} cannot be used on {host}; choose another") from error
     typer.echo(f"The studio is at {address.rstrip('/')} (Ctrl+C stops it)", err=True)

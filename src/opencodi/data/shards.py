@@ -13,6 +13,7 @@ from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -158,7 +159,7 @@ def _load(folder: Path, shards: Sequence[str], suffixes: Sequence[str], decode, 
     for shard in shards:
         path = _existing(folder, shard)
         with reading(path):
-            for place, sample in enumerate(webdataset.WebDataset(str(path), shardshuffle=False, empty_check=False)):
+            for place, sample in enumerate(_samples(webdataset, path)):
                 if keep is not None and place not in keep:
                     continue
                 suffix = next((each for each in suffixes if each in sample), None)
@@ -169,6 +170,11 @@ def _load(folder: Path, shards: Sequence[str], suffixes: Sequence[str], decode, 
     if not records:
         raise TrainingError(f"{folder} holds no items in {', '.join(shards)}; fetch the shards again")
     return Items(np.stack(media), records)
+
+
+def _samples(webdataset: ModuleType, path: Path) -> Iterator[dict[str, Any]]:
+    """The samples of a shard. Each of several processes that train together reads all: what it learns from is drawn later."""
+    return iter(webdataset.WebDataset(str(path), shardshuffle=False, empty_check=False, nodesplitter=iter))
 
 
 def _decode_image(data: bytes) -> np.ndarray:

@@ -103,6 +103,10 @@ class Context:
         """``compute(tokens)`` [B, ...], computed once for this layer, repeated for each frame."""
         return self._spread(self._once(layer, compute))
 
+    def kept(self, layer: Hashable, compute: Callable[[], Tensor]) -> Tensor:
+        """``compute()``, computed once for this layer: for what depends on weights alone."""
+        return self._once(layer, lambda _: compute())
+
     def of_frames(self, layer: Hashable, compute: Callable[[Tensor], Tensor]) -> Tensor:
         """``compute(tokens)`` [B, frames, ...], computed once for this layer, with the frames folded into the batch."""
         return self._once(layer, compute).flatten(0, 1)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..errors import ArgumentError, ConfigurationError
 from .adapter import Adapter, Call, Hook, check_names
 from .blocks import attend, zero_init
+from .context import Context
 from .topology import residual_widths
 
 
@@ -151,8 +152,8 @@ class TemporalBlock(nn.Module):
         self.feed_forward = TemporalFeedForward(channels, int(feed_forward_mult * channels))
         self.frame_shift = FrameShift(channels, norm_num_groups)
 
-    def forward(self, x: Tensor, num_frames: int) -> Tensor:
-        """``x`` [B * frames, C, h, w] -> like ``x``.
+    def forward(self, x: Tensor, num_frames: int, prompt: Context | None = None) -> Tensor:
+        """``x`` [B * frames, C, h, w] -> like ``x``. ``prompt``, if given, keeps the position bias for the next call.
 
         Raises:
             ArgumentError: if the video has more frames than the position table has rows.
@@ -162,10 +163,15 @@ class TemporalBlock(nn.Module):
         height = x.shape[2]
         # Linear layers on a strided view multiply position by position, with copies that cost more than the products.
         tokens = rearrange(x, "(b f) c h w -> b f (h w) c", f=num_frames).contiguous()
-        tokens = tokens + self.attention(tokens, self.position_bias(num_frames, x.device))
+        tokens = tokens + self.attention(tokens, self._bias(num_frames, x.device, prompt))
         tokens = tokens + self.feed_forward(tokens)
         maps = rearrange(tokens, "b f (h w) c -> (b f) c h w", h=height).contiguous()
         return maps + self.frame_shift(maps, num_frames)
+
+    def _bias(self, num_frames: int, device: torch.device, prompt: Context | None) -> Tensor:
+        if prompt is None:
+            return self.position_bias(num_frames, device)
+        return prompt.kept((self, num_frames), lambda: self.position_bias(num_frames, device))
 
 
 class TemporalAdapter(Adapter):
@@ -221,11 +227,11 @@ class TemporalAdapter(Adapter):
         return {name: partial(self._after, number) for number, name in enumerate(self.config.block_names)}
 
     def _after(self, number: int, x: Tensor, call: Call) -> Tensor:
-        return x if call.num_frames is None else self(x, call.num_frames, number)
+        return x if call.num_frames is None else self(x, call.num_frames, number, call.prompt)
 
-    def forward(self, x: Tensor, num_frames: int, number: int) -> Tensor:
+    def forward(self, x: Tensor, num_frames: int, number: int, prompt: Context | None = None) -> Tensor:
         """``x`` [B * frames, C, h, w] through the block of that number. (Offloaded weights come when a module is called.)"""
-        return self.blocks[number](x, num_frames)
+        return self.blocks[number](x, num_frames, prompt)
 
     def fold(self, sample: Tensor) -> Tensor:
         """Clips [B, C, F, H, W] → their frames [B * F, C, H, W].

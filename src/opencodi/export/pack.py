@@ -12,11 +12,12 @@ from ..errors import ArgumentError, MediaError
 from ..media import write_audio
 from ..media.partial import partial_folder
 from ..media.system import refused
+from ..trust import Credentials
 from .cutout import cut_out
 from .emoji import emoji_for, emoji_name
-from .encode import encode
 from .enlarge import fit
 from .pack_names import PACK, WHATSAPP_CONTENTS
+from .signing import Signer
 from .sources import Sticker
 from .targets import FileRule, Target
 
@@ -44,6 +45,7 @@ def export_packs(
     folder: str | Path,
     title: str = "OpenCoDi",
     keep_background: bool = False,
+    credentials: Credentials | None = None,
 ) -> list[Pack]:
     """Write stickers as packs that one app takes: one folder for each pack.
 
@@ -57,6 +59,7 @@ def export_packs(
         title: of the packs.
         keep_background: leave a white ground as it is. Else it is cut out, where there is one; pictures that have
             alpha of their own keep it in any case.
+        credentials: who signs the stickers of signed files; nobody by default.
 
     Raises:
         ArgumentError: if there is no sticker, or something that is no pack of ours is in the way.
@@ -70,7 +73,8 @@ def export_packs(
     for place in places:
         if place.exists() and not (place.is_dir() and ((place / PACK).is_file() or not any(place.iterdir()))):
             raise ArgumentError(f"{place}: something else is there already; choose another folder with --output")
-    return [_write(group, target, place, title, keep_background) for group, place in zip(groups, places)]
+    signer = Signer(credentials)
+    return [_write(group, target, place, title, keep_background, signer) for group, place in zip(groups, places)]
 
 
 def _groups(stickers: Sequence[Sticker], target: Target) -> list[list[Sticker]]:
@@ -81,12 +85,14 @@ def _groups(stickers: Sequence[Sticker], target: Target) -> list[list[Sticker]]:
     return [kind[start : start + most] for kind in kinds for start in range(0, len(kind), most)]
 
 
-def _write(stickers: Sequence[Sticker], target: Target, folder: Path, title: str, keep_background: bool) -> Pack:
+def _write(
+    stickers: Sequence[Sticker], target: Target, folder: Path, title: str, keep_background: bool, signer: Signer
+) -> Pack:
     """All files in a folder beside, which then takes the place of ``folder``."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with partial_folder(folder.parent) as stage:
-            _fill(stage, stickers, target, title, keep_background)
+            _fill(stage, stickers, target, title, keep_background, signer)
             if folder.exists():
                 shutil.rmtree(folder)
             stage.rename(folder)
@@ -101,32 +107,39 @@ def _write(stickers: Sequence[Sticker], target: Target, folder: Path, title: str
     return Pack(folder, tuple(sorted(folder.iterdir())), note)
 
 
-def _fill(stage: Path, stickers: Sequence[Sticker], target: Target, title: str, keep_background: bool) -> None:
-    entries = [_write_sticker(each, n, target, stage, keep_background) for n, each in enumerate(stickers, 1)]
+def _fill(
+    stage: Path, stickers: Sequence[Sticker], target: Target, title: str, keep_background: bool, signer: Signer
+) -> None:
+    entries = [_write_sticker(each, n, target, stage, keep_background, signer) for n, each in enumerate(stickers, 1)]
     described = {"app": target.name, "title": title, "icon": None, "stickers": entries}
     if target.icon:
         described["icon"] = f"icon{_ENDINGS[target.icon.kind]}"
         first = _prepared(stickers[0], target.icon, keep_background)[:1]
-        (stage / described["icon"]).write_bytes(encode(first, 1.0, target.icon))
+        signer.write(stage / described["icon"], first, 1.0, target.icon, stickers[0].source)
     if target.name == "whatsapp":
         _write_json(stage / WHATSAPP_CONTENTS, _whatsapp_contents(described, stickers[0].moves))
     _write_json(stage / PACK, described)
 
 
-def _write_sticker(sticker: Sticker, number: int, target: Target, folder: Path, keep_background: bool) -> dict:
+def _write_sticker(
+    sticker: Sticker, number: int, target: Target, folder: Path, keep_background: bool, signer: Signer
+) -> dict:
     rule = target.moving if sticker.moves else target.still
     name = f"sticker-{number:02}"
     file = folder / (name + _ENDINGS[rule.kind])
     try:
-        file.write_bytes(encode(_prepared(sticker, rule, keep_background), sticker.fps, rule))
+        frames = _prepared(sticker, rule, keep_background)
+        is_signed = signer.write(file, frames, sticker.fps, rule, sticker.source)
     except MediaError as error:
         raise MediaError(f"{sticker.name}: {error}") from error
     emoji = emoji_for(sticker.caption)
     entry = {"file": file.name, "caption": sticker.caption, "emoji": [emoji][: target.max_emoji], "made_from": sticker.name}
+    entry["credentials"] = is_signed
     if target.name == "discord":  # which wants a name of 2 to 30 characters, and the emoji by its name
         entry |= {"name": (sticker.caption.strip() or name)[:30].ljust(2, "_"), "tag": emoji_name(emoji)}
     if sticker.audio is not None:
         write_audio(sticker.audio, folder / f"{name}.wav")
+        signer.sign(folder / f"{name}.wav", sticker.sound_source, ("c2pa.transcoded",))
         entry["sound"] = f"{name}.wav"
     return entry
 

@@ -29,6 +29,7 @@ class Sticker:
         fps: frames per second; 1 for a picture.
         caption: what it shows, in words.
         audio: its sound, if it has one.
+        source, sound_source: the files that the frames and the sound were read from.
     """
 
     name: str
@@ -36,6 +37,8 @@ class Sticker:
     fps: float = 1.0
     caption: str = ""
     audio: Audio | None = None
+    source: Path | None = None
+    sound_source: Path | None = None
 
     @property
     def moves(self) -> bool:
@@ -79,9 +82,11 @@ def _read(path: Path, limits: Limits) -> Sticker:
     caption = _caption(path)
     if path.suffix.lower() in CLIP_ENDINGS:
         clip = read_video(path, limits)
-        return Sticker(path.stem, _opaque(clip.frames), clip.fps, caption, clip.audio or _sound_beside(path, limits))
+        sound = (clip.audio, path) if clip.audio else _sound_beside(path, limits)
+        return Sticker(path.stem, _opaque(clip.frames), clip.fps, caption, sound[0], path, sound[1])
     frames, fps = _read_pictures(path, limits)
-    return Sticker(path.stem, frames, fps, caption, _sound_beside(path, limits) if len(frames) > 1 else None)
+    sound = _sound_beside(path, limits) if len(frames) > 1 else (None, None)
+    return Sticker(path.stem, frames, fps, caption, sound[0], path, sound[1])
 
 
 def _read_pictures(path: Path, limits: Limits) -> tuple[np.ndarray, float]:
@@ -115,9 +120,9 @@ def _numbered(path: Path, modality: str, ending: str) -> Path:
     return path.with_name(f"{modality}-{path.stem.rpartition('-')[2]}{ending}")
 
 
-def _sound_beside(path: Path, limits: Limits) -> Audio | None:
+def _sound_beside(path: Path, limits: Limits) -> tuple[Audio | None, Path | None]:
     beside = _numbered(path, "audio", ".wav")
-    return read_audio(beside, limits) if beside.is_file() else None
+    return (read_audio(beside, limits), beside) if beside.is_file() else (None, None)
 
 
 def _caption(path: Path) -> str:

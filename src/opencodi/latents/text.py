@@ -85,15 +85,13 @@ class TextAutoencoder(ModelMixin, ConfigMixin):
         encoder_pad_token_id: padding id of the encoder's tokenizer.
         encoder_pooling: what the encoder's pooler reads: the ``"first"`` token, as BERT does, or the ``"mean"`` of all, which
             a small encoder trained from nothing learns far faster.
-        latent_slots: past positions that the latent gives each layer of the decoder. With more than one, as many learned
-            queries pool the encoder's tokens in place of ``encoder_pooling``: long sentences come back exactly sooner.
         token_type_vocab_size: segment embeddings (2 in BERT; only the first is used).
         decoder_vocab_size: tokens the decoder knows.
         decoder_hidden_size: width of the decoder.
         decoder_layers: transformer layers of the decoder.
         decoder_heads: attention heads of the decoder.
         decoder_intermediate_size: width of its feed-forward layers.
-        decoder_max_length: positions of the decoder; one is taken by each slot of the latent.
+        decoder_max_length: positions of the decoder; one is taken by the latent.
         pad_token_id: id that fills finished sentences.
         bos_token_id: id every sentence starts with.
         eos_token_id: id that ends a sentence.
@@ -119,7 +117,6 @@ class TextAutoencoder(ModelMixin, ConfigMixin):
         encoder_max_length: int = 64,
         encoder_pad_token_id: int = 0,
         encoder_pooling: str = "mean",
-        latent_slots: int = 1,
         token_type_vocab_size: int = 1,
         decoder_vocab_size: int = 2048,
         decoder_hidden_size: int = 192,
@@ -155,8 +152,7 @@ class TextAutoencoder(ModelMixin, ConfigMixin):
                 initializer_range=encoder_hidden_size**-0.5,
             )
         )
-        self.slot_queries = nn.Linear(encoder_hidden_size, latent_slots, bias=False) if latent_slots > 1 else None
-        self.to_moments = nn.Linear(latent_slots * encoder_hidden_size, 2 * latent_dim, bias=False)
+        self.to_moments = nn.Linear(encoder_hidden_size, 2 * latent_dim, bias=False)
         nn.init.normal_(self.to_moments.weight, std=encoder_hidden_size**-0.5)
         # GPT2Model with the head applied by hand is GPT2LMHeadModel, without two names for one tied tensor on disk.
         self.decoder = GPT2Model(
@@ -177,12 +173,7 @@ class TextAutoencoder(ModelMixin, ConfigMixin):
             )
         )
         self.latent_to_embedding = nn.Linear(latent_dim, decoder_hidden_size, bias=False)
-        # With one slot key and value are the same vector (Optimus); with several, a bias lets a query find its slot.
-        self.latent_to_memory = nn.Linear(
-            latent_dim,
-            decoder_layers * decoder_hidden_size * (2 * latent_slots if latent_slots > 1 else 1),
-            bias=latent_slots > 1,
-        )
+        self.latent_to_memory = nn.Linear(latent_dim, decoder_layers * decoder_hidden_size, bias=False)
 
     def moments(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None
@@ -191,12 +182,8 @@ class TextAutoencoder(ModelMixin, ConfigMixin):
         if attention_mask is None:
             attention_mask = (input_ids != self.config.encoder_pad_token_id).long()
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        if self.slot_queries is None:
-            weights = _POOLING[self.config.encoder_pooling](attention_mask).to(hidden)
-            pooled = self.encoder.pooler((weights.unsqueeze(-1) * hidden).sum(1, keepdim=True))
-        else:
-            weights = self.slot_queries(hidden).masked_fill(attention_mask.unsqueeze(-1) == 0, -torch.inf).softmax(1)
-            pooled = (weights.transpose(1, 2) @ hidden).flatten(1)
+        weights = _POOLING[self.config.encoder_pooling](attention_mask).to(hidden)
+        pooled = self.encoder.pooler((weights.unsqueeze(-1) * hidden).sum(1, keepdim=True))
         mean, log_variance = self.to_moments(pooled).chunk(2, dim=-1)
         return mean, log_variance + self.config.log_variance_offset
 
@@ -250,7 +237,7 @@ class TextAutoencoder(ModelMixin, ConfigMixin):
                 others of its batch.
         """
         raw = denormalise(latents, self.config)
-        max_length = min(max_length or self.config.sample_length, self.config.decoder_max_length - self.config.latent_slots)
+        max_length = min(max_length or self.config.sample_length, self.config.decoder_max_length - 1)
         ids = torch.full((raw.shape[0], 1), self.config.bos_token_id, dtype=torch.long, device=raw.device)
         ended = torch.zeros_like(ids, dtype=torch.bool)
         cache = self._memory(raw)
@@ -276,13 +263,17 @@ class TextAutoencoder(ModelMixin, ConfigMixin):
         return self.reconstruct_logits(raw, input_ids)
 
     def _memory(self, raw: torch.Tensor) -> DynamicCache:
-        """The latent as past positions of every layer, one for each slot."""
+        """The latent as one past position of every layer; its key and value are the same vector."""
         config, cache = self.config, DynamicCache()
-        width = config.decoder_hidden_size // config.decoder_heads
-        shape = (config.decoder_layers, -1, config.decoder_heads, config.latent_slots, width)
-        memory = self.latent_to_memory(raw).view(len(raw), *shape)
+        memory = self.latent_to_memory(raw).view(
+            raw.shape[0],
+            config.decoder_layers,
+            config.decoder_heads,
+            1,
+            config.decoder_hidden_size // config.decoder_heads,
+        )
         for layer in range(config.decoder_layers):
-            cache.update(memory[:, layer, 0], memory[:, layer, -1], layer)
+            cache.update(memory[:, layer], memory[:, layer], layer)
         return cache
 
     def _step(
@@ -290,8 +281,7 @@ class TextAutoencoder(ModelMixin, ConfigMixin):
     ) -> tuple[torch.Tensor, DynamicCache]:
         """Tokens [B, L] after ``past_length`` others and the latent → logits [B, L, V] and the cache grown by L."""
         embeddings = self.decoder.wte(input_ids) + self.latent_to_embedding(raw).unsqueeze(1)
-        first = past_length + self.config.latent_slots
-        positions = torch.arange(first, first + input_ids.shape[1], device=input_ids.device)
+        positions = torch.arange(past_length + 1, past_length + 1 + input_ids.shape[1], device=input_ids.device)
         hidden = self.decoder(
             inputs_embeds=embeddings,
             past_key_values=cache,

@@ -5,6 +5,7 @@ nothing. What counts is media that are missing. A length that is merely wrong, a
 bytes after the end are no fault: recorders that are killed and programs that write to a pipe leave such files.
 """
 
+import errno
 import math
 import re
 import struct
@@ -29,7 +30,11 @@ def missing_end(kind: str, file: BinaryIO, size: int, start: int = 0) -> str | N
     file.seek(start)
     try:
         return _CHECKS[kind](file, size)
-    except (struct.error, IndexError, ValueError):
+    except (struct.error, IndexError, ValueError, OverflowError):
+        return "it stops inside a header"
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a length that leads beyond what a file can hold
+            raise
         return "it stops inside a header"
 
 

@@ -37,6 +37,8 @@ _CRASHES = {getattr(signal, name, None) for name in ("SIGSEGV", "SIGABRT", "SIGB
 _SYSTEM_WORDS = {
     "MemoryError": errno.ENOMEM,
     "Cannot allocate memory": errno.ENOMEM,
+    "emory allocation": errno.ENOMEM,  # OpenBLAS
+    "failed to map segment": errno.ENOMEM,  # the loader of libraries
     "Too many open files": errno.EMFILE,
     "Resource temporarily unavailable": errno.EAGAIN,
     "start new thread": errno.EAGAIN,
@@ -99,8 +101,9 @@ def decode_in_child(
 def _ask(
     path: Path, file: BinaryIO, request: dict, limits: Limits
 ) -> tuple[dict, np.ndarray | None, np.ndarray | None]:
-    # -P keeps the working folder off the child's import path; one BLAS thread, since each reserves address space.
-    command = [sys.executable, "-P", str(_WORKER), json.dumps(request)]
+    # -P keeps the working folder off the child's import path; a crash while libraries are loaded is told by faulthandler;
+    # one BLAS thread, since each reserves address space.
+    command = [sys.executable, "-P", "-X", "faulthandler", str(_WORKER), json.dumps(request)]
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     expired = False
 
@@ -122,7 +125,7 @@ def _ask(
         try:
             return _receive(path, child.stdout, limits)
         except EOFError:
-            said = child.stderr.read().decode(errors="replace").strip().splitlines()[-1:]
+            said = child.stderr.read().decode(errors="replace").strip()
             code = child.wait()
     except MemoryError as error:
         raise refused(f"{path}: cannot be decoded", error) from error
@@ -152,6 +155,8 @@ def _receive(path: Path, pipe: BinaryIO, limits: Limits) -> tuple[dict, np.ndarr
     answer = json.loads(_read(pipe, length))
     if "errno" in answer:
         raise refused(f"{path}: cannot be decoded", answer["errno"])
+    if "missing" in answer:
+        raise _does_not_run(path, answer["missing"])
     if "error" in answer:
         raise _CLASSES[answer["error"]](f"{path}: {answer['reason']}{_REMEDIES.get(answer['error'], '')}")
     arrays = []
@@ -181,22 +186,27 @@ def _fill(pipe: BinaryIO, target: memoryview) -> None:
         done += count
 
 
-def _ended(path: Path, code: int, said: list[str]) -> MediaError:
+def _ended(path: Path, code: int, said: str) -> MediaError:
     """Why a child ended without an answer."""
     if code < 0:
         name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
-        if -code in _CRASHES:
+        if -code in _CRASHES and not said:  # the child is silent from when it turns to the file
             return DecoderCrash(
                 f"{path}: crashed the decoder ({name}), make it smaller or convert it with another program"
             )
         return SystemFailure(
             f"{path}: the system stopped the decoder ({name}), often for lack of memory; close other programs and try again"
         )
-    reason = said[0] if said else f"exit code {code}"
     for words, number in _SYSTEM_WORDS.items():
-        if words in reason:
+        if words in said:
             return refused(f"{path}: cannot be decoded", number)
-    return SystemFailure(f"{path}: the decoder does not run ({reason}), check that av, numpy and pillow are installed")
+    return _does_not_run(path, said.splitlines()[-1] if said else f"exit code {code}")
+
+
+def _does_not_run(path: Path, reason: str) -> SystemFailure:
+    return SystemFailure(
+        f"{path}: the decoder does not run ({reason}), check that av, numpy, pillow and soundfile are installed"
+    )
 
 
 def _in_step(path: Path, samples: np.ndarray, answer: dict) -> Audio | None:

@@ -5,7 +5,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -19,6 +18,7 @@ from ..errors import ArgumentError, ConfigurationError
 from ..models import INDEX, check_files, resolve
 from ..models.schema import read_model_index
 from . import PartAttribute, Parts
+from .checks import check_dtypes, check_options, check_settings
 from .placing import (
     CPU,
     DeviceMap,
@@ -31,9 +31,6 @@ from .placing import (
     offload_device,
 )
 from .stored import StoredPart, index_entry
-
-_LOCAL = ("local_files_only", "use_safetensors", "low_cpu_mem_usage")
-"""Options of diffusers that say what we do anyway."""
 
 
 class PartsPipeline(DiffusionPipeline):
@@ -63,7 +60,9 @@ class PartsPipeline(DiffusionPipeline):
                 attribute.__set_name__(type(self), name)
                 setattr(type(self), name, attribute)
             if not isinstance(attribute, PartAttribute):
-                raise ArgumentError(f"a part cannot be named {name!r}, which {type(self).__name__} has already; rename it")
+                raise ArgumentError(
+                    f"a part cannot be named {name!r}, which {type(self).__name__} has already; rename it"
+                )
             self.register_to_config(**{name: index_entry(part)})
             self.parts.set(name, part)
 
@@ -107,9 +106,9 @@ class PartsPipeline(DiffusionPipeline):
         index = read_model_index(folder / INDEX, frozenset(names), frozenset(settings))
         names = list(dict.fromkeys([*names, *index.parts]))
         given = {name: kwargs.pop(name) for name in (*names, *settings) if name in kwargs}
-        _check_options(kwargs, [*names, *settings, "torch_dtype", "variant", "device_map"])
-        _check_settings(folder / INDEX, index.settings, settings)
-        _check_dtypes(dtype, names)
+        check_options(kwargs, [*names, *settings, "torch_dtype", "variant", "device_map"])
+        check_settings(folder / INDEX, index.settings, settings)
+        check_dtypes(dtype, names)
         parts, variants = {}, set()
         for name in names:
             reference = index.parts.get(name)
@@ -152,7 +151,7 @@ class PartsPipeline(DiffusionPipeline):
         dtype = kwargs.pop("torch_dtype", None) or kwargs.pop("dtype", None)
         names, settings = cls._get_signature_keys(pipeline if isinstance(pipeline, PartsPipeline) else cls)
         found = pipeline.parts.handed_on() if isinstance(pipeline, PartsPipeline) else pipeline.components
-        _check_options({name: kwargs[name] for name in kwargs if name not in (*names, *settings)}, [*names, *settings])
+        check_options({name: kwargs[name] for name in kwargs if name not in (*names, *settings)}, [*names, *settings])
         told = {name: pipeline.config[name] for name in settings if name in pipeline.config}
         told |= {name: kwargs.pop(name) for name in settings if name in kwargs}
         made = cls._assemble({name: part for name, part in found.items() if name in names} | kwargs, told)
@@ -181,7 +180,9 @@ class PartsPipeline(DiffusionPipeline):
             ConfigurationError: if a part that is still in its folder cannot be loaded.
         """
         if not safe_serialization:
-            raise ArgumentError("safe_serialization: only safetensors are written, since nothing else is read; leave it out")
+            raise ArgumentError(
+                "safe_serialization: only safetensors are written, since nothing else is read; leave it out"
+            )
         if push_to_hub or kwargs:
             name = next(iter(kwargs), "push_to_hub")
             raise ArgumentError(f"{name}: save_pretrained only writes a folder; save first, then call push_to_hub")
@@ -327,7 +328,9 @@ class PartsPipeline(DiffusionPipeline):
     def _check_names(self, argument: str, names: Sequence[str]) -> None:
         for name in names:
             if name not in self.parts.names:
-                raise ArgumentError(f"{argument}: this model has no part {name!r}; choose from {', '.join(self.parts.names)}")
+                raise ArgumentError(
+                    f"{argument}: this model has no part {name!r}; choose from {', '.join(self.parts.names)}"
+                )
 
     def _map_devices(self, device_map: str | Mapping[str, Any], max_memory: Mapping[Any, Any] | None) -> None:
         if device_map == "balanced":
@@ -362,33 +365,6 @@ def _device_and_dtype(*args: Any, **kwargs: Any) -> tuple[torch.device | None, t
     if kwargs or len(dtypes) > 1 or len(devices) > 1:
         raise ArgumentError("to: give a device, a precision, or both, each once")
     return next(iter(devices), None), next(iter(dtypes), None)
-
-
-def _check_options(options: Mapping[str, Any], known: Sequence[str]) -> None:
-    for name, value in options.items():
-        if name in _LOCAL:
-            if value is False and name == "use_safetensors":
-                raise ArgumentError("use_safetensors: only safetensors are read; leave it out")
-            continue
-        near = get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "load parts yourself with such options and pass them by name"
-        raise ArgumentError(f"unknown argument {name!r}; {hint}")
-
-
-def _check_settings(file: Path, found: Mapping[str, Any], known: Sequence[str]) -> None:
-    for name in found:
-        if name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else "remove it"
-            raise ConfigurationError(f"{file}: unknown setting {name!r}; {hint}")
-
-
-def _check_dtypes(dtype: Any, names: Sequence[str]) -> None:
-    for name, value in dtype.items() if isinstance(dtype, dict) else [("default", dtype)]:
-        if name not in (*names, "default"):
-            raise ArgumentError(f"torch_dtype: this model has no part {name!r}; choose from {', '.join(names)} or 'default'")
-        if not isinstance(value, torch.dtype):
-            raise ArgumentError(f"torch_dtype: {value!r} is no precision; use torch.float32, torch.float16 or torch.bfloat16")
 
 
 def _forget_paths(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -20,6 +21,7 @@ from .schemas import EmbeddingRequest, Generation, ImageRequest, SoundRequest, S
 from .service import Service
 from .settings import Keys, Settings
 from .status_routes import status_routes
+from .verify_routes import verify_routes
 
 ABOUT = "Text, image, video and audio in any combination, to any combination of them."
 BODIES = (Generation, ImageRequest, SpeechRequest, SoundRequest, VideoRequest, EmbeddingRequest)
@@ -31,6 +33,7 @@ def build_app(
     keys: Keys | None = None,
     name: str = "stickers",
     threads: int | None = None,
+    folder: Path | None = None,
 ) -> FastAPI:
     """The application of one pipeline; ``app.state.service`` is what it runs on.
 
@@ -40,9 +43,10 @@ def build_app(
         keys: who may ask; everybody without.
         name: of the model, for clients.
         threads: of torch; None leaves what is set.
+        folder: of the model, if there is one.
     """
     settings, keys = settings or Settings(), keys or Keys()
-    service = Service(pipeline, settings, name, threads)
+    service = Service(pipeline, settings, name, threads, folder)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -55,6 +59,7 @@ def build_app(
     app.state.service = service
     app.include_router(generation_routes(service))
     app.include_router(openai_routes(service))
+    app.include_router(verify_routes(service))
     app.include_router(status_routes(service))
     app.add_middleware(Gate, settings=settings, keys=keys, jobs=service.jobs, metrics=service.metrics)
     if settings.allowed_origins:

@@ -9,6 +9,7 @@ from typing import Any
 from PIL import Image
 
 from ..media import Audio, Media, Video
+from ..trust import Statement
 
 StepCallback = Callable[[int], None]
 
@@ -26,6 +27,7 @@ class Work:
         size: of the inputs, in bytes of memory.
         finish: applied to the results of each modality before they are saved, such as enlarging.
         audio_format: ending under which sounds are saved, if not as ``.save`` does.
+        statement: what the credentials of the results say.
     """
 
     inputs: dict[str, list[Media]]
@@ -36,6 +38,7 @@ class Work:
     settings: dict[str, Any] = field(default_factory=dict)
     finish: Callable[[str, list[Any]], list[Any]] | None = None
     audio_format: str | None = None
+    statement: Statement = field(default_factory=Statement)
 
     @cached_property
     def size(self) -> int:

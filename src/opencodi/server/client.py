@@ -19,6 +19,7 @@ from ..modality import MODALITIES
 
 KEY_VARIABLE = "OPENCODI_API_KEY"
 LARGEST_ANSWER = 2**30
+SIDECAR = ".c2pa"
 _TIMEOUT_SECONDS = 600.0
 
 
@@ -95,6 +96,11 @@ def generate_remotely(
         )
     with staged(output) as folder:
         names = [_fetch(base, result, folder) for result in job["results"]]
+        sidecars = {
+            name: result["credentials"] for name, result in zip(names, job["results"]) if result.get("credentials")
+        }
+        for name, link in sidecars.items():
+            (folder / name).with_suffix(SIDECAR).write_bytes(_read(base, link))
         report = {
             "opencodi": __version__,
             "inputs": {str(name): [str(item) for item in items] for name, items in given.items()},
@@ -102,8 +108,11 @@ def generate_remotely(
             "seed": seed,
             "seconds": {**job["seconds"], "all": round(perf_counter() - started, 3)},
             "files": names,
+            "credentials": job.get("credentials") or {"written": False, "reason": "the server says nothing of them"},
         }
         (folder / "result.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    for name in set(names) - set(sidecars):
+        (output / name).with_suffix(SIDECAR).unlink(missing_ok=True)  # of an earlier result of that name
     return names
 
 
@@ -143,9 +152,14 @@ def _fetch(base: str, result: Mapping[str, Any], folder: Path) -> str:
     suffix = Path(link.path).suffix
     known = (record.write_suffix, *record.read_suffixes)
     name = f"{record.name}-{int(result['index'])}{suffix if suffix in known else record.write_suffix}"
-    with _open(f"{base}{link.path}") as answer:
-        (folder / name).write_bytes(answer.read(LARGEST_ANSWER))
+    (folder / name).write_bytes(_read(base, result["url"]))
     return name
+
+
+def _read(base: str, link: str) -> bytes:
+    """What is behind a link; it is fetched from the server that was named, whatever host the link names."""
+    with _open(f"{base}{urlsplit(link).path}") as answer:
+        return answer.read(LARGEST_ANSWER)
 
 
 def _open(url: str, content: bytes | None = None) -> Any:

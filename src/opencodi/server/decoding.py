@@ -111,7 +111,7 @@ class Decoders:
         raw = path.with_suffix(".raw")
         child = await self._idle.get()
         try:
-            await asyncio.to_thread(_write_private, path, content)
+            await asyncio.to_thread(write_private, path, content)
             request = {"modality": modality, "path": str(path), "raw": str(raw), "limits": asdict(self._limits)}
             answer = await child.ask(request, self._limits.timeout_seconds + 5)
             if "error" in answer:
@@ -133,7 +133,7 @@ class Decoders:
             await child.stop()
 
 
-def _write_private(path: Path, content: bytes) -> None:
+def write_private(path: Path, content: bytes) -> None:
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(content)
 

@@ -25,6 +25,7 @@ JOB_PATHS = (
     "/v1/audio/generate",
     "/v1/videos",
     "/v1/embeddings",
+    "/v1/verify",
 )
 
 

@@ -14,6 +14,7 @@ from .jobs import ENDED, Job
 from .problems import Problem, bad_request
 from .schemas import Generation
 from .service import LOOK_SECONDS, Service
+from .storage import StoredFile
 
 KEEP_ALIVE_SECONDS = 10.0
 EVENTS = "text/event-stream"
@@ -66,13 +67,20 @@ def describe(service: Service, job: Job) -> dict[str, Any]:
                 "media_type": file.media_type,
                 "bytes": file.size,
                 "url": service.base_url + file.link,
+                **({} if file.sidecar is None else {"credentials": service.base_url + file.sidecar.link}),
                 **file.facts,
                 **({} if file.text is None else {"text": file.text}),
             }
             for file in job.files
         ],
+        "credentials": service.credentials.report(job.work.statement),
         "error": None if job.problem is None else job.problem.body["error"],
     }
+
+
+def link_to_credentials(service: Service, file: StoredFile) -> dict[str, str]:
+    """The header by which C2PA says where the credentials are that are not in the file."""
+    return {} if file.sidecar is None else {"Link": f'<{service.base_url}{file.sidecar.link}>; rel="c2pa-manifest"'}
 
 
 def check_files(form: Form) -> None:
@@ -135,7 +143,7 @@ def generation_routes(service: Service) -> APIRouter:
         if file is None:
             raise Problem(404, "not_found", "There is no such result, or it has expired.")
         service.jobs.collected(file)
-        return FileResponse(file.path, media_type=file.media_type, headers=PRIVATE)
+        return FileResponse(file.path, media_type=file.media_type, headers=PRIVATE | link_to_credentials(service, file))
 
     return routes
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from ..media import Video, sample_frames
 from ..modality import MODALITIES
 from .forms import Form, from_data_url, read_form
-from .generation_routes import PRIVATE, UPLOADS, body_of, check_files
+from .generation_routes import PRIVATE, UPLOADS, body_of, check_files, link_to_credentials
 from .jobs import Job, State
 from .problems import Problem, bad_request
 from .schemas import (
@@ -90,9 +90,10 @@ def openai_routes(service: Service) -> APIRouter:
         job = await service.submit(request, generation, given, "audio", audio_format=asked.response_format)
         await service.finished(request, job)
         (file,) = job.files
-        content = file.path.read_bytes()
-        service.remove(job)
-        return Response(content, media_type=file.media_type, headers=PRIVATE)
+        content, headers = file.path.read_bytes(), PRIVATE | link_to_credentials(service, file)
+        if file.sidecar is None:
+            service.remove(job)  # else it stays until it expires, so that the link leads somewhere
+        return Response(content, media_type=file.media_type, headers=headers)
 
     @routes.post(
         "/v1/videos", openapi_extra=body_of(VideoRequest, {"input_reference": "A picture or clip to start from."})

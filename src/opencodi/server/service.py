@@ -5,6 +5,8 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from fastapi import Request
@@ -12,9 +14,11 @@ from fastapi import Request
 from ..errors import OpenCoDiError
 from ..media import Media
 from ..modality import MODALITIES
+from ..trust import Statement, prepare
+from .batching import Work
 from .decoding import Decoders
 from .engine import Engine, explain, forget_failed_call, log_error
-from .forms import Inputs, check_words
+from .forms import Inputs, check_words, from_data_url
 from .jobs import ENDED, Job, Jobs, State
 from .metrics import Metrics
 from .problems import Problem
@@ -35,13 +39,20 @@ class Service:
         settings: of the server.
         name: what the model is called.
         threads: of torch; None leaves what is set.
+        folder: of the model; its credentials name its version, too, if it is given.
     """
 
-    def __init__(self, pipeline: Any, settings: Settings, name: str, threads: int | None = None) -> None:
+    def __init__(
+        self, pipeline: Any, settings: Settings, name: str, threads: int | None = None, folder: Path | None = None
+    ) -> None:
         self.settings, self.names, self.started = settings, [name, *settings.aliases], int(time.time())
         self.metrics = Metrics()
         self.jobs = Jobs(settings, self.metrics)
-        self.store = Store(settings.results)
+        self.credentials = prepare(settings.credentials, settings.certificate, settings.private_key)
+        if settings.credentials and self.credentials.identity is None:
+            log.warning("no credentials are written: %s", self.credentials.reason)
+        self._stated = Statement.of({}, model=folder or name)
+        self.store = Store(settings.results, self.credentials)
         self.decoders = Decoders(self.store.uploads, settings.media_limits, settings.decoders)
         self.inputs = Inputs(settings, self.decoders, self.metrics)
         self.engine = Engine(pipeline, settings, self.jobs, self.store, self.metrics, threads)
@@ -112,6 +123,8 @@ class Service:
             raise Problem(429, "store_full", "Too many results are kept; try again later.", retry_after=60)
         work = make_work(asked, outputs, await self.inputs.read(given))
         work.finish, work.audio_format = finish, audio_format
+        if self.credentials.identity is not None:
+            work.statement = await asyncio.to_thread(self._state, work, given)
         job = Job(request.state.owner, work, kind, details or {})
         self.jobs.add(job, request.state.place)
         inputs = ",".join(f"{modality}:{len(items)}" for modality, items in work.inputs.items()) or "nothing"
@@ -122,6 +135,16 @@ class Service:
         if self.settings.log_prompts:
             log.info("prompt job=%s text=%r negative=%r", job.short, work.inputs.get("text"), work.negative_prompt)
         return job
+
+    def _state(self, work: Work, given: dict[str, list[Any]]) -> Statement:
+        """What the credentials of a job's results say."""
+        files = {
+            m: [item if m == "text" or isinstance(item, bytes) else from_data_url(item, m) for item in items]
+            for m, items in given.items()
+        }
+        settings = {**work.settings, "outputs": work.outputs, "number": work.number}
+        stated = Statement.of(files, work.negative_prompt, self._stated.model, work.seed, settings)
+        return replace(stated, model_version=self._stated.model_version)
 
     async def finished(self, request: Request, job: Job) -> Job:
         """Wait for a job as long as its client does, and cancel it if the client leaves.

@@ -25,7 +25,9 @@ class Settings(BaseModel):
     ``max_batch`` results in one denoising run. ``max_pixels``, ``max_frames`` and ``max_seconds`` bound what is read,
     the three ``max_made_…`` what is made, ``max_sized_pixels`` to what size OpenAI's routes enlarge.
     ``queue_seconds`` is the longest wait, ``job_seconds`` the longest run, ``keep_seconds`` how long a finished job and
-    its files stay, ``drain_seconds`` how long a stop waits for jobs.
+    its files stay, ``drain_seconds`` how long a stop waits for jobs. Results are signed with ``certificate`` and
+    ``private_key``, else with those of this installation, unless ``credentials`` is false; ``trust`` is a PEM file of
+    authorities that ``/v1/verify`` believes.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -37,6 +39,10 @@ class Settings(BaseModel):
     aliases: list[str] = []
     results: Path | None = None
     log_prompts: bool = False
+    credentials: bool = True
+    certificate: Path | None = None
+    private_key: Path | None = None
+    trust: Path | None = None
     warm_up: bool = True
     max_connections: int = Field(256, ge=1)
 

@@ -7,13 +7,14 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..media import Audio, Video
 from ..modality import MODALITIES
 from ..output import AnyToAnyOutput
+from ..trust import Credentials, prepare
 from .batching import Work
 from .sounds import write_sound
 
@@ -30,6 +31,7 @@ MEDIA_TYPES = {
     ".opus": "audio/ogg",
     ".aac": "audio/aac",
     ".pcm": "audio/pcm",
+    ".c2pa": "application/c2pa",
 }
 GRACE_SECONDS = 1.0
 _PREFIX = "opencodi-serve-"
@@ -46,6 +48,7 @@ class StoredFile:
         path: where it lies.
         size: in bytes.
         text: what a text says.
+        sidecar: its credentials, if they are not inside it.
         facts: ``width`` and ``height`` of pictures and clips, ``seconds`` of clips and sounds.
     """
 
@@ -55,6 +58,7 @@ class StoredFile:
     path: Path
     size: int
     text: str | None = None
+    sidecar: "StoredFile | None" = None
     facts: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -72,9 +76,10 @@ class Store:
 
     Args:
         parent: where to make the folder; the system's temporary folder by default.
+        credentials: who signs results; nobody by default.
     """
 
-    def __init__(self, parent: Path | None = None) -> None:
+    def __init__(self, parent: Path | None = None, credentials: Credentials | None = None) -> None:
         parent = Path(tempfile.gettempdir()) if parent is None else parent
         parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(parent)
@@ -83,6 +88,7 @@ class Store:
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self.uploads = self.folder / "uploads"
         self.uploads.mkdir(mode=0o700)
+        self._credentials = credentials or prepare(False)
         self._files: dict[tuple[str, str], StoredFile] = {}
         self._removed: list[tuple[float, Path]] = []
         self.size = 0
@@ -101,12 +107,12 @@ class Store:
             media = {modality: finish(modality, items) for modality, items in media.items()}
             plain = {m: items for m, items in media.items() if m != "audio" or work.audio_format is None}
             for modality, items in plain.items():  # one by one: sounds already are in the clips that they belong to
-                AnyToAnyOutput.from_media({modality: items}).save(stage)
+                AnyToAnyOutput.from_media({modality: items}).save(stage, credentials=False)
             if len(plain) < len(media):
                 for index, sound in enumerate(media["audio"]):
                     write_sound(sound, stage / f"audio-{index}.{work.audio_format}")
             files = [
-                self._describe(token, stage / f"{modality}-{index}{_suffix(work, modality)}", modality, index, item)
+                self._signed(work, token, stage / f"{modality}-{index}{_suffix(work, modality)}", modality, index, item)
                 for modality, items in media.items()
                 for index, item in enumerate(items)
             ]
@@ -114,8 +120,9 @@ class Store:
         except BaseException:
             shutil.rmtree(stage, ignore_errors=True)
             raise
-        self._files |= {(token, file.path.name): file for file in files}
-        self.size += sum(file.size for file in files)
+        stored = _with_sidecars(files)
+        self._files |= {(token, file.path.name): file for file in stored}
+        self.size += sum(file.size for file in stored)
         return files
 
     def find(self, token: str, name: str) -> StoredFile | None:
@@ -124,7 +131,7 @@ class Store:
 
     def remove(self, files: list[StoredFile]) -> None:
         """Nobody finds these results of one job any more; the files go with ``purge``."""
-        for file in files:
+        for file in _with_sidecars(files):
             if self._files.pop((file.token, file.path.name), None):
                 self.size -= file.size
         self._removed += [(time.monotonic(), self.folder / token) for token in {file.token for file in files}]
@@ -142,10 +149,19 @@ class Store:
         shutil.rmtree(self.folder, ignore_errors=True)
         self._lock.close()
 
-    def _describe(self, token: str, path: Path, modality: str, index: int, item: Any) -> StoredFile:
+    def _signed(self, work: Work, token: str, path: Path, modality: str, index: int, item: Any) -> StoredFile:
+        """A file with its credentials in it or beside it."""
+        beside = self._credentials.sign(path, work.statement.for_result(index))
+        sidecar = None if beside is None else self._describe(token, beside, "credentials", index)
         text = item if isinstance(item, str) else None
-        where = self.folder / token / path.name
-        return StoredFile(modality, index, token, where, path.stat().st_size, text, _facts(item))
+        return replace(self._describe(token, path, modality, index), text=text, sidecar=sidecar, facts=_facts(item))
+
+    def _describe(self, token: str, path: Path, modality: str, index: int) -> StoredFile:
+        return StoredFile(modality, index, token, self.folder / token / path.name, path.stat().st_size)
+
+
+def _with_sidecars(files: list[StoredFile]) -> list[StoredFile]:
+    return files + [file.sidecar for file in files if file.sidecar is not None]
 
 
 def _suffix(work: Work, modality: str) -> str:

@@ -9,7 +9,9 @@ import gradio as gr
 
 from ..errors import OpenCoDiError
 from ..models import installed
+from ..trust import Credentials, prepare
 from . import render
+from .checking import checking
 from .examples import EXAMPLES, Example
 from .inputs import clip_input, picture_input, sound_input
 from .jobs import Job
@@ -58,14 +60,17 @@ class Page:
         options = {"analytics_enabled": False, "fill_width": True, "delete_cache": _UPLOADS_KEPT}
         with gr.Blocks(title="OpenCoDi Studio", **options) as self.blocks:
             gr.HTML(render.header(), elem_id="oc-header")
-            with gr.Row(elem_id="oc-columns", equal_height=False):
-                with gr.Column(scale=5, min_width=320, elem_id="oc-inputs"):
-                    self._inputs()
-                    self._wanted(model)
-                    self._examples()
-                with gr.Column(scale=8, min_width=320, elem_id="oc-results"):
-                    self.stage = gr.HTML(render.empty(), elem_id="oc-stage", js_on_load=_BUTTONS)
-                    self.history = gr.HTML("", elem_id="oc-history", js_on_load=_BUTTONS)
+            with gr.Tabs(elem_id="oc-tabs"):
+                with gr.Tab("Make"), gr.Row(elem_id="oc-columns", equal_height=False):
+                    with gr.Column(scale=5, min_width=320, elem_id="oc-inputs"):
+                        self._inputs()
+                        self._wanted(model)
+                        self._examples()
+                    with gr.Column(scale=8, min_width=320, elem_id="oc-results"):
+                        self.stage = gr.HTML(render.empty(), elem_id="oc-stage", js_on_load=_BUTTONS)
+                        self.history = gr.HTML("", elem_id="oc-history", js_on_load=_BUTTONS)
+                with gr.Tab("Check"):
+                    checking()
             self._listen()
 
     # What is on the page
@@ -261,7 +266,8 @@ class Page:
             return gr.skip()
         folder = run.folder.parent / "packs" / app
         try:
-            packs = export_packs(find_stickers(run.folder), TARGETS[app], folder / app, title=run.wish.summary()[:60])
+            title, credentials = run.wish.summary()[:60], self.studio.credentials
+            packs = export_packs(find_stickers(run.folder), TARGETS[app], folder / app, title, credentials=credentials)
         except OpenCoDiError as error:
             raise gr.Error(str(error), print_exception=False) from error
         run.packs[app] = write_zip(run.folder.parent / f"{app}-stickers.zip", folder)
@@ -301,10 +307,12 @@ def launch(
     host: str = "127.0.0.1",
     port: int | None = None,
     open_browser: bool = False,
+    credentials: Credentials | None = None,
 ) -> tuple[str, Callable[..., None]]:
     """Serve the studio in the background.
 
-    Nothing is fetched from another machine, and nothing is sent to one.
+    Nothing is fetched from another machine, and nothing is sent to one. ``credentials`` signs results, by default
+    with the key of this installation.
 
     Returns:
         Its address, and a function that waits until the program is interrupted and then stops it; with ``now=True`` it
@@ -321,7 +329,7 @@ def launch(
     resolve(model)
     pick_device(device)
     visits = Visits()
-    blocks = build(Studio(device), visits, model)
+    blocks = build(Studio(device, credentials or prepare()), visits, model)
     blocks.queue(default_concurrency_limit=8)
     try:
         _, address, _ = blocks.launch(

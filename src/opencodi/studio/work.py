@@ -13,6 +13,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import OpenCoDiError
+from ..trust import Credentials, Statement, prepare
 from .jobs import Job, Line, Stopped
 from .previews import Previews
 from .wish import Wish, read_file
@@ -68,10 +69,10 @@ News = Waiting | Loading | Working | Done | Failed | Cancelled
 
 
 class Studio:
-    """What all visitors share: the line they stand in, and the model that was used last."""
+    """What all visitors share: the line they stand in, the model that was used last, and who signs results."""
 
-    def __init__(self, device: str | None = None) -> None:
-        self.line = Line()
+    def __init__(self, device: str | None = None, credentials: Credentials | None = None) -> None:
+        self.line, self.credentials = Line(), credentials or prepare(False)
         self._device = device
         self._loaded: tuple[str, Any] | None = None
 
@@ -130,8 +131,9 @@ class Studio:
             job.check()
             result = _call(pipe, job, wish, inputs, news.put)
             folder.mkdir(parents=True, exist_ok=True)
-            files = result.save(folder)
-            _write_report(folder, wish, files)
+            statement = _state(wish) if self.credentials.identity else Statement()
+            files = result.save(folder, self.credentials, statement)
+            _write_report(folder, wish, files, self.credentials.report(statement))
             news.put(Done(tuple(files), monotonic() - started))
         except Stopped:
             news.put(Cancelled())
@@ -208,7 +210,17 @@ def _expected_steps(pipe: Any, wish: Wish) -> int:
     return pipe.num_ticks(list(wish.outputs), wish.inputs, wish.steps)
 
 
-def _write_report(folder: Path, wish: Wish, files: list[Path]) -> None:
+def _state(wish: Wish) -> Statement:
+    """What the credentials of the results say."""
+    from ..models import resolve
+
+    given = ({"text": [wish.text]} if wish.text else {}) | {name: [Path(path)] for name, path in wish.files.items()}
+    left_out = ("text", "files", "seed", "negative", "model")
+    settings = {key: value for key, value in asdict(wish).items() if key not in left_out}
+    return Statement.of(given, wish.negative or None, resolve(wish.model), wish.seed, settings)
+
+
+def _write_report(folder: Path, wish: Wish, files: list[Path], credentials: dict[str, Any]) -> None:
     settings = {key: value for key, value in asdict(wish).items() if key not in ("text", "files", "seed")}
     inputs = ({"text": [wish.text]} if wish.text else {}) | {name: [Path(path).name] for name, path in wish.files.items()}
     report = {
@@ -217,5 +229,6 @@ def _write_report(folder: Path, wish: Wish, files: list[Path]) -> None:
         "settings": settings,
         "seed": wish.seed,
         "files": [file.name for file in files],
+        "credentials": credentials,
     }
     (folder / "result.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -168,8 +168,9 @@ def stage_table(history: dict[str, dict]) -> str:
     for name, summary in history.items():
         recipe = summary["recipe"]
         items = summary["step"] * recipe["batch_size"] * recipe["gradient_accumulation_steps"]
-        known = {"step", "seconds", "recipe", CURVES}
-        measures = ", ".join(f"{key} {value:.3g}" for key, value in summary.items() if key not in known)
+        known = {"step", "seconds", "peak_memory_mb", "recipe", CURVES}
+        shown = {key: value for key, value in summary.items() if key not in known and not key.startswith("loss_at_")}
+        measures = ", ".join(f"{key} {value:.3g}" for key, value in shown.items())
         minutes = round(summary["seconds"] / 60)
         lines.append(f"| `{name}.yaml` | {summary['step']:,} | {items:,} | {minutes} | {measures} |")
     return "\n".join(lines)

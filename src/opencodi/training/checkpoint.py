@@ -5,15 +5,18 @@
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ..errors import TrainingError
+from .processes import all_finite, like, put, together, whole
 
 NEWEST, PARTIAL, OLD, UNHEALTHY = "checkpoint", "checkpoint.partial", "checkpoint.old", "unhealthy"
 STATE, WEIGHTS, AVERAGED, OPTIMIZER = "state.json", "weights.safetensors", "ema.safetensors", "optimizer.safetensors"
@@ -25,7 +28,7 @@ KEEP = 3
 def find_checkpoints(run_folder: Path) -> list[Path]:
     """The checkpoints of a run, the newest first; also one that was left when a run died while it replaced it."""
     found = {
-        path: _step_of(path)
+        path: step_of(path)
         for path in run_folder.glob(f"{NEWEST}*")
         if path.name != PARTIAL and (path / STATE).is_file()
     }
@@ -39,6 +42,7 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     state: dict[str, Any],
     keep: int = KEEP,
+    accelerator: Accelerator | None = None,
 ) -> None:
     """Write a checkpoint under a temporary name; then it becomes the newest, and all but the last ``keep`` are removed.
 
@@ -49,38 +53,72 @@ def save_checkpoint(
         optimizer: AdamW over ``parameters`` in the same order.
         state: JSON values: step, seconds trained, recipe.
         keep: at least 1.
+        accelerator: of a run of several processes, all of which call this; the first one writes.
 
     Raises:
         TrainingError: if a weight is not finite, or the disk is full; the checkpoints before stay.
     """
-    for name, value in (*parameters.items(), *averaged.items()):
-        if not torch.isfinite(value).all():
-            raise TrainingError(
-                f"{name} is not finite at step {state['step']}, so it is not saved; {healthy_words(run_folder)}"
-            )
-    partial, newest = run_folder / PARTIAL, run_folder / NEWEST
-    shutil.rmtree(partial, ignore_errors=True)
+
+    def check() -> None:
+        for name, value in (*parameters.items(), *averaged.items()):
+            if not all_finite([value]):
+                raise TrainingError(
+                    f"{name} is not finite at step {state['step']}, so it is not saved; {healthy_words(run_folder)}"
+                )
+
     moments = optimizer.state_dict()["state"]
     files = {
         WEIGHTS: parameters,
         AVERAGED: averaged,
         OPTIMIZER: {f"{i}.{key}": value for i, entry in moments.items() for key, value in entry.items()},
     }
-    try:
-        partial.mkdir(parents=True)
-        for file, tensors in files.items():
-            save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, partial / file)
-        (partial / STATE).write_text(json.dumps(state, indent=1))
-    except (OSError, SafetensorError) as error:
+    first = accelerator is None or accelerator.is_main_process
+    partial = run_folder / PARTIAL
+
+    def begin() -> None:
         shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+
+    def write(file: str, tensors: dict[str, torch.Tensor]) -> None:
+        save_file({key: value.cpu().contiguous() for key, value in tensors.items()}, partial / file)
+
+    with _stopping_at_full_disk(run_folder):
+        _in_turn(accelerator, check)
+        _in_turn(accelerator, begin if first else _nothing)
+        for file, tensors in files.items():
+            # Sharded tensors are put together by all processes, one file after the other.
+            complete = {key: whole(value) for key, value in tensors.items()}
+            _in_turn(accelerator, lambda file=file, values=complete: write(file, values) if first else None)
+        _in_turn(accelerator, lambda: _put_in_place(run_folder, state, keep) if first else None)
+
+
+def _nothing() -> None:
+    return None
+
+
+def _in_turn(accelerator: Accelerator | None, function: Callable[[], None]) -> None:
+    function() if accelerator is None else together(accelerator, function)
+
+
+@contextmanager
+def _stopping_at_full_disk(run_folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(run_folder / PARTIAL, ignore_errors=True)
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise TrainingError(
-            f"{newest} cannot be written ({reason}): free some space; {healthy_words(run_folder)}"
+            f"{run_folder / NEWEST} cannot be written ({reason}): free some space; {healthy_words(run_folder)}"
         ) from error
+
+
+def _put_in_place(run_folder: Path, state: dict[str, Any], keep: int) -> None:
+    partial, newest = run_folder / PARTIAL, run_folder / NEWEST
+    (partial / STATE).write_text(json.dumps(state, indent=1))
     again = False
     if (newest / STATE).is_file():
-        again = _step_of(newest) == state["step"]
-        before = run_folder / (OLD if again else f"{NEWEST}-{_step_of(newest):06d}")
+        again = step_of(newest) == state["step"]
+        before = run_folder / (OLD if again else f"{NEWEST}-{step_of(newest):06d}")
         shutil.rmtree(before, ignore_errors=True)
         newest.rename(before)
     partial.rename(newest)
@@ -90,15 +128,18 @@ def save_checkpoint(
         shutil.rmtree(path, ignore_errors=True)
 
 
+def read_recipe(run_folder: Path) -> dict[str, Any]:
+    """The recipe of the last checkpoint that has one; empty if there is no checkpoint."""
+    return next((_state_of(path).get("recipe", {}) for path in find_checkpoints(run_folder)), {})
+
+
 def load_checkpoint(
     run_folder: Path,
     parameters: dict[str, torch.nn.Parameter],
     averaged: dict[str, torch.Tensor],
     optimizer: torch.optim.Optimizer,
 ) -> dict[str, Any]:
-    """Put the weights, averages and optimiser moments of the last healthy checkpoint in place; returns its ``state``.
-
-    A checkpoint whose weights are not finite is set aside, and the one before it is taken and named.
+    """Put the weights, averages and optimiser moments of the newest checkpoint in place; returns its ``state``.
 
     Raises:
         TrainingError: if there is no checkpoint, a file of it is missing or damaged, or it belongs to other networks (an odd
@@ -107,15 +148,8 @@ def load_checkpoint(
     found = find_checkpoints(run_folder)
     if not found:
         raise TrainingError(f"{run_folder / NEWEST} holds no checkpoint to resume from; start without --resume")
-    for folder in found:
-        weights, ema = _read(folder / WEIGHTS), _read(folder / AVERAGED)
-        if _finite(weights.values()) and _finite(ema.values()):
-            break
-        set_aside(folder)
-    else:
-        raise TrainingError(f"{run_folder}: no checkpoint has finite weights; start anew with --output elsewhere")
-    if folder is not found[0]:
-        print(f"{found[0].name} is not healthy and was set aside; resuming from {folder.name}, step {_step_of(folder)}")
+    folder = found[0]
+    weights, ema = _read(folder / WEIGHTS), _read(folder / AVERAGED)
     for name in weights.keys() ^ parameters.keys():
         raise TrainingError(
             f"{folder} does not fit this recipe: {name} is only in one of the two; resume with the recipe that made it"
@@ -127,14 +161,34 @@ def load_checkpoint(
                 raise TrainingError(
                     f"{folder} does not fit this recipe: {name} is {shapes}; resume with the recipe that made it"
                 )
-            parameter.copy_(weights[name])
-            averaged[name].copy_(ema[name])
+            put(parameter, weights[name])
+            put(averaged[name], ema[name])
     moments: dict[int, dict[str, torch.Tensor]] = {}
+    weight_of = dict(enumerate(parameters.values()))
     for key, value in _read(folder / OPTIMIZER).items():
         index, name = key.split(".", 1)
-        moments.setdefault(int(index), {})[name] = value
+        moments.setdefault(int(index), {})[name] = like(weight_of[int(index)], value)
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
     return _state_of(folder)
+
+
+def set_unhealthy_aside(run_folder: Path) -> None:
+    """Rename the newest checkpoints whose weights are not finite, so that the newest of all is healthy; says which it is.
+
+    Raises:
+        TrainingError: if no checkpoint is healthy, or a file of one is missing or damaged.
+    """
+    found = find_checkpoints(run_folder)
+    for folder in found:
+        if all_finite(_read(folder / WEIGHTS).values()) and all_finite(_read(folder / AVERAGED).values()):
+            break
+        set_aside(folder)
+    else:
+        if found:
+            raise TrainingError(f"{run_folder}: no checkpoint has finite weights; start anew with --output elsewhere")
+        return
+    if folder is not found[0]:
+        print(f"{found[0].name} is not healthy and was set aside; resuming from {folder.name}, step {step_of(folder)}")
 
 
 def reject_checkpoint(run_folder: Path, step: int) -> str:
@@ -143,14 +197,14 @@ def reject_checkpoint(run_folder: Path, step: int) -> str:
     A checkpoint of that very step leads to that loss again, so it is set aside: ``--resume`` takes the one before it.
     """
     for path in find_checkpoints(run_folder):
-        if _step_of(path) == step:
+        if step_of(path) == step:
             set_aside(path)
     return healthy_words(run_folder)
 
 
 def set_aside(folder: Path) -> None:
     """Rename a checkpoint that must not be resumed from, so that it can still be looked at."""
-    aside = folder.with_name(f"{UNHEALTHY}-{_step_of(folder):06d}")
+    aside = folder.with_name(f"{UNHEALTHY}-{step_of(folder):06d}")
     shutil.rmtree(aside, ignore_errors=True)
     folder.rename(aside)
 
@@ -160,7 +214,7 @@ def healthy_words(run_folder: Path) -> str:
     found = find_checkpoints(run_folder)
     if not found:
         return "there is no healthy checkpoint: lower learning_rate and start again"
-    step = _step_of(found[0])
+    step = step_of(found[0])
     return f"{found[0]} of step {step} is whole: --resume goes on from there, if need be with a lower learning_rate"
 
 
@@ -189,9 +243,6 @@ def _state_of(folder: Path) -> dict[str, Any]:
         ) from error
 
 
-def _step_of(folder: Path) -> int:
+def step_of(folder: Path) -> int:
+    """The step of a checkpoint."""
     return _state_of(folder)["step"]
-
-
-def _finite(tensors: Iterable[torch.Tensor]) -> bool:
-    return all(bool(torch.isfinite(value).all()) for value in tensors)

@@ -1,5 +1,6 @@
 """Recipes: one YAML per training run, checked before anything is loaded; unknown keys are refused."""
 
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -76,6 +77,37 @@ class Recipe(Values):
     report_every: Count = 20
     validate_every: Count = 1000
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 5.0
+
+
+REPORTING = {"model_folder", "report_every", "validate_every", "checkpoint_minutes"}
+"""Keys of a recipe that change nothing of what is learned."""
+
+
+def changes_since(stored: Mapping[str, Any], recipe: Recipe) -> list[str]:
+    """What a recipe says otherwise than ``stored``, the values of a run: "seed is 1 and was 0" for each.
+
+    Keys that only say where the model is and what is reported are left out. What ``stored`` does not have had its default.
+    """
+    defaults = {name: field.default for name, field in Recipe.model_fields.items() if not field.is_required()}
+    now = _flat(recipe.model_dump(mode="json", exclude=REPORTING))
+    before = _flat({key: value for key, value in {**defaults, **stored}.items() if key in Recipe.model_fields})
+    return [
+        f"{key} is {now.get(key, 'missing')} and was {before.get(key, 'missing')}"
+        for key in dict.fromkeys([*now, *before])
+        if key.partition(".")[0] not in REPORTING and now.get(key) != before.get(key)
+    ]
+
+
+def _flat(values: Any, name: str = "") -> dict[str, Any]:
+    """{name with dots: value}, as JSON would have it."""
+    if isinstance(values, Mapping) and (values or not name):
+        return dict(_flat_items(values, name))
+    return {name: list(values) if isinstance(values, tuple) else values}
+
+
+def _flat_items(values: Mapping[str, Any], name: str) -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        yield from _flat(value, f"{name}.{key}" if name else str(key)).items()
 
 
 def load_recipe(path: str | Path) -> Recipe:

@@ -1,132 +1,173 @@
 """From a recipe file to a finished run: recipe, data, task, accelerator, loop."""
 
-import json
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
-from accelerate import Accelerator
+import torch.distributed
 from accelerate.utils import set_seed
 from safetensors import SafetensorError
 
 from ..collections import find_collection
 from ..device import pick_device, working_on
-from ..errors import ConfigurationError, TrainingError
-from .checkpoint import KEEP, find_checkpoints
+from ..errors import ConfigurationError, OpenCoDiError, TrainingError
+from .checkpoint import find_checkpoints, read_recipe
 from .components import ModelFolder, load_component
 from .composed import MAPS
-from .loop import train
-from .recipe import Recipe, checked, load_recipe
+from .loop import train, write_json
+from .options import Options
+from .processes import make_accelerator, on_first
+from .recipe import Recipe, changes_since, checked, load_recipe
 from .task import Task
 from .tasks import find_task
 
+LOST = ("gloo", "Gloo", "NCCL", "Connection closed by peer", "Connection reset", "process group")
+"""What torch says when a process of a group is gone."""
 
-def run_recipe(
-    path: str | Path,
-    *,
-    minutes: float | None = None,
-    resume: bool = False,
-    output: str | Path | None = None,
-    data: str | Path | None = None,
-    device: str | None = None,
-    workers: int = 0,
-    keep: int = KEEP,
-) -> dict[str, float]:
+
+def run_recipe(path: str | Path, **options: Any) -> dict[str, float]:
     """Train as a recipe says.
 
     The trained components land in the recipe's ``model_folder``; logs, sample pictures and checkpoints in
-    ``<model_folder>/training/<recipe name>``.
+    ``<model_folder>/training/<recipe name>``. Under ``torchrun`` all processes train together.
 
     Args:
         path: the YAML file.
-        minutes: stop after this long; the run can be resumed.
-        resume: continue the same run from its last healthy checkpoint.
-        output: model folder to use instead of the recipe's.
-        data: folder of shards; by default ``OPENCODI_DATA``.
-        device: cuda, mps or cpu; by default the best there is.
-        workers: processes that draw batches beside the training, for a GPU that would wait for them.
-        keep: how many of the last healthy checkpoints stay.
+        **options: the fields of ``Options``.
 
     Returns:
-        the last validation's measures.
+        the last validation's measures; empty on all processes but the first.
 
     Raises:
         ConfigurationError: for a wrong recipe.
         TrainingError: if data or earlier components are missing or damaged, the disk is full, or the run cannot go on.
     """
+    given = Options(**options)
     recipe = load_recipe(path)
-    if output is not None:
-        recipe = recipe.model_copy(update={"model_folder": str(output)})
-    run_folder = Path(recipe.model_folder) / "training" / Path(path).stem
+    if given.output is not None:
+        recipe = recipe.model_copy(update={"model_folder": str(given.output)})
+    with one_sentence(recipe, path):
+        return _run(recipe, str(path), given)
+
+
+def folder_of(recipe: Recipe, path: str | Path) -> Path:
+    """Where a run keeps its log, samples and checkpoints."""
+    return Path(recipe.model_folder) / "training" / Path(path).stem
+
+
+@contextmanager
+def one_sentence(recipe: Recipe, path: str | Path) -> Iterator[None]:
+    """Around a run: whatever the system refuses is one sentence that says how to go on.
+
+    Raises:
+        TrainingError: for a full disk, a file that is gone, or processes that lost one another.
+    """
     try:
-        return _run(recipe, str(path), run_folder, minutes, resume, data, device, workers, keep)
+        yield
     except OSError as error:
-        place = error.filename or run_folder
+        place = error.filename or folder_of(recipe, path)
         raise TrainingError(f"{place}: {error.strerror or error}; mend that and start again with --resume") from error
     except SafetensorError as error:
         reason = str(error).splitlines()[0]
         raise TrainingError(f"{recipe.model_folder}: {reason}; mend that and start again with --resume") from error
+    except RuntimeError as error:
+        if isinstance(error, OpenCoDiError) or not torch.distributed.is_initialized():
+            raise
+        if not any(word in str(error) for word in LOST):
+            raise
+        reason = str(error).splitlines()[0]
+        raise TrainingError(
+            f"process {torch.distributed.get_rank()} lost the others ({reason}); start all again with --resume"
+        ) from error
 
 
-def _run(
-    recipe: Recipe,
-    where: str,
-    run_folder: Path,
-    minutes: float | None,
-    resume: bool,
-    data: str | Path | None,
-    device: str | None,
-    workers: int,
-    keep: int,
-) -> dict[str, float]:
-    picked = pick_device(device)
-    precision = _precision(picked) if recipe.mixed_precision == "auto" else recipe.mixed_precision
-    accelerator = Accelerator(mixed_precision=precision, cpu=picked.type == "cpu")
+def _run(recipe: Recipe, where: str, options: Options) -> dict[str, float]:
+    run_folder = folder_of(recipe, where)
+    _check_folder(run_folder, recipe, options)
+    picked = pick_device(options.device)
+    precision = precision_of(recipe, picked)
+    accelerator = make_accelerator(picked, precision)
+    task = build_task(recipe, where, accelerator.device, options.data)
+    if recipe.initial_weights and not options.resume:
+        start_from(task, Path(recipe.initial_weights), recipe.fresh_weights)
+
+    def begin() -> None:
+        count = sum(parameter.numel() for parameter in task.trained_parameters().values())
+        processes = f", {accelerator.num_processes} processes" if accelerator.num_processes > 1 else ""
+        print(
+            f"{recipe.task}: {count / 1e6:.2f} M parameters to train on {accelerator.device}, precision {precision}"
+            f"{processes}"
+        )
+        run_folder.mkdir(parents=True, exist_ok=True)
+        write_json(run_folder / "recipe.json", recipe.model_dump(mode="json"))
+
+    on_first(accelerator, begin)
+    return train(task, recipe, run_folder, options=options, accelerator=accelerator)
+
+
+def _check_folder(run_folder: Path, recipe: Recipe, options: Options) -> None:
+    """Raise TrainingError if a run would overwrite another, or would go on as another than it began."""
+    found = find_checkpoints(run_folder)
+    if found and not options.resume:
+        raise TrainingError(
+            f"{run_folder / found[0].name} is a run's already: --resume continues it, --output starts one elsewhere"
+        )
+    changes = changes_since(read_recipe(run_folder), recipe) if found else []
+    if changes and not options.override:
+        raise TrainingError(
+            f"{run_folder} was begun with another recipe: {'; '.join(changes)}; resume with the recipe that made it "
+            "(recipe.json beside the checkpoint), or accept the change with --override"
+        )
+    if changes and int(os.environ.get("RANK", "0")) == 0:
+        print(f"resuming with another recipe: {'; '.join(changes)}", file=sys.stderr)
+
+
+def build_task(
+    recipe: Recipe, where: str, device: torch.device, data: str | Path | Callable[..., Any] | None
+) -> Task:
+    """The stage of a recipe with its networks, on random weights.
+
+    Args:
+        recipe: checked here as far as it concerns the stage and the collection.
+        where: the recipe's path, for messages.
+        device: what is encoded first is encoded there.
+        data: the folder of data (None: ``OPENCODI_DATA``), or a function (task, checked data values, parts, settings) → data that stands in.
+
+    Raises:
+        ConfigurationError: for a wrong value in the recipe.
+        TrainingError: if data or earlier components are missing.
+    """
     try:
         collection = find_collection(recipe.collection)
         kind = find_task(recipe.task, collection.TASKS)
     except ConfigurationError as error:
         raise ConfigurationError(f"{where}: {error}") from error
     if recipe.task not in collection.DATA:
-        known = ", ".join(collection.DATA)
-        raise ConfigurationError(f"{where}: task: collection {recipe.collection} has none of that name; it has {known}")
+        raise ConfigurationError(f"{where}: task: the collection {recipe.collection} has no data for {recipe.task}")
     source = collection.DATA[recipe.task]
     for key in sorted(recipe.settings.keys() & source.model_fields.keys() - kind.Settings.model_fields.keys()):
         raise ConfigurationError(f"{where}: settings: {key} says what data there is; move it under data")
     settings = checked(kind.Settings, recipe.settings, f"{where}: settings")
     wanted = checked(source, recipe.data, f"{where}: data")
-    folder, parts = collection.find_data(data), ModelFolder(recipe.model_folder, recipe.reads)
-    found = find_checkpoints(run_folder)
-    if found and not resume:
-        raise TrainingError(
-            f"{run_folder / found[0].name} is a run's already: --resume continues it, --output starts one elsewhere"
-        )
+    folder = None if callable(data) else collection.find_data(data)
+    parts = ModelFolder(recipe.model_folder, recipe.reads)
     parts.check_complete()
     try:
-        with working_on(picked):
-            given = wanted.load(folder, parts, settings)
+        with working_on(device):
+            if callable(data):
+                given = data(wanted, parts, settings)
+            else:
+                given = wanted.load(folder, parts, settings)
             set_seed(recipe.seed)  # initial weights; everything later has its own generator
             task = kind(settings, given, parts)
     except ConfigurationError as error:
         raise ConfigurationError(f"{where}: {error}") from error
-    if recipe.initial_weights and not resume:
-        start_from(task, Path(recipe.initial_weights), recipe.fresh_weights)
     _check_writes(task, recipe, where)
-    if accelerator.is_main_process:
-        count = sum(parameter.numel() for parameter in task.trained_parameters().values())
-        print(f"{recipe.task}: {count / 1e6:.2f} M parameters to train on {accelerator.device}, precision {precision}")
-        run_folder.mkdir(parents=True, exist_ok=True)
-        (run_folder / "recipe.json").write_text(json.dumps(recipe.model_dump(), indent=1))
-    return train(
-        task,
-        recipe,
-        run_folder,
-        resume=resume,
-        minutes=minutes,
-        workers=workers,
-        keep=keep,
-        accelerator=accelerator,
-    )
+    return task
 
 
 def start_from(task: Task, folder: Path, fresh_weights: Sequence[str] = ()) -> None:
@@ -166,8 +207,12 @@ def _check_writes(task: Task, recipe: Recipe, where: str) -> None:
         raise ConfigurationError(f"{where}: writes: this run makes {', '.join(made)}; write [{', '.join(made)}]")
 
 
-def _precision(device: torch.device) -> str:
-    """bf16 where it is multiplied natively: elsewhere a CPU emulates it, many times slower than float32."""
+def precision_of(recipe: Recipe, device: torch.device) -> str:
+    """What a recipe computes in on this device. ``auto`` is bf16 where it is multiplied natively: elsewhere a CPU emulates it,
+    many times slower than float32.
+    """
+    if recipe.mixed_precision != "auto":
+        return recipe.mixed_precision
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
     if device.type == "cpu":

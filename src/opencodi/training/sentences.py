@@ -1,6 +1,7 @@
 """Captions as sentence embeddings. The sentence encoder is frozen: each caption goes through it once, for all stages."""
 
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -115,7 +116,7 @@ def _write(cache: Path | None, fingerprint: str, known: dict[str, int], embeddin
     if cache is None:
         return
     cache.parent.mkdir(parents=True, exist_ok=True)
-    temporary = cache.with_name(cache.name + ".partial")
+    temporary = cache.with_name(f"{cache.name}.{os.getpid()}.partial")  # several processes may write it at once
     texts = "\0".join(sorted(known, key=known.__getitem__)).encode("utf-8")
     save_file(
         {

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from .components import save_component
+from .processes import process_share
 from .recipe import Values
 
 
@@ -34,6 +35,16 @@ class Task(nn.Module):
     def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
         """Draw a training batch on the CPU. All choices come from ``rng``, so a step's batch depends only on its number."""
         raise TypeError(f"{type(self).__name__} draws no batches")
+
+    def sample_share(
+        self, rng: np.random.Generator, batch_size: int, process: int, processes: int
+    ) -> dict[str, torch.Tensor]:
+        """What one of ``processes`` works on of the batch that ``rng`` gives: its rows, ``batch_size / processes`` of them.
+
+        Here each process draws the whole batch, so that it is the same however many there are. A stage whose batches are dear
+        to draw may draw its own rows alone.
+        """
+        return process_share(self.sample_batch(rng, batch_size), process, processes)
 
     def forward(self, batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Losses of a batch; ``loss`` is what is minimised, the others are reported. Noise comes from ``generator``."""

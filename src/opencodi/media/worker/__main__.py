@@ -18,44 +18,45 @@ import math
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import BinaryIO
 
-import av
-import numpy as np
-import PIL.Image  # noqa: F401
-from pictures import PICTURES, decode_pictures
-from refusal import Refusal
-from sounds import decode_links, decode_sndfile, ogg_links
-from streams import decode_streams
+_ONE_ALLOCATION = 64 * 2**20
+"""Bytes that a decoder asks for at once, at the most and as a rule: a thread's stack, a library or some frames."""
 
 
-def main(request: dict, file: BinaryIO) -> tuple[dict, list[np.ndarray]]:
+def main(request: dict, file: BinaryIO) -> tuple[dict, list]:
     """Decode a file: what to say about it, and the arrays that follow."""
-    _limit(request)
+    theirs, ours = _address_space(), request["max_decoder_bytes"]
     try:
-        if request["kind"] in PICTURES:
-            return decode_pictures(request, file)
-        if request["kind"] == "ogg" and not request["frames"] and (links := ogg_links(file)):
-            return decode_links(request, links)
-        if request["libsndfile"] and (decoded := decode_sndfile(request, file)):
-            return decoded
-        return decode_streams(request, file)
-    except Refusal as refusal:
-        return {"error": refusal.error, "reason": str(refusal)}, []
-    except av.error.EOFError:
-        return {"error": "DamagedFile", "reason": "ends before anything can be decoded"}, []
-    except MemoryError:
-        if _address_space() < request["max_decoder_bytes"]:  # the system's limit is narrower than ours
+        # Before the limit is set: a library that does not fit into it says that it is missing.
+        from decoders import decode, load
+
+        load(request)
+        _silence(2)  # only now: a library that ends this process while it loads says why
+        _limit(request)
+        return decode(request, file)
+    except Exception as error:
+        _set_address_space(theirs)  # the answer needs memory, too
+        if not isinstance(error, MemoryError) and not _has_nearly_filled(min(ours, theirs)):
+            return _explain(error), []
+        if theirs < ours:
             return {"errno": errno.ENOMEM}, []
-        reason = f"takes more memory to decode than {request['max_decoder_bytes']:,} bytes"
-        return {"error": "OverLimit", "reason": reason}, []
-    except ImportError:
-        raise
-    except Exception as error:  # whatever the decoders' parsers run into
-        if isinstance(error, OSError) and error.errno in (errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.EIO):
-            return {"errno": error.errno}, []
-        words = getattr(error, "strerror", None) or str(error)
-        return {"error": "DamagedFile", "reason": f"cannot be decoded ({words})"}, []
+        return {"error": "OverLimit", "reason": f"takes more memory to decode than {ours:,} bytes"}, []
+
+
+def _explain(error: Exception) -> dict:
+    """The answer for what decoding ended with, though there was memory enough."""
+    if type(error).__name__ == "Refusal":
+        return {"error": error.error, "reason": str(error)}
+    if isinstance(error, ImportError) or "cannot load library" in str(error):
+        return {"missing": str(error)}
+    if isinstance(error, EOFError):
+        return {"error": "DamagedFile", "reason": "ends before anything can be decoded"}
+    if isinstance(error, OSError) and error.errno in (errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.EIO):
+        return {"errno": error.errno}
+    words = getattr(error, "strerror", None) or str(error)  # whatever the decoders' parsers run into
+    return {"error": "DamagedFile", "reason": f"cannot be decoded ({words})"}
 
 
 def _limit(request: dict) -> None:
@@ -64,22 +65,43 @@ def _limit(request: dict) -> None:
         import resource
     except ImportError:  # Windows
         return
-    limits = ((resource.RLIMIT_AS, request["max_decoder_bytes"]), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 0))
-    for what, value in limits:
-        with contextlib.suppress(ValueError, OSError):  # some systems know the limit but do not let it be set
-            hard = resource.getrlimit(what)[1]
-            resource.setrlimit(what, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
+    for what in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE):
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(what, (0, resource.getrlimit(what)[1]))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, request["timeout_seconds"] + 10)
+    _set_address_space(min(request["max_decoder_bytes"], _address_space()))
 
 
 def _address_space() -> float:
+    """The limit that is in force, in bytes."""
     try:
         import resource
     except ImportError:
         return math.inf
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     return math.inf if limit == resource.RLIM_INFINITY else limit
+
+
+def _set_address_space(size: float) -> None:
+    with contextlib.suppress(ImportError, ValueError, OSError):  # some systems do not let it be set
+        import resource
+
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY if size == math.inf else int(size), hard))
+
+
+def _has_nearly_filled(limit: float) -> bool:
+    """Whether this process came so near to its limit that memory was probably refused.
+
+    Decoders and loaders of libraries then say that a file is damaged, a library missing or a thread impossible.
+    """
+    try:
+        state = Path("/proc/self/status").read_text()
+    except OSError:  # not Linux, where alone the limit holds
+        return False
+    peak = next((int(line.split()[1]) * 1024 for line in state.splitlines() if line.startswith("VmPeak")), 0)
+    return peak + _ONE_ALLOCATION > limit
 
 
 class _Tail(io.RawIOBase):
@@ -104,12 +126,15 @@ class _Tail(io.RawIOBase):
         return self.file.readinto(buffer)
 
 
+def _silence(handle: int) -> None:
+    """A library that chats must neither garble the answer nor fill a pipe that nobody reads."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), handle)
+
+
 def _run() -> None:
     request = json.loads(sys.argv[1])
     answers = os.fdopen(os.dup(1), "wb")
-    silence = os.open(os.devnull, os.O_WRONLY)
-    for handle in (1, 2):  # a library that chats must neither garble the answer nor fill a pipe that nobody reads
-        os.dup2(silence, handle)
+    _silence(1)
     file = os.fdopen(os.dup(0), "rb")
     request["size"] = os.fstat(0).st_size - request["start"]
     file.seek(request["start"])

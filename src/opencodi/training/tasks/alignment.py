@@ -24,6 +24,7 @@ from ..components import ModelFolder, build_network
 from ..composed import DENOISERS, changed, in_order, load_maps, new_map
 from ..contrastive import info_nce
 from ..objective import blurred, draw_noise, draw_timesteps, make_scheduler, noised
+from ..processes import gathered
 from ..recipe import Values
 from ..task import Task
 
@@ -242,7 +243,8 @@ class AlignmentTask(Task):
         return self._info_nce(tokens, name, batch["concept"]) + 1 - (tokens * name).sum(1).mean()
 
     def _info_nce(self, first: torch.Tensor, second: torch.Tensor, concept: torch.Tensor) -> torch.Tensor:
-        """InfoNCE between embeddings [B, E]; items of one concept count as equals."""
+        """InfoNCE between embeddings [B, E] of all processes; items of one concept count as equals."""
+        first, second, concept = (gathered(each) for each in (first, second, concept))
         same = (concept[:, None] == concept[None]).float()
         return info_nce(first, second, 1 / self.settings.temperature, same)
 

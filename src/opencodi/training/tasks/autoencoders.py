@@ -15,6 +15,7 @@ from ...latents.image import ImageAutoencoder
 from ...latents.normalisation import channel_statistics
 from ..components import ModelFolder
 from ..pictures import save_grid
+from ..processes import items_rng
 from ..recipe import Values
 from ..task import Task
 
@@ -127,7 +128,7 @@ class ImageAutoencoderTask(Task):
 
     def _varied(self, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """[B, 3, H, W] in [-1, 1], over white, half of them mirrored, all a little moved."""
-        rng, pixel_values = np.random.default_rng(generator.initial_seed()), over_white(pixels)
+        rng, pixel_values = items_rng(generator), over_white(pixels)
         flip = torch.from_numpy(rng.random(len(pixels)) < 0.5)[:, None, None, None].to(pixels.device)
         return random_affine(torch.where(flip, pixel_values.flip(-1), pixel_values), rng)
 

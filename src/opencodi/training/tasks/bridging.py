@@ -21,6 +21,7 @@ from ...prompts.text import find_minilm
 from ..components import ModelFolder, build_network
 from ..contrastive import Temperature, info_nce
 from ..pictures import save_grid
+from ..processes import gathered, mirrored_within
 from ..recipe import Values
 from ..sentences import CACHE_FILE, CaptionTable, embed_captions
 from ..task import Task
@@ -171,19 +172,23 @@ class BridgingTask(Task):
         losses = self._losses(texts, items, batch["groups"], batch["captions"], own)
         if "unpaired" in batch:
             sentences = torch.cat([batch["sentences"], batch["unpaired"]])
-            projected = self.text_encoder.project(sentences).tokens[:, 0].float()
+            projected = gathered(self.text_encoder.project(sentences).tokens[:, 0].float())
+            sentences = gathered(sentences)
             losses["structure"] = (projected @ projected.T - sentences @ sentences.T).square().mean()
             losses["loss"] = losses["loss"] + self.settings.structure_weight * losses["structure"]
         return losses
 
     def _losses(self, texts, items, groups, captions, own: float = 1.0) -> dict[str, torch.Tensor]:
         """``own``: share of each item that is its own; the rest is the item at its place from the end."""
+        pull = 1 - ((own * texts + (1 - own) * texts.flip(0)) * items).sum(1).mean()
+        count = len(texts)
+        texts, items, groups, captions = (gathered(each) for each in (texts, items, groups, captions))
         same = (groups[:, None] == groups) | (captions[:, None] == captions)
         affinity = self.settings.same_concept_weight * same.float()
         scale = self.temperature()
         affinity = affinity.fill_diagonal_(1.0)
-        contrastive = info_nce(texts, items, scale, own * affinity + (1 - own) * affinity.flip(1))
-        pull = 1 - ((own * texts + (1 - own) * texts.flip(0)) * items).sum(1).mean()
+        mixed = own * affinity + (1 - own) * mirrored_within(affinity, count)
+        contrastive = info_nce(texts, items, scale, mixed)
         loss = contrastive + self.settings.pull_weight * pull
         return {"loss": loss, "contrastive": contrastive, "pull": pull, "temperature": 1 / scale.detach()}
 

@@ -12,6 +12,7 @@ from ...device import pick_device
 from ...modality import MODALITIES, Modality
 from ...prompts import AudioPromptEncoder, Condition, ImagePromptEncoder, VideoPromptEncoder
 from ..components import ModelFolder, build_network
+from ..processes import items_rng
 
 
 class Pair(Protocol):
@@ -80,7 +81,7 @@ class ImagePair:
     def condition(self, inputs: dict[str, torch.Tensor], generator: torch.Generator | None) -> Condition:
         pixel_values = over_white(inputs["pixels"])
         if generator is not None:
-            rng = np.random.default_rng(generator.initial_seed())
+            rng = items_rng(generator)
             pixel_values = soften(random_affine(pixel_values, rng, **self.varied), rng, **self.softened)
         return self.encoder(pixel_values)
 
@@ -118,7 +119,7 @@ class AudioPair:
         return {"samples": (mixed * 32767).to(torch.int16)}, own
 
     def condition(self, inputs: dict[str, torch.Tensor], generator: torch.Generator | None) -> Condition:
-        rng = None if generator is None else np.random.default_rng(generator.initial_seed())
+        rng = None if generator is None else items_rng(generator)
         mel = self.encoder.mel(audio_batch(inputs["samples"], rng))
         if generator is not None:
             mel = vary_mel(mel, **self.varied, generator=generator)

@@ -21,13 +21,16 @@ from ...prompts import Condition
 from ...sampling import Guidance, sample
 from ..components import ModelFolder, build_network
 from ..composed import DENOISERS, in_order, load_maps, new_map
-from ..objective import blurred, draw_noise, draw_timesteps, make_scheduler, noised
+from ..objective import blurred, draw_noise, draw_timesteps, is_flow, make_scheduler, noised
 from ..pictures import save_grid
 from ..prompt_map import fit_prompt_map, prompt_map_loss
 from ..recipe import Values
+from ..showing import save_clip, save_sound, save_texts
 from ..task import Task
 
 SAMPLE_STEPS, SAMPLE_GUIDANCE = 20, 2.0
+NOISE_LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
+"""Shares of the timesteps at which the loss is measured, too."""
 
 
 class DiffuserTask(Task):
@@ -129,7 +132,10 @@ class DiffuserTask(Task):
         }
 
     def validate(self, generator: torch.Generator) -> dict[str, float]:
-        """The loss on validation items, each prompted by its first caption, with the same noise every time."""
+        """The loss on validation items, each prompted by its first caption, with the same noise every time.
+
+        ``loss_at_0.1`` is that of some items at a tenth of the noise schedule's timesteps, and so on.
+        """
         losses, counts = [], []
         for start in range(0, min(len(self.held), 256), 32):
             items = np.arange(start, min(start + 32, len(self.held), 256))
@@ -137,7 +143,24 @@ class DiffuserTask(Task):
             batch = {name: value.to(self.device) for name, value in batch.items()}
             losses.append(self(batch, generator)["loss"].item())
             counts.append(len(items))
-        return {"loss": float(np.average(losses, weights=counts))} if losses else {}
+        if not losses:
+            return {}
+        return {"loss": float(np.average(losses, weights=counts)), **self._losses_by_noise(generator)}
+
+    def _losses_by_noise(self, generator: torch.Generator) -> dict[str, float]:
+        items = np.arange(min(len(self.held), 32))
+        latents = self.held.latents[items].float().to(self.device)
+        condition = self.held.first_condition(items).to(self.device)
+        noise = draw_noise(latents.shape, self.denoiser, generator, self.device)
+        found = {}
+        for level in NOISE_LEVELS:
+            step = level * self.scheduler.config.num_train_timesteps
+            timesteps = torch.full((len(items),), step if is_flow(self.scheduler) else int(step), device=self.device)
+            noisy, target = noised(self.scheduler, latents, noise, timesteps)
+            prompt = self.denoiser.context(condition[:, None].to(noisy.dtype))
+            error = F.mse_loss(self.denoiser(noisy, timesteps, prompt).float(), target)
+            found[f"loss_at_{level}"] = float(error)
+        return found
 
     def generate(self, tokens: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Latents for condition embeddings [B, D]."""
@@ -175,6 +198,7 @@ class ImageDiffuserTask(DiffuserTask):
         pixels = self.items.autoencoder.decode(torch.cat([made, self.items.latents[shown].float().to(self.device)]))
         rows = [row for pair in zip(pixels[:32].split(16), pixels[32:].split(16)) for row in pair]
         save_grid(torch.cat(rows), path, columns=16)
+        save_texts([self.items.names[i] for i in shown], path)
 
 
 class VideoDiffuserTask(DiffuserTask):
@@ -208,7 +232,10 @@ class VideoDiffuserTask(DiffuserTask):
         made = self.generate(self.items.first_condition(shown), generator)
         rows = torch.stack([made, self.items.latents[shown].float().to(self.device)], dim=1).flatten(0, 1)
         frames = rows.transpose(1, 2).flatten(0, 1)
-        save_grid(self.items.autoencoder.decode(frames), path, columns=rows.shape[2])
+        pixels = self.items.autoencoder.decode(frames)
+        save_grid(pixels, path, columns=rows.shape[2])
+        for name, clip in zip([self.items.names[i] for i in shown], pixels.split(rows.shape[2])[::2]):
+            save_clip(clip, path, name, self.items.autoencoder.config.sample_fps)
 
 
 class AudioDiffuserTask(DiffuserTask):
@@ -217,11 +244,14 @@ class AudioDiffuserTask(DiffuserTask):
     modality, component = Modality.AUDIO, "audio_denoiser"
 
     def sample(self, path: Path, generator: torch.Generator) -> None:
-        """Spectrograms generated from captions, each above the training spectrogram of that caption."""
+        """Spectrograms generated from captions, each above the training spectrogram of that caption, and some as sounds."""
         shown = self.shown(16)
         made = self.generate(self.items.first_condition(shown), generator)
         mel = self.items.autoencoder.decode(torch.cat([made, self.items.latents[shown].float().to(self.device)]))
         save_grid((mel.transpose(-1, -2).flip(-2) + 5) / 6, path, columns=16)
+        spectrogram = self.items.autoencoder.mel_spectrogram
+        for i, waveform in zip(shown[::4], spectrogram.griffin_lim(mel[: len(shown) : 4].squeeze(1))):
+            save_sound(waveform, path, self.items.names[i], spectrogram.sample_rate)
 
 
 class TextDiffuserTask(DiffuserTask):
@@ -244,5 +274,4 @@ class TextDiffuserTask(DiffuserTask):
         """A text file that lists names and the text generated from each."""
         shown = self.shown(32)
         said = self.items.codec.decode(self.generate(self.items.first_condition(shown), generator))
-        lines = [f"{self.items.names[i]}\t{text}" for i, text in zip(shown, said)]
-        path.with_suffix(".txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        save_texts([f"{self.items.names[i]}\t{text}" for i, text in zip(shown, said)], path)

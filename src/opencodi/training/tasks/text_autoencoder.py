@@ -45,7 +45,6 @@ class TextAutoencoderTask(Task):
 
         vocab_size: int
         latent_dim: int
-        latent_slots: int
         hidden_size: int
         encoder_layers: int
         decoder_layers: int
@@ -61,7 +60,6 @@ class TextAutoencoderTask(Task):
         tokenizer = build_tokenizer(self.captions, settings.vocab_size)
         self.autoencoder = TextAutoencoder(
             latent_dim=settings.latent_dim,
-            latent_slots=settings.latent_slots,
             encoder_vocab_size=len(tokenizer),
             encoder_hidden_size=settings.hidden_size,
             encoder_layers=settings.encoder_layers,

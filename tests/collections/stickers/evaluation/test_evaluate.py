@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from opencodi import Modality, cli
-from opencodi.collections.stickers.evaluation import any_to_any, coherence
+from opencodi import Modality
+from opencodi.collections.stickers.evaluation import any_to_any, coherence, extras
 from opencodi.collections.stickers.evaluation import budget as budgets
 from opencodi.collections.stickers.evaluation.bench import Bench
 from opencodi.collections.stickers.evaluation.budget import Budget
@@ -28,6 +28,8 @@ SMALLEST = replace(
     composition=1,
     coherence={True: 1, False: 1},
     vague_prompts=1,
+    ways=1,
+    vague_samples=1,
     motions=1,
     synchrony=1,
     reconstructions=4,
@@ -37,19 +39,6 @@ SMALLEST = replace(
     spoken=2,
     spoken_names=1,
 )
-
-
-@pytest.fixture
-def run(capsys):
-    """Run a command in this process: exit code, standard output, standard error."""
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            cli.main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return stop.value.code, captured.out, captured.err
-
-    return call
 
 
 def bench(budget: Budget = SMALLEST, **changes) -> Bench:
@@ -130,6 +119,20 @@ def test_coherence_tells_joint_from_chance():
     assert found["kinds"]["triple"]["subgroup"]["n"] == 8
     for entry in (*found["sets"].values(), *found["kinds"].values()):
         assert entry["concept"]["joint"] <= entry["heard"]["joint"] and entry["heard"]["n"] == entry["concept"]["n"]
+
+
+def test_the_core_stands_beside_each_extra():
+    rows = extras.variants(["prompt_map", "in_turn", "rereading", "summed_evidence"])
+    assert rows["core alone"] == [] and rows["core, trained adapters"] == ["prompt_map"]
+    assert rows["+ rereading"] == ["prompt_map", "in_turn", "rereading"], "an extra comes with what it builds on"
+    assert rows["all, partners swapped"][-1] == "swapped_partners"
+    subject = bench()
+    subject.pipeline.register_to_config(extras={"in_turn": {"order": list(Modality)}})
+    found = extras.measure(subject)
+    assert list(found["rows"]) == ["core alone", "+ in_turn", "all of the model", "all, partners swapped"]
+    assert all(set(row) == set(found["columns"]) for row in found["rows"].values())
+    assert found["rows"]["core alone"]["text-image"]["n"] == 1
+    assert list(subject.pipeline.config.extras) == ["in_turn"], "the model is as it was"
 
 
 def test_names_with_the_same_recordings_count_as_one_where_a_sound_is_heard():

@@ -17,6 +17,8 @@ class Budget:
         composition: prompts of each composition.
         coherence: samples of each vague prompt, by whether a clip is among the outputs.
         vague_prompts: how many of the vague prompts are used.
+        ways: inputs of each way on which extras are compared.
+        vague_samples: samples of each vague prompt on which extras are compared.
         motions: clips that are made for named motions.
         synchrony: clips with sound that are made for the synchrony measure.
         gallery: most concepts in a retrieval gallery.
@@ -36,6 +38,8 @@ class Budget:
     composition: int
     coherence: Mapping[bool, int]
     vague_prompts: int
+    ways: int
+    vague_samples: int
     motions: int
     synchrony: int
     gallery: int
@@ -56,6 +60,8 @@ FULL = Budget(
     composition=24,
     coherence={True: 6, False: 16},
     vague_prompts=4,
+    ways=48,
+    vague_samples=12,
     motions=24,
     synchrony=8,
     gallery=300,
@@ -76,6 +82,8 @@ QUICK = Budget(
     composition=8,
     coherence={True: 1, False: 4},
     vague_prompts=2,
+    ways=2,
+    vague_samples=1,
     motions=6,
     synchrony=4,
     gallery=50,

@@ -44,7 +44,7 @@ def measure(bench: Bench) -> dict[str, Any]:
     sound is among the outputs. Many concepts of a subgroup are kin.
 
     Joint and independent samples start from the same noise. They differ in whatever makes outputs agree: the exchange between
-    denoisers, and the extras that the model is used with (``benchmarks/extras.py`` tells them apart). The ceiling is the
+    denoisers, and the extras that the model is used with (``extras.py`` tells them apart). The ceiling is the
     chance that the judges are all right about real validation items that show the same.
 
     Returns:

@@ -42,6 +42,12 @@ TITLES = {
         "Both start from the same noise; apart is what chance alone gives. Heard: concepts count as one if they have the same "
         "recordings, where there is a sound (a dog and a dog face).",
     ),
+    "extras": (
+        "Core and extras",
+        "What each extra buys. The core alone is the paper: what --plain measures. It also lacks the adapters that denoisers "
+        "were trained with; every other row has them. From one input to one output: does the concept come out? Together "
+        "from vague prompts: do all outputs show the same? Partners swapped is the control.",
+    ),
     "motions": (
         "Named motions",
         "Does a clip move as its words say? A judge of outlines, fitted to real pictures in procedural motion.",

@@ -200,6 +200,13 @@ def coherence(results: dict[str, Any]) -> list[Table]:
     return tables
 
 
+def extras(results: dict[str, Any]) -> list[Table]:
+    """The core, and each extra added to it or taken from the model."""
+    found = results["extras"]
+    rows = [[name, *(counted(row[column]) for column in found["columns"])] for name, row in found["rows"].items()]
+    return [Table("The core, and each extra added to it", ("", *found["columns"]), rows)]
+
+
 def motions(results: dict[str, Any]) -> list[Table]:
     """All motions together, then each."""
     found = results["motions"]
@@ -279,6 +286,7 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], list[Table]]] = {
     "composition": composition,
     "bridging": bridging,
     "coherence": coherence,
+    "extras": extras,
     "motions": motions,
     "synchrony": synchrony,
     "distances": distances,

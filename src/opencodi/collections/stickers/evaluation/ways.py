@@ -1,18 +1,18 @@
-"""What the benchmarks that choose a setting share: how often the right thing comes out, for one way from input to output."""
+"""How often the right thing comes out, for one way from input to output."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from opencodi.collections.stickers.captions import article
-from opencodi.collections.stickers.evaluation.bench import Bench
-from opencodi.collections.stickers.evaluation.collection import KIND_OF
-from opencodi.collections.stickers.evaluation.judging import judge, known_concepts
-from opencodi.evaluation.accuracy import in_top
-from opencodi.evaluation.distances import frechet_distance
-from opencodi.media import Media
-from opencodi.modality import Modality
+from ....evaluation.accuracy import in_top
+from ....evaluation.distances import frechet_distance
+from ....media import Media
+from ....modality import Modality
+from ..captions import article
+from .bench import Bench
+from .collection import KIND_OF
+from .judging import judge, known_concepts
 
 REAL = 512
 CAPTION: dict[Modality, Callable[[str], str]] = {
@@ -21,9 +21,10 @@ CAPTION: dict[Modality, Callable[[str], str]] = {
 }
 
 
-def share_right(bench: Bench, way: str, count: int) -> float:
-    """Share of inputs whose concept comes out, as ``make_way`` says."""
-    return float(np.mean(make_way(bench, way, count)[1]))
+def share_right(bench: Bench, way: str, count: int, **options: Any) -> dict[str, Any]:
+    """``{"share", "n"}`` of the inputs whose concept comes out; the arguments are those of ``make_way``."""
+    right = make_way(bench, way, count, **options)[1]
+    return {"share": float(np.mean(right)) if right else None, "n": len(right)}
 
 
 def make_way(
