@@ -135,7 +135,8 @@ def build_task(
         recipe: checked here as far as it concerns the stage and the collection.
         where: the recipe's path, for messages.
         device: what is encoded first is encoded there.
-        data: the folder of data (None: ``OPENCODI_DATA``), or a function (task, checked data values, parts, settings) → data that stands in.
+        data: the folder of data (None: ``OPENCODI_DATA``), or a function
+            (task, checked data values, parts, settings) → data that stands in.
 
     Raises:
         ConfigurationError: for a wrong value in the recipe.
