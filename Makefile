@@ -1,6 +1,7 @@
 # From nothing but python3 (3.11 or newer) and make:
 #   make demo   install, then turn the words "a rooster" into a picture, a clip with sound, a sound and a caption
 #   make test   install with the development extras, then run the whole suite
+#   make docs   build the manual into site/, which any browser opens: site/index.html
 # A second run is quick: .venv is refreshed only when pyproject.toml or constraints.txt changes.
 
 PYTHON ?= python3
@@ -10,10 +11,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint clean
+.PHONY: help demo test docs lint clean
 
 help:
-	@sed -n '1,4p' Makefile
+	@sed -n '1,5p' Makefile
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -36,8 +37,11 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest
 
+docs: $(VENV)/installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 
 clean:
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(DEMO) site

@@ -12,7 +12,7 @@ from .extras import EXTRAS, Extra, build
 from .modality import MODALITIES, Modality
 from .output import AnyToAnyOutput, timed
 from .parts import PartsByModality, one_at_a_time_if_needed
-from .parts.pipeline import PartsPipeline
+from .parts.lora import LoraPipeline
 from .prompts import Condition
 from .rooms import Rooms
 from .sampling import ExchangePlan, Noise, Request, Sampler, Together
@@ -36,7 +36,7 @@ def part_names(*kinds: str) -> list[str]:
     return list(dict.fromkeys(listed))
 
 
-class AnyToAnyPipeline(PartsPipeline):
+class AnyToAnyPipeline(LoraPipeline):
     """Generates any combination of text, image, video and audio from any combination of them.
 
     Every component may be missing; that only narrows what the pipeline can read or make. From a model folder

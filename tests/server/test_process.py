@@ -62,6 +62,30 @@ def test_generate_asks_a_server_and_writes_what_it_would_have_written(served, ru
     assert (report["seed"], report["files"], report["settings"]["server"]) == (3, names, served[0])
 
 
+def test_the_client_loads_no_library_of_media_or_networks(served, tmp_path):
+    call = [
+        "generate",
+        "--text",
+        "a",
+        "--to",
+        "image",
+        "--steps",
+        "1",
+        "--output",
+        str(tmp_path),
+        "--server",
+        served[0],
+    ]
+    program = (
+        f"import sys\nfrom opencodi.cli import main\ntry:\n    main({call})\nexcept SystemExit as stop:\n"
+        "    print(stop.code, [name for name in ('torch', 'numpy', 'PIL', 'av') if name in sys.modules])"
+    )
+    environment = {**os.environ, "OPENCODI_API_KEY": KEY}
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    assert ended.stdout.splitlines()[-1] == "0 []", ended.stderr
+    assert (tmp_path / "image-0.png").is_file()
+
+
 def test_the_client_says_in_one_line_what_is_wrong(served, run, tmp_path, monkeypatch):
     call = ("generate", "--text", "a", "--to", "image", "--output", tmp_path / "out", "--server")
     monkeypatch.delenv("OPENCODI_API_KEY", raising=False)

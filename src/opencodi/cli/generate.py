@@ -31,12 +31,15 @@ from .common import (
     steps_bar,
 )
 from .edge import shown
+from .generate_lora import add_loras, parse_loras
 from .staging import LAST, check_output, staged
 
 
 def generate(
-    to: Annotated[str, typer.Option(metavar="LIST", help="What to make: text, image, video, audio, or all.")],
     output: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results and result.json.")],
+    to: Annotated[
+        str | None, typer.Option(metavar="LIST", help="What to make: text, image, video, audio, or all.")
+    ] = None,
     text: Annotated[list[str] | None, typer.Option(metavar="WORDS", help="A prompt in words.")] = None,
     image: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="A picture as a prompt.")] = None,
     video: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="A clip as a prompt.")] = None,
@@ -67,6 +70,10 @@ def generate(
     plain: Annotated[
         bool, typer.Option("--plain", help="Use the paper's core alone, without the extras of the model.")
     ] = False,
+    lora: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE[:X]", help="LoRA weights to add, with the weight X (1 by default); may repeat."),
+    ] = None,
     model: MODEL = "stickers",
     device: DEVICE = None,
     dtype: DTYPE = Dtype.FLOAT32,
@@ -76,11 +83,42 @@ def generate(
     no_credentials: NO_CREDENTIALS = False,
     certificate: CERTIFICATE = None,
     private_key: PRIVATE_KEY = None,
+    batch: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Many prompts: a line of JSON each, with the names of these options as keys."),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(metavar="N", help="Items of a batch that are made together.")] = 8,
+    ray: Annotated[bool, typer.Option("--ray", help="Make the batch with Ray Data, on many machines.")] = False,
+    workers: Annotated[int, typer.Option(metavar="N", help="Workers of --ray; each loads the model.")] = 1,
 ) -> None:
     """Make text, images, video and audio from any of them.
 
     Inputs may repeat; all are mixed into one prompt. Without any, the results are unconditional.
     """
+    if batch is not None:
+        single = {"--text": text, "--image": image, "--video": video, "--audio": audio, "--server": server}
+        single |= {"--number": None if number == 1 else number}
+        for option, value in single.items():
+            if value is not None:
+                raise ArgumentError(f"{option}: with --batch the lines of the file say what to make; leave it out")
+        check_words(None, negative)
+        check_numbers(steps, guidance, candidates, number)
+        positive_integer("--batch-size", batch_size, (1, 4096))
+        positive_integer("--workers", workers, (1, 4096))
+        if seed is not None:
+            check_seeds("--seed", seed, 1)
+        if to is not None:
+            parse_modalities(to, argument="--to")
+        from ..batch.run import Batch
+        from .batch import Loading, generate_batch
+
+        defaults = {"to": to, "negative": negative, "steps": steps, "guidance": guidance, "seed": seed}
+        defaults |= {"candidates": candidates, "weights": None if weight is None else parse_weights(weight)}
+        loading = Loading(model, device, dtype, parse_loras(lora))
+        generate_batch(Batch(batch, output, defaults, batch_size), loading, plain, ray, workers)
+        return
+    if to is None:
+        raise ArgumentError("--to: say what to make, such as --to image")
     outputs = parse_modalities(to, argument="--to")
     given = {modality: items for modality, items in zip(Modality, (text, image, video, audio)) if items}
     weights = None if weight is None else parse_weights(weight)
@@ -91,10 +129,13 @@ def generate(
     check_numbers(steps, guidance, candidates, number)
     seed = secrets.randbelow(2**31) if seed is None else seed
     check_seeds("--seed", seed, number)
+    adapters = parse_loras(lora)
     check_output(output, [*file_names(outputs, number), LAST])
     if server is not None:
         if no_credentials or certificate or private_key:
             raise ArgumentError("--server: it signs its results itself; give these options to `opencodi serve`")
+        if adapters:
+            raise ArgumentError("--lora: a server has its own weights; leave out --lora, or --server")
         from ..server.client import generate_remotely
 
         asked = {"weights": weights, "negative_prompt": negative, "num_inference_steps": steps}
@@ -112,6 +153,7 @@ def generate(
 
     started = perf_counter()
     pipeline = load_pipeline(model, device, dtype)
+    add_loras(pipeline, adapters)
     loaded = perf_counter()
     extras = () if plain else None
 
@@ -153,7 +195,12 @@ def generate(
         report = {
             "opencodi": __version__,
             "inputs": {m: [item if m == "text" else shown(item) for item in items] for m, items in given.items()},
-            "settings": {"model": shown(model), "negative": negative, **settings},
+            "settings": {
+                "model": shown(model),
+                "negative": negative,
+                **settings,
+                "lora": {shown(file): weight for file, weight in adapters},
+            },
             "seed": seed,
             "seconds": {phase: round(duration, 3) for phase, duration in seconds.items()},
             "files": [file.name for file in files],

@@ -1,6 +1,8 @@
 """``opencodi serve``: a model behind HTTP."""
 
 import os
+import re
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -57,12 +59,17 @@ def serve(
     certificate: CERTIFICATE = None,
     private_key: PRIVATE_KEY = None,
     trust: TRUST = None,
+    ray: Annotated[bool, typer.Option("--ray", help="Run the model in replicas on Ray Serve.")] = False,
+    replicas: Annotated[
+        str | None, typer.Option(metavar="N|LEAST-MOST", help="With --ray: how many replicas; 1 if not given.")
+    ] = None,
 ) -> None:
     """Serve a model over HTTP, in the shape of OpenAI's API and with any inputs to any outputs.
 
     The page /docs describes and tries all of it. Ctrl+C finishes the jobs that were taken, then stops.
     """
-    threads = threads or len(_cores())
+    least, most = _replicas(replicas, ray)
+    threads = threads or max(1, len(_cores()) // most)
     # Read by OpenMP when torch is loaded. Threads that spin while they wait keep the cores from those that work: on two busy
     # cores a picture takes 20 s so, 0.2 s where they sleep instead, and 0.8 s with one thread.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -73,7 +80,7 @@ def serve(
         from ..server.run import serve as run
         from ..server.settings import Keys, check_address, make_settings
     except ModuleNotFoundError as error:
-        raise ArgumentError(f"serve: needs {error.name}; install it with: pip install 'opencodi[server]'") from error
+        raise _missing("serve", error, "server") from error
     given = {
         "host": host,
         "port": port,
@@ -94,12 +101,46 @@ def serve(
     known = Keys(keys)
     check_address(chosen, known)
     listening = listen(chosen)
+    address = chosen.base_url(listening.getsockname()[1])
+    if ray:
+        try:
+            from ..server.ray_engine import RayEngine
+            from ..server.replicas import Model, start_replicas, stop_replicas
+        except ModuleNotFoundError as error:
+            raise _missing("--ray", error, "server,ray") from error
+        try:
+            parts = Model(folder, device, dtype.value, plain, threads, memory)
+            handle = start_replicas(parts, chosen, least, most)
+            engine = partial(RayEngine, handle, at_once=2 * most * chosen.max_batch)
+            app = build_app(None, chosen, known, folder.name, engine=engine)
+            typer.echo(f"serving {folder.name} at {address} on {most} replicas at most", err=True)
+            run(app, chosen, listening)
+        finally:
+            stop_replicas()
+        return
     if memory is not None:
         limit_memory(memory)
     pipeline = load_pipeline(model, device, dtype, plain=plain)
     app = build_app(pipeline, chosen, known, folder.name, threads, folder)
-    typer.echo(f"serving {folder.name} at {chosen.base_url(listening.getsockname()[1])}", err=True)
+    typer.echo(f"serving {folder.name} at {address}", err=True)
     run(app, chosen, listening)
+
+
+def _replicas(given: str | None, ray: bool) -> tuple[int, int]:
+    """The least and the most of ``N`` or ``LEAST-MOST``."""
+    if given is None:
+        return 1, 1
+    if not ray:
+        raise ArgumentError("--replicas: needs --ray, give both or neither")
+    found = re.fullmatch(r"(\d{1,4})(?:-(\d{1,4}))?", given)
+    least, most = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+    if not 1 <= least <= most:
+        raise ArgumentError(f"--replicas: must be a number such as 2, or two such as 1-4, not {given!r}")
+    return least, most
+
+
+def _missing(what: str, error: ModuleNotFoundError, extras: str) -> ArgumentError:
+    return ArgumentError(f"{what}: needs {error.name}; install it with: pip install 'opencodi[{extras}]'")
 
 
 def _cores() -> set[int]:

@@ -6,8 +6,15 @@ from types import ModuleType
 
 from ..errors import ConfigurationError
 
-COLLECTIONS = {"stickers": "stickers.training_data", "own": "own.training_data"}
+COLLECTIONS = {"stickers": "stickers.training_data", "own": "own.training_data", "files": "files"}
 """{what a recipe calls a collection: the module that says what its tasks are given}."""
+
+_ADDED: dict[str, ModuleType] = {}
+
+
+def add_collection(name: str, module: ModuleType) -> None:
+    """Make a module of your own known to recipes by this name; see ``find_collection`` for what it must have."""
+    _ADDED[name] = module
 
 
 def find_collection(name: str) -> ModuleType:
@@ -17,6 +24,8 @@ def find_collection(name: str) -> ModuleType:
     Raises:
         ConfigurationError: if there is none of that name.
     """
+    if name in _ADDED:
+        return _ADDED[name]
     if name not in COLLECTIONS:
         near = get_close_matches(name, COLLECTIONS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(COLLECTIONS)}"

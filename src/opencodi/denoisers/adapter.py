@@ -65,6 +65,9 @@ class Adapter(ModelMixin, ConfigMixin):
     first = False
     """Whether its hooks come before those that are already there."""
 
+    output_index = 0
+    """Which entry of a tuple is the features, where a block returns one."""
+
     def hooks(self) -> dict[str, Hook]:
         """Module name → what becomes of that module's output."""
         raise TypeError(f"{type(self).__name__} has no hooks")
@@ -120,7 +123,8 @@ def _hook(adapter: Adapter, change: Hook) -> Callable[[nn.Module, Any, Any], Any
         if call is None or adapter not in call.adapters:
             return None
         if isinstance(output, tuple):  # blocks of some networks return more than their features
-            return (change(output[0], call), *output[1:])
+            place = adapter.output_index
+            return (*output[:place], change(output[place], call), *output[place + 1 :])
         return change(output, call)
 
     return after

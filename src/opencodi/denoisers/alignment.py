@@ -49,6 +49,10 @@ class AlignmentAdapter(Adapter):
         seconds_per_row: from one row of a latent (or token of a sequence) to the next, for sounds; None: rows are no time.
         time_channels: of the sinusoid of the timestep in the environment encoder.
         time_embedding_dim: width of its time embedding.
+        output_index: which entry is the features, where a block returns a tuple: 1 in the transformers of Stable Diffusion 3
+            and Flux, whose first entry is the prompt.
+        timestep_scale: timesteps are multiplied by this before the environment encoder sees them; 1000 for networks
+            whose time runs from 0 to 1.
         temporal: how its temporal blocks for clips are built, ``{name: value}`` of ``TEMPORAL``; None: it sees no clips.
 
     Raises:
@@ -76,9 +80,12 @@ class AlignmentAdapter(Adapter):
         time_channels: int = 128,
         time_embedding_dim: int = 512,
         temporal: Mapping[str, float] | None = None,
+        output_index: int = 0,
+        timestep_scale: float = 1.0,
     ):
         super().__init__()
         _check(self.config)
+        self.output_index = output_index
         self.blocks = nn.ModuleList(
             SpatialTransformer(
                 width,
@@ -188,6 +195,7 @@ class AlignmentAdapter(Adapter):
             L2-normalised tokens [B, n, environment_dim] along time (``environment_seconds`` says when), or one if the
             latent has no time.
         """
+        timesteps = timesteps * self.config.timestep_scale
         return self(sample, timesteps=timesteps, count=self.num_environment_tokens(sample, duration))
 
     def environment_seconds(self, sample: Tensor, duration: float | None = None) -> Tensor:

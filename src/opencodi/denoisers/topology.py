@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
+from diffusers.loaders import PeftAdapterMixin
 from torch import Tensor, nn
 
 from .blocks import Block, SpatialTransformer, TimeEmbedding, zero_init
@@ -16,7 +17,7 @@ from .context import Context
 from .layers import Layers
 
 
-class Denoiser(ModelMixin, ConfigMixin):
+class Denoiser(ModelMixin, ConfigMixin, PeftAdapterMixin):
     """Base of the denoisers: builds the topology from ``self.config`` and runs it."""
 
     layers: Layers

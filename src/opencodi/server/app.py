@@ -1,6 +1,6 @@
 """The application: routes, the gate before them, and one shape for everything that goes wrong."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from .. import __version__
+from .engine import Engine
 from .gate import Gate
 from .generation_routes import generation_routes
 from .openai_routes import openai_routes
@@ -34,6 +35,7 @@ def build_app(
     name: str = "stickers",
     threads: int | None = None,
     folder: Path | None = None,
+    engine: Callable[..., Engine] | None = None,
 ) -> FastAPI:
     """The application of one pipeline; ``app.state.service`` is what it runs on.
 
@@ -44,9 +46,10 @@ def build_app(
         name: of the model, for clients.
         threads: of torch; None leaves what is set.
         folder: of the model, if there is one.
+        engine: see ``Service``; with one, ``pipeline`` is None.
     """
     settings, keys = settings or Settings(), keys or Keys()
-    service = Service(pipeline, settings, name, threads, folder)
+    service = Service(pipeline, settings, name, threads, folder, engine)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -34,7 +34,7 @@ class Engine:
     ) -> None:
         self.pipeline, self.jobs = pipeline, jobs
         self._settings, self._store, self._metrics = settings, store, metrics
-        self._thread = ThreadPoolExecutor(1, "pipeline", _use_threads, (threads,))
+        self._thread = ThreadPoolExecutor(1, "pipeline", use_threads, (threads,))
         self._savers: set[asyncio.Task] = set()
 
     async def work(self) -> None:
@@ -149,6 +149,8 @@ class Engine:
 
 def explain(error: Exception, settings: Settings) -> Problem:
     """What a client is told of an exception."""
+    if isinstance(error, Problem):
+        return error
     if isinstance(error, Stopped):
         message = f"The job took more than {settings.job_seconds:g} s; ask for fewer steps or results."
         return Problem(504, "timeout", message)
@@ -195,7 +197,8 @@ def _advance(batch: list[Job], steps: int) -> None:
         job.change(steps=steps, total_steps=max(job.total_steps, steps))
 
 
-def _use_threads(threads: int | None) -> None:
+def use_threads(threads: int | None) -> None:
+    """Let torch use so many on this thread; None leaves what is set."""
     import torch
 
     if threads is not None:

@@ -163,15 +163,20 @@ class Jobs:
         self._waiting.append(job)
         self._arrived.set()
 
-    async def next_batch(self) -> list[Job]:
-        """The job that has waited longest and those that can be made in the same run; waits for one."""
+    async def next_batch(self, most: int | None = None) -> list[Job]:
+        """The job that has waited longest and those that can be made in the same run; waits for one.
+
+        Args:
+            most: results that the batch may have; as the settings say if None.
+        """
+        most = self._settings.max_batch if most is None else most
         while not self._waiting:
             self._arrived.clear()
             await self._arrived.wait()
         first = self._waiting.popleft()
         batch, size = [first], first.work.number
         for job in list(self._waiting):
-            if size + job.work.number <= self._settings.max_batch and job.work.key == first.work.key:
+            if size + job.work.number <= most and job.work.key == first.work.key:
                 self._waiting.remove(job)
                 batch.append(job)
                 size += job.work.number

@@ -40,10 +40,17 @@ class Service:
         name: what the model is called.
         threads: of torch; None leaves what is set.
         folder: of the model; its credentials name its version, too, if it is given.
+        engine: builds what runs jobs from settings, jobs, store and metrics; None runs the pipeline in this process.
     """
 
     def __init__(
-        self, pipeline: Any, settings: Settings, name: str, threads: int | None = None, folder: Path | None = None
+        self,
+        pipeline: Any,
+        settings: Settings,
+        name: str,
+        threads: int | None = None,
+        folder: Path | None = None,
+        engine: Callable[..., Engine] | None = None,
     ) -> None:
         self.settings, self.names, self.started = settings, [name, *settings.aliases], int(time.time())
         self.metrics = Metrics()
@@ -55,14 +62,15 @@ class Service:
         self.store = Store(settings.results, self.credentials)
         self.decoders = Decoders(self.store.uploads, settings.media_limits, settings.decoders)
         self.inputs = Inputs(settings, self.decoders, self.metrics)
-        self.engine = Engine(pipeline, settings, self.jobs, self.store, self.metrics, threads)
+        rooms = (settings, self.jobs, self.store, self.metrics)
+        self.engine = engine(*rooms) if engine else Engine(pipeline, *rooms, threads)
         self.base_url = settings.base_url()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Work while inside; afterwards nothing of it is left, and every job has been reported."""
         if self.settings.warm_up:
-            await self.engine.call(_warm_up, self.engine.pipeline)
+            await self.engine.call(warm_up, self.engine.pipeline)
         tasks = [self.engine.start(), asyncio.create_task(self._sweep())]
         try:
             yield
@@ -199,7 +207,7 @@ class Service:
             self.store.purge()
 
 
-def _warm_up(pipeline: Any) -> None:
+def warm_up(pipeline: Any) -> None:
     """One step of everything, so that the first client does not wait for parts to be read; what a model lacks is left out."""
     started = time.perf_counter()
     for outputs in ("all", *MODALITIES):

@@ -13,6 +13,8 @@ from torch import nn
 from ..denoisers import Adapter
 from ..device import pick_device
 from ..errors import ConfigurationError, TrainingError
+from ..models import INDEX
+from ..parts.stored import StoredPart
 from ..quantized import with_exact
 
 PARTIAL, OLD = ".partial", ".old"
@@ -28,10 +30,11 @@ class ModelFolder:
     Args:
         path: the folder.
         reads: names of the components that may be read; None: any.
+        base: a finished model's folder, which has the components that the folder lacks; nothing is written there.
     """
 
-    def __init__(self, path: str | Path, reads: Collection[str] | None = None):
-        self.path, self.reads = Path(path), reads
+    def __init__(self, path: str | Path, reads: Collection[str] | None = None, base: Path | None = None):
+        self.path, self.reads, self.base = Path(path), reads, base
 
     def load(self, kind: type, name: str) -> Any:
         """A component, frozen, float32, in evaluation mode, on the device that the run works on.
@@ -42,15 +45,19 @@ class ModelFolder:
         """
         if self.reads is not None and name not in self.reads:
             raise ConfigurationError(f"reads: this run needs {name}; add it to the list")
-        return load_component(kind, self.path, name)
+        return load_component(kind, self.holder(name), name)
+
+    def holder(self, name: str) -> Path:
+        """The model folder that has this component: this one, or else the base."""
+        return self.path if self.base is None or find_component(self.path / name) else self.base
 
     def has(self, name: str) -> bool:
         """Whether the run may read this component, and the folder has it."""
-        return (self.reads is None or name in self.reads) and find_component(self.path / name)
+        return (self.reads is None or name in self.reads) and find_component(self.holder(name) / name)
 
     def scheduler_config(self) -> dict[str, Any]:
         """The config of the folder's scheduler; empty if there is none yet."""
-        path = self.path / SCHEDULER / "scheduler_config.json"
+        path = self.holder(SCHEDULER) / SCHEDULER / "scheduler_config.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
     def cache(self, name: str) -> Path:
@@ -63,9 +70,9 @@ class ModelFolder:
         Raises:
             TrainingError: if one is missing; the message names the first.
         """
-        missing = [name for name in self.reads or () if not find_component(self.path / name)]
+        missing = [name for name in self.reads or () if not find_component(self.holder(name) / name)]
         if missing:
-            raise TrainingError(f"{self.path / missing[0]} is missing: first train the stage that makes it")
+            raise TrainingError(f"{self.holder(missing[0]) / missing[0]} is missing: first train the stage that makes it")
 
 
 def load_component(kind: type, model_folder: Path, name: str) -> Any:
@@ -78,7 +85,7 @@ def load_component(kind: type, model_folder: Path, name: str) -> Any:
     if not find_component(folder):
         raise TrainingError(f"{folder} is missing: first train the stage that makes it")
     try:
-        network = kind.from_pretrained(folder)
+        network = stored_class(model_folder, name, kind).from_pretrained(folder)
     except (SafetensorError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise TrainingError(f"{folder} cannot be read ({reason}): train its stage again, or restore it") from error
@@ -87,6 +94,15 @@ def load_component(kind: type, model_folder: Path, name: str) -> Any:
     if isinstance(network, Adapter):
         network = with_exact(network)
     return network.float().requires_grad_(False).eval().to(pick_device())
+
+
+def stored_class(model_folder: Path, name: str, usual: type) -> type:
+    """The class of a component: that of the model's index if it has one, such as a converted model's, else the usual one."""
+    index = model_folder / INDEX
+    told = json.loads(index.read_text(encoding="utf-8")).get(name) if index.is_file() else None
+    if not (isinstance(told, list) and len(told) == 2 and all(told)):
+        return usual
+    return StoredPart(model_folder / name, *told).kind
 
 
 def find_component(folder: Path) -> bool:

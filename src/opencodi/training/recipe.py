@@ -30,6 +30,8 @@ class Recipe(Values):
         task: name of the task, see ``opencodi.training.tasks.TASKS``.
         collection: which collection the data is from, see ``opencodi.collections``.
         model_folder: where earlier components are read from and the trained one is written to.
+        base_model: an installed model or a model folder that has what ``model_folder`` lacks, to fine-tune or to add to; it
+            stays as it is. Empty: none.
         reads: components of earlier stages that the run needs; they must be in the model folder.
         writes: components that the run makes or replaces.
         data: which of the collection's data the task is given; checked by the collection.
@@ -56,6 +58,7 @@ class Recipe(Values):
     task: str
     collection: str = "stickers"
     model_folder: str
+    base_model: str = ""
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...]
     data: dict[str, Any] = Field(default_factory=dict)

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from ..collections import find_collection
 from ..device import pick_device, working_on
 from ..errors import ConfigurationError, OpenCoDiError, TrainingError
+from ..models import resolve
 from .checkpoint import find_checkpoints, read_recipe
 from .components import ModelFolder, load_component
 from .composed import MAPS
@@ -135,8 +136,8 @@ def build_task(
         recipe: checked here as far as it concerns the stage and the collection.
         where: the recipe's path, for messages.
         device: what is encoded first is encoded there.
-        data: the folder of data (None: ``OPENCODI_DATA``), or a function
-            (task, checked data values, parts, settings) → data that stands in.
+        data: the folder of shards, None for the collection's own, or a function that stands in: checked data values, parts and
+            settings → data.
 
     Raises:
         ConfigurationError: for a wrong value in the recipe.
@@ -148,21 +149,20 @@ def build_task(
     except ConfigurationError as error:
         raise ConfigurationError(f"{where}: {error}") from error
     if recipe.task not in collection.DATA:
-        raise ConfigurationError(f"{where}: task: the collection {recipe.collection} has no data for {recipe.task}")
+        known = ", ".join(collection.DATA)
+        raise ConfigurationError(f"{where}: task: collection {recipe.collection} has none of that name; it has {known}")
     source = collection.DATA[recipe.task]
     for key in sorted(recipe.settings.keys() & source.model_fields.keys() - kind.Settings.model_fields.keys()):
         raise ConfigurationError(f"{where}: settings: {key} says what data there is; move it under data")
     settings = checked(kind.Settings, recipe.settings, f"{where}: settings")
     wanted = checked(source, recipe.data, f"{where}: data")
     folder = None if callable(data) else collection.find_data(data)
-    parts = ModelFolder(recipe.model_folder, recipe.reads)
+    base = resolve(recipe.base_model) if recipe.base_model else None
+    parts = ModelFolder(recipe.model_folder, recipe.reads, base)
     parts.check_complete()
     try:
         with working_on(device):
-            if callable(data):
-                given = data(wanted, parts, settings)
-            else:
-                given = wanted.load(folder, parts, settings)
+            given = data(wanted, parts, settings) if callable(data) else wanted.load(folder, parts, settings)
             set_seed(recipe.seed)  # initial weights; everything later has its own generator
             task = kind(settings, given, parts)
     except ConfigurationError as error:

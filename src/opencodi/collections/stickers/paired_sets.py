@@ -245,7 +245,7 @@ def text_codec(parts: ModelFolder) -> TextCodec:
     """The trained text autoencoder with its tokenizer."""
     from transformers import PreTrainedTokenizerFast
 
-    tokenizer = parts.load(PreTrainedTokenizerFast, "text_tokenizer")
+    tokenizer: Any = parts.load(PreTrainedTokenizerFast, "text_tokenizer")
     return TextCodec(parts.load(TextAutoencoder, "text_autoencoder"), tokenizer)
 
 

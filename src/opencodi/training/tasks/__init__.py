@@ -20,6 +20,8 @@ TASKS = {
     "audio_diffuser": "diffusers:AudioDiffuserTask",
     "text_diffuser": "diffusers:TextDiffuserTask",
     "alignment": "alignment:AlignmentTask",
+    "image_lora": "lora:ImageLoraTask",
+    "audio_lora": "lora:AudioLoraTask",
     "manner": "manner:MannerTask",
 }
 """Where each recipe's ``task`` is; imported when it is run."""

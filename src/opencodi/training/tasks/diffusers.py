@@ -46,7 +46,7 @@ class DiffuserTask(Task):
         """What the network is and how it learns.
 
         Attributes:
-            network: config values of the denoiser (``UNet`` or ``FlatUNet``).
+            network: config values of the denoiser (``UNet`` or ``FlatUNet``). Empty: the one that the run reads goes on.
             adapters: {component: config values} of adapters beyond the paper that are trained with it, such as
                 ``image_prompt_map``.
             scheduler: class and config of the diffusers scheduler that defines noise and prediction.
@@ -81,10 +81,16 @@ class DiffuserTask(Task):
         self.denoiser = self.compose()
 
     def compose(self) -> ComposedDenoiser:
-        """A new denoiser with its adapters; notes in ``trained`` which of these components learn."""
-        denoiser = build_network(DENOISERS[self.component], self.settings.network)
+        """The denoiser with its adapters, new or as it was read; notes in ``trained`` which of these components learn."""
+        denoiser = self.network()
         self.trained = {self.component: denoiser, **self.new_maps(denoiser)}
         return ComposedDenoiser(denoiser, extras=in_order(self.trained))
+
+    def network(self) -> torch.nn.Module:
+        """A new denoiser, or the one that the run reads."""
+        if not self.settings.network and self.parts.has(self.component):
+            return self.parts.load(DENOISERS[self.component], self.component).requires_grad_(True)
+        return build_network(DENOISERS[self.component], self.settings.network)
 
     def new_maps(self, denoiser: torch.nn.Module) -> dict[str, torch.nn.Module]:
         """{component: map} of the ``adapters`` of the settings."""
@@ -219,8 +225,12 @@ class VideoDiffuserTask(DiffuserTask):
         """The trained image network with a temporal adapter that changes nothing yet."""
         denoiser, maps = self.parts.load(UNet, self.component), load_maps(self.parts, self.modality)
         make = TemporalAdapter.for_denoiser
-        temporal = build_network(make, self.settings.network, denoiser.config).to(denoiser.device)
-        self.trained = {MODALITIES[self.modality].temporal: temporal, **self.new_maps(denoiser)}
+        name = MODALITIES[self.modality].temporal
+        if not self.settings.network and self.parts.has(name):
+            temporal = self.parts.load(TemporalAdapter, name).requires_grad_(True)
+        else:
+            temporal = build_network(make, self.settings.network, denoiser.config).to(denoiser.device)
+        self.trained = {name: temporal, **self.new_maps(denoiser)}
         if not self.settings.freeze_image:
             learning = {self.component: denoiser, **maps} | self.trained
             self.trained = {name: network.requires_grad_(True) for name, network in learning.items()}

@@ -1,0 +1,1 @@
+"""A fifth modality, from its record to pictures of it. See docs/new-modality.md."""
