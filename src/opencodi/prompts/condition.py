@@ -46,6 +46,14 @@ class Condition:
         tokens = torch.nn.functional.normalize(embedding, dim=-1).unsqueeze(1)
         return cls(tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device))
 
+    def followed_by(self, details: torch.Tensor, mask: torch.Tensor | None = None) -> "Condition":
+        """The same with further tokens [B, M, D], each divided by its L2 norm; ``mask`` bool [B, M], None: all count."""
+        details = torch.nn.functional.normalize(details, dim=-1)
+        if mask is None:
+            mask = torch.ones(details.shape[:2], dtype=torch.bool, device=details.device)
+        details = details * mask.unsqueeze(-1)
+        return Condition(torch.cat([self.tokens, details], 1), torch.cat([self.mask, mask], 1), self.attributes)
+
     @classmethod
     def zeros(cls, batch_size: int, width: int, like: torch.Tensor | ModelMixin) -> "Condition":
         """No prompt at all: a zero token [B, 1, D] with the device and dtype of a tensor or a network."""

@@ -3,7 +3,7 @@
 ``DATA`` has, for every task, the values that a recipe gives under ``data``; their ``load`` makes the task's data of them.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from ...data.paired import PairedSet, joined, joined_set
 from ...data.shards import Items, concepts_in, load_audio, load_concepts, load_images, load_videos
 from ...errors import ConfigurationError, TrainingError
 from ...modality import Modality, parse_modalities
+from ...prompts.vision_network import class_names
 from ...training.components import ModelFolder
 from ...training.recipe import Values
 from ...training.tasks.alignment import Pairs
@@ -23,10 +24,13 @@ from ...training.tasks.bridging import Captioned, CaptionedItems
 from ...training.tasks.text_autoencoder import Sentences
 from .captions import CAPTIONS, article, audio_captions, captions_of, every_caption
 from .judges.scene_task import SceneData
+from .made import MADE
 from .manner_data import MannerData
 from .paired_sets import audio_set, image_set, styled_set, text_set, video_set
 from .picture_sets import TransparentPictureData
 from .procedural import procedural_clips, procedural_sounds, still_clips, synchronous_pairs, told_to_move
+from .scene_latents import scene_latents
+from .scene_pairs import captioned_scenes
 from .scene_texts import scene_drawings, scene_texts
 from .splits import split
 
@@ -36,6 +40,9 @@ TASKS = {
     "scene_judge": "opencodi.collections.stickers.judges.scene_task:SceneJudgeTask",
 }
 """Tasks that only this collection has."""
+
+HELD_WORDS = 400
+"""Spoken words of withheld voices that validate."""
 
 LOAD = {Modality.IMAGE: load_images, Modality.AUDIO: load_audio, Modality.VIDEO: load_videos}
 SETS = {Modality.TEXT: text_set, Modality.IMAGE: image_set, Modality.VIDEO: video_set, Modality.AUDIO: audio_set}
@@ -106,23 +113,38 @@ class CaptionedData(Values):
     """Items of one modality with their captions.
 
     Attributes:
-        shards: {shard: share of the batch}.
+        shards: {shard: share of the batch}. Besides those on disk there are ``photographic`` stickers and ``scenes``, or for
+            clips ``moving-scenes``.
         flipped_groups: groups of pictures that may be mirrored.
+        photographic: how often each sticker is seen as if photographed.
+        photographs_again: how often each photograph is seen in other light.
+        held_photos: share of the photographs with a name that validate; 0: the usual share of all of them.
+        scenes: how many scenes, or moving scenes.
+        held_scenes: how many withheld ones validate.
+        held_voices: voices that only validate.
     """
 
     shards: dict[str, float]
     flipped_groups: tuple[str, ...] = ()
+    photographic: int = 0
+    photographs_again: int = 0
+    held_photos: float = 0.0
+    scenes: int = 0
+    held_scenes: int = 0
+    held_voices: tuple[str, ...] = ()
 
     def load(self, folder: Path, parts: ModelFolder, settings: Any) -> Captioned:
         """Read the shards of ``settings.modality`` in ``folder``."""
-        check_shards(self.shards)
+        check_shards({shard: share for shard, share in self.shards.items() if shard not in MADE})
         if settings.modality not in LOAD:
             raise ConfigurationError(f"modality: {settings.modality!r} is not one of {', '.join(LOAD)}; correct it")
         modality = Modality(settings.modality)
+        if any(shard in MADE for shard in self.shards):
+            return captioned_scenes(self, folder, modality, self.shards, vision_classes(settings))
         options = {}
         if modality == Modality.VIDEO and "num_frames" in settings.network:
             options["num_frames"] = settings.network["num_frames"]
-        sides = split(LOAD[modality](folder, tuple(self.shards), **options))
+        sides = without_voices(split(LOAD[modality](folder, tuple(self.shards), **options)), self.held_voices)
         if not len(sides[0]):
             raise TrainingError(
                 f"{folder}: {', '.join(self.shards)} hold nothing to train on; name other shards or captions"
@@ -136,10 +158,14 @@ class CaptionedData(Values):
                 groups=groups,
                 mirrored=np.array([record.get("group") in self.flipped_groups for record in items.records], bool),
                 sources=np.array([sources[record["shard"]] for record in items.records], int),
+                things=[str(record.get("name") or "") for record in items.records],
             )
             for items, groups in zip(sides, number_groups(*sides))
         )
-        return Captioned(training, held, tuple(self.shards.values()), unpaired_texts(concepts))
+        names = sorted({concept["name"] for concept in concepts.values()})
+        return Captioned(
+            training, held, tuple(self.shards.values()), unpaired_texts(concepts), names, tuple(self.shards)
+        )
 
 
 class SetData(Values):
@@ -178,11 +204,25 @@ class PictureSetData(SetData):
         every_concept: concepts that none of these styles shows are drawn in other styles.
         styled_share: share of the draws that are pictures of any style. Their captions or, if the denoiser has a manner
             embedding, their attributes name the style: "a cat" is in one of ``styles``, "a noto cat" in that of Noto.
+        scenes: how many scenes to learn from beside them, see ``scene_latents``. Pictures are then of every style, prompts have
+            several tokens, and latents are kept on disk.
+        held_scenes: how many withheld scenes validate.
+        scene_share: share of the draws that are scenes, if there are any.
     """
 
     styles: tuple[str, ...] = ()
     every_concept: bool = False
     styled_share: float = 0.0
+    scenes: int = 0
+    held_scenes: int = 0
+    scene_share: float = 0.5
+
+    def load(self, folder: Path, parts: ModelFolder, settings: Any) -> Sides:
+        """Read the shards in ``folder``; (training, validation)."""
+        if self.scenes:
+            check_shards(self.shards)
+            return scene_latents(self, folder, parts, settings)
+        return super().load(folder, parts, settings)
 
     def sets(self, folder: Path, parts: ModelFolder, settings: Any) -> Sides:
         """Pictures of the shards."""
@@ -374,6 +414,27 @@ def number_groups(*parts: Items) -> list[torch.Tensor]:
         groups = [group_of(record, (part_number, position)) for position, record in enumerate(part.records)]
         found.append(torch.tensor([numbers.setdefault(group, len(numbers)) for group in groups], dtype=torch.long))
     return found
+
+
+def without_voices(sides: tuple[Items, Items], voices: Collection[str]) -> tuple[Items, Items]:
+    """(training, validation) with all speech of these voices in validation, and no other speech there if there is any."""
+    if not voices:
+        return sides
+    training, held = sides
+    told = [i for i, record in enumerate(training.records) if record.get("voice") in voices]
+    kept = [i for i, record in enumerate(training.records) if record.get("voice") not in voices]
+    others = [i for i, record in enumerate(held.records) if "voice" not in record or record["voice"] in voices]
+    few = told[:: max(1, len(told) // HELD_WORDS)]
+    moved = Items(
+        np.concatenate([held.media[others], training.media[few]]),
+        [*(held.records[i] for i in others), *(training.records[i] for i in few)],
+    )
+    return training.subset(kept), moved
+
+
+def vision_classes(settings: Any) -> list[str]:
+    """What the classes of the pretrained vision network are called, if an encoder learns from them."""
+    return class_names() if settings.class_weight else []
 
 
 def group_of(record: Mapping[str, Any], position: Hashable) -> Hashable:
