@@ -67,10 +67,7 @@ IMAGE = Image.new("RGB", (16, 16))
         ({"width": True}, "width: must be a whole number"),
         ({"num_frames": 1.5}, "num_frames: must be a whole number of at least 1 and at most 3,600, got 1.5"),
         ({"height": 100_000, "width": 100_000}, "height: must be a whole number of at least 1 and at most 4,096"),
-        (
-            {"height": 4096, "width": 4096, "num_frames": 100},
-            "height, width, num_frames: 4096 x 4096 pixels in 100 frames",
-        ),
+        ({"height": 4096, "width": 4096, "num_frames": 100}, "height, width, num_frames: 4096 x 4096 pixels in 100 frames"),
         ({"height": 10**5000}, "height: must be a whole number .* got a number of more than 30 digits"),
         ({"num_inference_steps": 10**6}, "num_inference_steps: must be a whole number of at least 1 and at most 1,000"),
         ({"num_outputs_per_prompt": 10**6}, "num_outputs_per_prompt: must be a whole number .* at most 1,024"),
@@ -196,9 +193,7 @@ def test_the_schema_refuses_what_it_does_not_know(arguments, message):
 def test_a_modality_that_somebody_adds_is_taken_without_further_ado():
     from opencodi.modality import MODALITIES, ModalityRecord, register
 
-    record = ModalityRecord(
-        "smell", lambda: bytes, None, None, (), ".bin", "nose", lambda: object, {"autoencoder": "n"}, "n"
-    )
+    record = ModalityRecord("smell", lambda: bytes, None, None, (), ".bin", "nose", lambda: object, {"autoencoder": "n"}, "n")
     register(record)
     try:
         request = CallArguments.check({"smell": b"roses"}, {}, outputs="smell", weights={"smell": 2}, guidance_scale=4)
@@ -216,12 +211,6 @@ def test_a_refusal_comes_before_any_part_of_a_model_is_loaded(tmp_path):
     stored = AnyToAnyPipeline.from_pretrained(folder)
     for part in ("image_denoiser", "text_prompt_encoder", "image_autoencoder"):
         (folder / part / "config.json").write_text("{")  # whoever opens it now falls over
-    for bad in (
-        {"seconds": 1e9},
-        {"height": 100_000},
-        {"num_frames": 1.5},
-        {"guidance_scale": 1e20},
-        {"text": "\udce9"},
-    ):
+    for bad in ({"seconds": 1e9}, {"height": 100_000}, {"num_frames": 1.5}, {"guidance_scale": 1e20}, {"text": "\udce9"}):
         with pytest.raises(ArgumentError):
             stored(**bad)

@@ -93,9 +93,7 @@ def test_different_parts_are_loaded_at_once(folder, pipe):
     shared = opened(folder)
     for name, part in zip(names, at_once(*[lambda name=name: getattr(shared, name) for name in names])):
         assert not any(tensor.is_meta for tensor in part.state_dict().values())
-        assert all(
-            torch.equal(tensor, pipe.components[name].state_dict()[key]) for key, tensor in part.state_dict().items()
-        )
+        assert all(torch.equal(tensor, pipe.components[name].state_dict()[key]) for key, tensor in part.state_dict().items())
 
 
 def test_loading_in_half_precision_does_not_change_the_precision_of_others(folder, pipe):

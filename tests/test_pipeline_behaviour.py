@@ -263,12 +263,7 @@ def test_a_device_map_says_where_parts_are(pipe, folder):
 def test_parts_are_balanced_over_accelerators():
     sizes = {"a": 50, "b": 40, "c": 30, "d": 1000}
     found = balanced(sizes, {"cuda:0": 100, "cuda:1": 60})
-    assert {name: str(place) for name, place in found.items()} == {
-        "a": "cuda:0",
-        "b": "cuda:1",
-        "c": "cuda:0",
-        "d": "cpu",
-    }
+    assert {name: str(place) for name, place in found.items()} == {"a": "cuda:0", "b": "cuda:1", "c": "cuda:0", "d": "cpu"}
     with pytest.raises(ArgumentError, match="device_map: this machine has no accelerator"):
         balanced(sizes, {})
 

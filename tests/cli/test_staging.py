@@ -39,9 +39,7 @@ def test_a_folder_where_a_result_would_be_written_is_refused_and_the_rest_stays(
     assert (tmp_path / "result.json").read_text() == "older"
 
 
-@pytest.mark.parametrize(
-    "place", ["a" * 300, "new/" + "b" * 300, "/".join(["c" * 200] * 25)], ids=["one", "deeper", "path"]
-)
+@pytest.mark.parametrize("place", ["a" * 300, "new/" + "b" * 300, "/".join(["c" * 200] * 25)], ids=["one", "deeper", "path"])
 def test_names_that_are_too_long_are_refused_and_no_folder_is_left(call, tmp_path, place):
     assert "File name too long" in refused(call(tmp_path / place))
     assert not os.listdir(tmp_path)

@@ -47,9 +47,7 @@ def write_header(weights, header: bytes):
     weights.write_bytes(len(header).to_bytes(8, "little") + header)
 
 
-@pytest.mark.parametrize(
-    "damage", ["no folder", "no weights", "cut header", "cut weights", "no shard", "shards elsewhere"]
-)
+@pytest.mark.parametrize("damage", ["no folder", "no weights", "cut header", "cut weights", "no shard", "shards elsewhere"])
 def test_missing_and_cut_files_are_named_when_the_model_is_opened(copy, damage):
     part = copy / "audio_denoiser"
     (weights,) = part.glob("*.safetensors")
@@ -175,9 +173,7 @@ def test_only_models_schedulers_and_tokenizers_of_known_libraries_are_loaded(cop
 
 def test_a_part_of_an_own_class_can_be_given_instead(copy):
     change_index(copy, audio_denoiser=["mylab.networks", "MyUNet"])
-    assert "load that part yourself and give it to from_pretrained as audio_denoiser=" in refused(
-        copy, "mylab.networks.MyUNet"
-    )
+    assert "load that part yourself and give it to from_pretrained as audio_denoiser=" in refused(copy, "mylab.networks.MyUNet")
     given = AnyToAnyPipeline.from_pretrained(copy, audio_denoiser=tiny.audio_denoiser())
     assert given(outputs="audio", num_inference_steps=1, output_type="np").audio.shape == (1, 4096)
 

@@ -97,9 +97,7 @@ def test_words_become_a_picture_a_clip_and_a_sound_and_go_round_again(visit):
     page.get_by_role("button", name="Restore run 1").click()
     finished(page, "a rooster, bouncing")
     assert page.get_by_label("Words", exact=True).input_value() == "a rooster, bouncing"
-    ticked = [
-        page.locator("#oc-to").get_by_label(n, exact=True).is_checked() for n in ("Picture", "Clip", "Sound", "Caption")
-    ]
+    ticked = [page.locator("#oc-to").get_by_label(n, exact=True).is_checked() for n in ("Picture", "Clip", "Sound", "Caption")]
     assert ticked == [True, True, True, False]
     page.locator("#oc-image img").wait_for(state="hidden")
     page.locator("#oc-more > button").click()

@@ -38,9 +38,7 @@ def test_without_gradio_it_says_what_to_install(run, monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "gradio", None)
     code, _, err = run("studio")
-    assert (
-        code == 2 and err == "error: studio: the package gradio is not installed; run pip install 'opencodi[studio]'\n"
-    )
+    assert code == 2 and err == "error: studio: the package gradio is not installed; run pip install 'opencodi[studio]'\n"
 
 
 def test_it_serves_the_page_until_it_is_interrupted():

@@ -17,13 +17,7 @@ def test_an_empty_form_asks_for_something_to_make():
 
 
 def test_only_inputs_that_are_there_have_weights():
-    form = {
-        "text": " a bell ",
-        "image": "cat.jpg",
-        "image_weight": 0.5,
-        "audio_weight": 2,
-        "outputs": ["text", "image"],
-    }
+    form = {"text": " a bell ", "image": "cat.jpg", "image_weight": 0.5, "audio_weight": 2, "outputs": ["text", "image"]}
     wish = read_wish(form)
     assert (wish.text, wish.files, wish.weights) == ("a bell", {"image": "cat.jpg"}, {"text": 1.0, "image": 0.5})
     assert wish.outputs == ("text", "image")
@@ -75,6 +69,4 @@ def test_every_example_can_be_read():
             assert Path(path).stat().st_size < 20_000
             read_file(name, path)
         values = {"text": example.text, "outputs": example.outputs, **example.files}
-        assert read_wish(values).outputs == tuple(
-            sorted(example.outputs, key=["text", "image", "video", "audio"].index)
-        )
+        assert read_wish(values).outputs == tuple(sorted(example.outputs, key=["text", "image", "video", "audio"].index))

@@ -10,7 +10,6 @@ from opencodi.collections.stickers.training_data import without_voices
 from opencodi.data.shards import Items
 from opencodi.prompts import ImagePromptEncoder, TextPromptEncoder
 from opencodi.training.contrastive import late_interaction
-from opencodi.training.task import save_component
 from opencodi.training.tasks.bridging import BridgingTask
 
 from .. import tiny

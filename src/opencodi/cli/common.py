@@ -43,7 +43,9 @@ class Dtype(StrEnum):
 
 
 MODEL = Annotated[str, typer.Option(metavar="NAME|FOLDER", help="An installed model, or a model folder.")]
-DEVICE = Annotated[str | None, typer.Option(metavar="NAME", help="cuda, mps or cpu; the best available if not given.")]
+DEVICE = Annotated[
+    str | None, typer.Option(metavar="NAME", help="cuda, mps or cpu; the best available if not given.")
+]
 DTYPE = Annotated[
     Dtype, typer.Option(help="Precision to compute in. Half precision saves memory; most CPUs are slow at it.")
 ]

@@ -38,7 +38,9 @@ def codi(
     dtype: Annotated[Dtype, typer.Option(help="Precision to store the weights in.")] = Dtype.FLOAT16,
     exchange: Annotated[
         Exchange,
-        typer.Option(help="What jointly generated outputs attend to: others (the paper) or self (the published code)."),
+        typer.Option(
+            help="What jointly generated outputs attend to: others (the paper) or self (the published code)."
+        ),
     ] = Exchange.OTHERS,
     clip_tokenizer: Annotated[
         str, typer.Option(metavar="FOLDER|NAME", help=f"Tokenizer of CLIP, which reads prompts: {_TOKENIZER}")
@@ -47,8 +49,7 @@ def codi(
         str, typer.Option(metavar="FOLDER|NAME", help=f"Tokenizer of BERT, with which Optimus reads text: {_TOKENIZER}")
     ] = "bert-base-cased",
     gpt2_tokenizer: Annotated[
-        str,
-        typer.Option(metavar="FOLDER|NAME", help=f"Tokenizer of GPT-2, with which Optimus writes text: {_TOKENIZER}"),
+        str, typer.Option(metavar="FOLDER|NAME", help=f"Tokenizer of GPT-2, with which Optimus writes text: {_TOKENIZER}")
     ] = "gpt2",
 ) -> None:
     """Convert the published CoDi (Tang et al. 2023). If it is stopped, the same command continues."""

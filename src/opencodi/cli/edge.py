@@ -42,10 +42,7 @@ def describe(error: Exception) -> tuple[str, int]:
         reason = os.strerror(error.errno)
         advice = SYSTEM_ADVICE.get(error.errno, "check the place and try again")
         return f"{place}{reason[0].lower()}{reason[1:]}; {advice}", 2
-    return (
-        f"unforeseen: {type(error).__name__}: {text}; please report it (set {TRACEBACK}=1 to see where it happened)",
-        1,
-    )
+    return f"unforeseen: {type(error).__name__}: {text}; please report it (set {TRACEBACK}=1 to see where it happened)", 1
 
 
 def shown(path: str | bytes | os.PathLike) -> str:

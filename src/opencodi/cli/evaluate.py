@@ -27,7 +27,7 @@ def evaluate(
     ] = None,
     judges: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder of the judges that score results; by default those in the package."),
+        typer.Option(metavar="DIR", help="Folder of the judges that score results; by default those in the package.")
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Same seed, same samples.")] = 0,
     plain: Annotated[

@@ -9,13 +9,10 @@ from .common import check_output, show_files, steps_bar
 
 
 def export(
-    folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Pictures and clips, such as `opencodi generate` writes.")
-    ],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Pictures and clips, such as `opencodi generate` writes.")],
     apps: Annotated[str, typer.Option("--for", metavar="LIST", help="telegram, whatsapp, discord, or all.")],
     output: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Where the packs go, a folder for each; DIR/stickers if not given."),
+        Path | None, typer.Option(metavar="DIR", help="Where the packs go, a folder for each; DIR/stickers if not given.")
     ] = None,
     title: Annotated[str, typer.Option(metavar="WORDS", help="What the packs are called.")] = "OpenCoDi",
     keep_background: Annotated[

@@ -45,8 +45,7 @@ def generate(
         ),
     ] = None,
     seed: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Same seed, same results; by default a random one, which is recorded."),
+        int | None, typer.Option(metavar="N", help="Same seed, same results; by default a random one, which is recorded.")
     ] = None,
     number: Annotated[
         int, typer.Option(metavar="N", help="How many results; their seeds are SEED, SEED + 1 and so on.")

@@ -14,7 +14,9 @@ from .staging import check_output
 
 def train(
     recipe: Annotated[Path, typer.Argument(help="A recipe, for example recipes/stickers/image_autoencoder.yaml.")],
-    minutes: Annotated[float | None, typer.Option(help="Stop after this many minutes and write a checkpoint.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Stop after this many minutes and write a checkpoint.")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the last healthy checkpoint of the same run.")
     ] = False,

@@ -38,10 +38,7 @@ def white_ground(frame: np.ndarray) -> np.ndarray:
     shrunk = max(height, width) > _FLOOD_SIDE
     small = white
     if shrunk:
-        size = (
-            max(1, round(width * _FLOOD_SIDE / max(white.shape))),
-            max(1, round(height * _FLOOD_SIDE / max(white.shape))),
-        )
+        size = max(1, round(width * _FLOOD_SIDE / max(white.shape))), max(1, round(height * _FLOOD_SIDE / max(white.shape)))
         small = np.asarray(Image.fromarray(white).resize(size, Image.Resampling.NEAREST))
     ground = np.zeros_like(small)
     for edge in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):

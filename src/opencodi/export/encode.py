@@ -45,9 +45,7 @@ def encode(frames: Frames, fps: float, rule: FileRule) -> bytes:
             )
         except MediaError:
             continue
-    raise MediaError(
-        f"a sticker of {rule.side}x{rule.side} pixels does not fit {rule.max_bytes:,} bytes; shorten the clip"
-    )
+    raise MediaError(f"a sticker of {rule.side}x{rule.side} pixels does not fit {rule.max_bytes:,} bytes; shorten the clip")
 
 
 def _best(write: Callable[[int], bytes], levels: Sequence[int], max_bytes: int) -> bytes:

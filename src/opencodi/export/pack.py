@@ -66,9 +66,7 @@ def export_packs(
         raise ArgumentError("stickers: there are none to export; make some first")
     groups = _groups(stickers, target)
     folder = Path(folder)
-    places = [
-        folder if number == 1 else folder.with_name(f"{folder.name}-{number}") for number in range(1, len(groups) + 1)
-    ]
+    places = [folder if number == 1 else folder.with_name(f"{folder.name}-{number}") for number in range(1, len(groups) + 1)]
     for place in places:
         if place.exists() and not (place.is_dir() and ((place / PACK).is_file() or not any(place.iterdir()))):
             raise ArgumentError(f"{place}: something else is there already; choose another folder with --output")
@@ -124,12 +122,7 @@ def _write_sticker(sticker: Sticker, number: int, target: Target, folder: Path, 
     except MediaError as error:
         raise MediaError(f"{sticker.name}: {error}") from error
     emoji = emoji_for(sticker.caption)
-    entry = {
-        "file": file.name,
-        "caption": sticker.caption,
-        "emoji": [emoji][: target.max_emoji],
-        "made_from": sticker.name,
-    }
+    entry = {"file": file.name, "caption": sticker.caption, "emoji": [emoji][: target.max_emoji], "made_from": sticker.name}
     if target.name == "discord":  # which wants a name of 2 to 30 characters, and the emoji by its name
         entry |= {"name": (sticker.caption.strip() or name)[:30].ljust(2, "_"), "tag": emoji_name(emoji)}
     if sticker.audio is not None:
@@ -150,9 +143,7 @@ def _prepared(sticker: Sticker, rule: FileRule, keep_background: bool) -> np.nda
 
 def _whatsapp_contents(described: dict, moving: bool) -> dict:
     """As ``contents.json`` of WhatsApp's sample apps."""
-    identifier = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in described["title"])[
-        :100
-    ]
+    identifier = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in described["title"])[:100]
     pack = {
         "identifier": f"{identifier}_{'moving' if moving else 'still'}",
         "name": described["title"][:128],

@@ -71,9 +71,7 @@ _NAME = TypeAdapter(Name)
 _SHARDS = TypeAdapter(dict[str, Annotated[str, Field(pattern=r"^[\w.-]+\.safetensors$", max_length=255)]])
 
 
-def read_model_index(
-    file: Path, parts: frozenset[str] = frozenset(), settings: frozenset[str] = frozenset()
-) -> ModelIndex:
+def read_model_index(file: Path, parts: frozenset[str] = frozenset(), settings: frozenset[str] = frozenset()) -> ModelIndex:
     """The ``model_index.json`` of a model folder.
 
     Args:

@@ -63,9 +63,7 @@ class PartsPipeline(DiffusionPipeline):
                 attribute.__set_name__(type(self), name)
                 setattr(type(self), name, attribute)
             if not isinstance(attribute, PartAttribute):
-                raise ArgumentError(
-                    f"a part cannot be named {name!r}, which {type(self).__name__} has already; rename it"
-                )
+                raise ArgumentError(f"a part cannot be named {name!r}, which {type(self).__name__} has already; rename it")
             self.register_to_config(**{name: index_entry(part)})
             self.parts.set(name, part)
 
@@ -183,9 +181,7 @@ class PartsPipeline(DiffusionPipeline):
             ConfigurationError: if a part that is still in its folder cannot be loaded.
         """
         if not safe_serialization:
-            raise ArgumentError(
-                "safe_serialization: only safetensors are written, since nothing else is read; leave it out"
-            )
+            raise ArgumentError("safe_serialization: only safetensors are written, since nothing else is read; leave it out")
         if push_to_hub or kwargs:
             name = next(iter(kwargs), "push_to_hub")
             raise ArgumentError(f"{name}: save_pretrained only writes a folder; save first, then call push_to_hub")
@@ -331,9 +327,7 @@ class PartsPipeline(DiffusionPipeline):
     def _check_names(self, argument: str, names: Sequence[str]) -> None:
         for name in names:
             if name not in self.parts.names:
-                raise ArgumentError(
-                    f"{argument}: this model has no part {name!r}; choose from {', '.join(self.parts.names)}"
-                )
+                raise ArgumentError(f"{argument}: this model has no part {name!r}; choose from {', '.join(self.parts.names)}")
 
     def _map_devices(self, device_map: str | Mapping[str, Any], max_memory: Mapping[Any, Any] | None) -> None:
         if device_map == "balanced":
@@ -392,13 +386,9 @@ def _check_settings(file: Path, found: Mapping[str, Any], known: Sequence[str]) 
 def _check_dtypes(dtype: Any, names: Sequence[str]) -> None:
     for name, value in dtype.items() if isinstance(dtype, dict) else [("default", dtype)]:
         if name not in (*names, "default"):
-            raise ArgumentError(
-                f"torch_dtype: this model has no part {name!r}; choose from {', '.join(names)} or 'default'"
-            )
+            raise ArgumentError(f"torch_dtype: this model has no part {name!r}; choose from {', '.join(names)} or 'default'")
         if not isinstance(value, torch.dtype):
-            raise ArgumentError(
-                f"torch_dtype: {value!r} is no precision; use torch.float32, torch.float16 or torch.bfloat16"
-            )
+            raise ArgumentError(f"torch_dtype: {value!r} is no precision; use torch.float32, torch.float16 or torch.bfloat16")
 
 
 def _forget_paths(folder: Path) -> None:

@@ -172,7 +172,6 @@ class GroupOffload(ModelOffload):
             self._folders[name] = weakref.finalize(part, shutil.rmtree, folder, ignore_errors=True)
         own = {"offload_type": "leaf_level"} if type(part).__module__.startswith("opencodi.") else {}
         apply_group_offloading(part.to(CPU), self.device, offload_to_disk_path=folder, **self._options | own)
-
     def remove(self, name: str, part: nn.Module) -> None:
         for layer in part.modules():
             registry = getattr(layer, "_diffusers_hook", None)
@@ -224,9 +223,7 @@ def balanced(sizes: Mapping[str, int], memory: Mapping[Any, int]) -> dict[str, t
             devices[name] = CPU
         else:
             left[roomiest] -= size
-            devices[name] = (
-                torch.device(get_device(), roomiest) if isinstance(roomiest, int) else torch.device(roomiest)
-            )
+            devices[name] = torch.device(get_device(), roomiest) if isinstance(roomiest, int) else torch.device(roomiest)
     return devices
 
 
@@ -234,3 +231,4 @@ def accelerators(max_memory: Mapping[Any, Any] | None = None) -> dict[Any, int]:
     """Free bytes of every accelerator, or those of ``max_memory``."""
     memory = get_max_memory(max_memory)
     return {place: size for place, size in memory.items() if place not in ("cpu", "disk")}
+

@@ -113,9 +113,7 @@ class StoredPart:
         except ConfigurationError:
             raise
         except Exception as error:  # libraries raise what they like, tokenizers even plain Exception
-            raise ConfigurationError(
-                f"model part {self.folder} cannot be loaded: {one_line(error)}; restore it"
-            ) from error
+            raise ConfigurationError(f"model part {self.folder} cannot be loaded: {one_line(error)}; restore it") from error
         if isinstance(part, tuple):
             part, info = part
         if info.get("missing_keys"):

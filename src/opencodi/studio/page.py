@@ -48,6 +48,7 @@ _TO_RESULTS = """() => {
 _TO_INPUTS = "() => { document.querySelector('#oc-inputs').scrollIntoView({behavior: 'smooth', block: 'start'}); }"
 
 
+
 class Page:
     """The components of one page and what they do. Made once; every visitor gets the same page."""
 
@@ -102,9 +103,7 @@ class Page:
             self.generate = gr.Button("Generate", variant="primary", elem_id="oc-generate", scale=3)
             self.cancel = gr.Button("Cancel", variant="stop", elem_id="oc-cancel", scale=1, visible=False)
         with gr.Accordion("More", open=False, elem_id="oc-more", elem_classes="oc-panel"):
-            self.fields["negative"] = gr.Textbox(
-                label="Steer away from", placeholder="nothing", max_length=1000, lines=1
-            )
+            self.fields["negative"] = gr.Textbox(label="Steer away from", placeholder="nothing", max_length=1000, lines=1)
             with gr.Row():
                 self.fields["steps"] = self._number("Steps", "the model's own")
                 self.fields["guidance"] = self._number("Guidance", "the model's own")
@@ -120,9 +119,7 @@ class Page:
 
     def _number(self, label: str, placeholder: str, **options: Any) -> gr.Textbox:
         """A number that may be left out; Gradio's own field for numbers turns an empty one into 0."""
-        return gr.Textbox(
-            label=label, placeholder=placeholder, min_width=120, lines=1, max_lines=1, max_length=20, **options
-        )
+        return gr.Textbox(label=label, placeholder=placeholder, min_width=120, lines=1, max_lines=1, max_length=20, **options)
 
     def _examples(self) -> None:
         gr.HTML('<h2 class="oc-label">Try</h2>')
@@ -151,10 +148,7 @@ class Page:
         shown = [*sliders, *self.panels.values()]
         for name in FILES:
             self.fields[name].change(
-                lambda path, name=name: self._check_file(name, path),
-                self.fields[name],
-                [self.fields[name], self.note],
-                **quick,
+                lambda path, name=name: self._check_file(name, path), self.fields[name], [self.fields[name], self.note], **quick
             ).then(self._in_use, [self.fields["text"], *files], shown, **quick)
         self.fields["text"].blur(self._in_use, [self.fields["text"], *files], shown, **quick)
         everything = [*fields, *self.panels.values()]
@@ -183,12 +177,7 @@ class Page:
             visit.job.cancel()  # one run at a time for each page
         visit.job = job = Job()
         try:
-            yield (
-                render.starting(wish),
-                gr.skip(),
-                gr.update(value="Working …", interactive=False),
-                gr.update(visible=True),
-            )
+            yield render.starting(wish), gr.skip(), gr.update(value="Working …", interactive=False), gr.update(visible=True)
             picture = None
             for latest in self.studio.work(job, wish, folder):
                 if isinstance(latest, Done):
@@ -220,10 +209,7 @@ class Page:
     def _in_use(self, text: str, *paths: str | None) -> list[Any]:
         """Sliders of the inputs that are there, and titles that say so."""
         used = [bool(path) for path in paths]
-        weights = [
-            gr.update(visible=bool(text and text.strip()) and any(used)),
-            *(gr.update(visible=each) for each in used),
-        ]
+        weights = [gr.update(visible=bool(text and text.strip()) and any(used)), *(gr.update(visible=each) for each in used)]
         titles = [f"{NAMES[name].capitalize()} · in use" if each else _HINTS[name] for name, each in zip(FILES, used)]
         return [*weights, *(gr.update(label=title) for title in titles)]
 
@@ -297,9 +283,7 @@ class Page:
 
 
 def _wish_of(example: Example) -> Wish:
-    return Wish(
-        text=example.text, files=dict(example.files), weights=dict(example.weights), outputs=example.outputs, model=""
-    )
+    return Wish(text=example.text, files=dict(example.files), weights=dict(example.weights), outputs=example.outputs, model="")
 
 
 def _written(number: float | None) -> str:

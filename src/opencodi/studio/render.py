@@ -17,9 +17,7 @@ ORDER = ("image", "video", "audio", "text")
 
 def header() -> str:
     """The top of the page."""
-    shapes = "".join(
-        f'<span class="oc-dot oc-{name}">{ICONS[name]}</span>' for name in ("text", "image", "video", "audio")
-    )
+    shapes = "".join(f'<span class="oc-dot oc-{name}">{ICONS[name]}</span>' for name in ("text", "image", "video", "audio"))
     return (
         '<header class="oc-header"><div class="oc-marks" aria-hidden="true">'
         f"{shapes}</div><div><h1>OpenCoDi Studio</h1>"
@@ -88,7 +86,7 @@ def results(run: Run) -> str:
     title = f'<div role="status"><h2>{escape(run.wish.summary())}</h2></div><p>{" · ".join(facts)}</p>'
     head = (
         f'<div class="oc-head"><div>{title}</div>'
-        f"{_download(run.folder.parent / 'opencodi.zip', 'opencodi.zip', 'Download all')}</div>"
+        f'{_download(run.folder.parent / "opencodi.zip", "opencodi.zip", "Download all")}</div>'
     )
     singles = " oc-singles" if run.wish.number > 1 and len(run.wish.outputs) == 1 else ""
     return _stage(f'{head}<div class="oc-cards{singles}">{"".join(cards)}</div>{_export(run)}')
@@ -109,7 +107,7 @@ def history(runs: Sequence[Run], shown: int | None) -> str:
         entries.append(
             f'<li><button type="button" data-do="restore_run" data-run="{run.number}"{current} '
             f'><span class="oc-unseen">Restore run {run.number}:</span>{image}<span class="oc-title">{title}</span>'
-            f'<span class="oc-small">{escape(_listed(run.wish.outputs))}</span></button></li>'
+            f"<span class=\"oc-small\">{escape(_listed(run.wish.outputs))}</span></button></li>"
         )
     return (
         '<section class="oc-history" aria-labelledby="oc-history-title"><h2 id="oc-history-title">This visit</h2>'
@@ -137,7 +135,7 @@ def _figure(run: Run, name: str, index: int, file: Path) -> str:
         f'data-index="{index}" aria-label="Use as input: the {numbered}">{icon("use")}Use as input</button>'
     )
     save = _download(file, file.name, "Download", f"Download the {numbered}")
-    title = f"<figcaption>{icon(name)}{numbered.capitalize()}</figcaption>"
+    title = f'<figcaption>{icon(name)}{numbered.capitalize()}</figcaption>'
     return f'<figure class="oc-figure oc-{name}">{title}{media}<div class="oc-actions">{use}{save}</div></figure>'
 
 

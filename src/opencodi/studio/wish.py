@@ -115,9 +115,7 @@ def _number(value: Any, name: str, least: float, most: float) -> float | None:
 
 def _whole(value: Any, name: str, least: int, most: int) -> int | None:
     """A whole number, or its digits; nothing is None."""
-    said = (
-        "" if value is None else str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
-    )
+    said = "" if value is None else str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
     if not said:
         return None
     if not said.isdecimal() or len(said) > 20 or not least <= int(said) <= most:

@@ -141,9 +141,7 @@ class Studio:
             news.put(Failed("There is not enough memory for this: ask for fewer results or fewer outputs."))
         except Exception as error:
             _LOG.exception("a run of the studio failed")
-            news.put(
-                Failed(f"Something went wrong ({type(error).__name__}: {error}); the log of the server says more.")
-            )
+            news.put(Failed(f"Something went wrong ({type(error).__name__}: {error}); the log of the server says more."))
         finally:
             self.line.leave(job)
 
@@ -212,9 +210,7 @@ def _expected_steps(pipe: Any, wish: Wish) -> int:
 
 def _write_report(folder: Path, wish: Wish, files: list[Path]) -> None:
     settings = {key: value for key, value in asdict(wish).items() if key not in ("text", "files", "seed")}
-    inputs = ({"text": [wish.text]} if wish.text else {}) | {
-        name: [Path(path).name] for name, path in wish.files.items()
-    }
+    inputs = ({"text": [wish.text]} if wish.text else {}) | {name: [Path(path).name] for name, path in wish.files.items()}
     report = {
         "opencodi": __version__,
         "inputs": inputs,

@@ -17,7 +17,6 @@ from ...modality import MODALITIES, Modality
 from ...prompts import AudioPromptEncoder, Condition, ImagePromptEncoder, VideoPromptEncoder
 from ..components import ModelFolder, build_network
 
-
 PRETRAINED = "efficientnet-lite0"
 """What a recipe calls EfficientNet-Lite0 with its ImageNet weights."""
 
