@@ -45,7 +45,7 @@ def test_an_interrupted_writing_leaves_whole_chunks_only(tmp_path):
 def test_a_damaged_chunk_is_named(tmp_path):
     Chunks(tmp_path, 4, counting([]), size=4)
     (tmp_path / "00000000-00000004.safetensors").write_bytes(b"short")
-    with pytest.raises(TrainingError, match="00000000-00000004.safetensors is damaged"):
+    with pytest.raises(TrainingError, match=r"00000000-00000004\.safetensors is damaged"):
         Chunks(tmp_path, 4, counting([]), size=4)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from opencodi.collections.stickers.training_data import without_voices
+from opencodi.collections.stickers.pair_data import without_voices
 from opencodi.data.shards import Items
 from opencodi.prompts import ImagePromptEncoder, TextPromptEncoder
 from opencodi.training.contrastive import late_interaction

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from opencodi.denoisers import UNet
-from opencodi.latents import ImageAutoencoder
-from opencodi.prompts import ImagePromptEncoder, TextPromptEncoder
+from opencodi.latents import ImageAutoencoder, build_tokenizer
+from opencodi.prompts import AudioPromptEncoder, ImagePromptEncoder, TextPromptEncoder
 from opencodi.training.task import save_component
 
 from .. import tiny
@@ -28,6 +28,15 @@ VALUES = {
 }
 
 
+FLAT = {name: value for name, value in UNET.items() if name != "patch_size"} | {"in_channels": 8, "out_channels": 8}
+TEXT = {
+    **{"network": {**FLAT, "feature_tokens": 2}, "prompt_shares": {"text": 0.4, "own": 0.5}},
+    **{"shards": {"images": 0.4, "sounds": 0.3, "speech": 0.3}},
+}
+AUDIO = {"network": {**UNET, "patch_size": 1}, "prompt_shares": {"text": 0.6, "audio": 0.3}}
+AUDIO |= {"shards": {"sounds": 0.5, "speech": 0.5}}
+
+
 @pytest.fixture
 def folder(tmp_path) -> Path:
     text = tiny.text_prompt_encoder()
@@ -37,6 +46,10 @@ def folder(tmp_path) -> Path:
         "text_prompt_encoder": tiny.randomise(worded, 1),
         "image_prompt_encoder": tiny.randomise(ImagePromptEncoder(**NETWORK), 2),
         "image_autoencoder": tiny.randomise(ImageAutoencoder(**tiny.AUTOENCODER, sample_size=64, image_channels=4), 3),
+        "audio_prompt_encoder": tiny.randomise(AudioPromptEncoder(**tiny.MEL, **tiny.TOWER), 4),  # of two seconds
+        "audio_autoencoder": tiny.audio_autoencoder(),
+        "text_autoencoder": tiny.text_autoencoder(),
+        "text_tokenizer": build_tokenizer(tiny.SENTENCES, tiny.VOCABULARY),
     }
     for name, part in parts.items():
         save_component(part, tmp_path / name)
@@ -58,7 +71,7 @@ def test_prompts_have_an_embedding_words_or_regions_or_nothing(folder):
 
 def test_latents_are_made_once_and_more_scenes_join_them(folder):
     first = making.make_task("image_diffuser", folder, **VALUES)
-    files = {path: path.stat().st_mtime_ns for path in folder.rglob("training/latents-*/*/*.safetensors")}
+    files = {path: path.stat().st_mtime_ns for path in folder.rglob("training/image-latents-*/*/*.safetensors")}
     assert len(files) == 3
     more = making.make_task("image_diffuser", folder, **{**VALUES, "scenes": 8})
     assert len(more.items) == len(first.items) + 2
@@ -106,3 +119,23 @@ def test_folding_is_pixel_unshuffle_around_the_same_network():
     noise, times, tokens = torch.randn(2, 4, 16, 16), torch.tensor([3, 500]), torch.randn(2, 1, tiny.WIDTH)
     inner = plain(torch.nn.functional.pixel_unshuffle(noise, 2), times, tokens)
     torch.testing.assert_close(torch.nn.functional.pixel_shuffle(inner, 2), folded(noise, times, tokens))
+
+
+def test_a_text_is_prompted_by_other_words_and_by_what_it_names(folder, generator):
+    task = making.make_task("text_diffuser", folder, **{**VALUES, **TEXT})
+    batch = task.sample_batch(np.random.default_rng(0), 64)
+    assert batch["latents"].shape == (64, 8) and torch.isfinite(batch["latents"]).all()
+    counts = set(batch["mask"].sum(1).tolist())
+    assert {1, 17} <= counts  # sounds and the aligned embedding alone have one token, pictures have seventeen
+    spoken = task.items.captions(task.items.chunks.starts[2:3])[0]
+    assert spoken[0] in spoken[1] and spoken[1].startswith("the word ")
+    assert torch.isfinite(task(batch, generator)["loss"])
+    assert {"exact_from_text", "exact_from_own"} <= task.eval().validate(generator).keys()
+
+
+def test_sounds_of_moving_scenes_are_learned_beside_recordings(folder, generator):
+    task = making.make_task("audio_diffuser", folder, **{**VALUES, **AUDIO, "scenes": 3, "held_scenes": 2})
+    batch = task.sample_batch(np.random.default_rng(0), 32)
+    assert batch["latents"].ndim == 4 and torch.isfinite(batch["latents"]).all()
+    assert np.diff(task.items.chunks.starts)[-1] == 3 and len(task.held) == 2
+    assert torch.isfinite(task(batch, generator)["loss"])

@@ -70,6 +70,22 @@ class PromptedLatents:
         """All captions of each item."""
         return unpacked_texts(self.chunks.rows("captions", items))
 
+    @property
+    def names(self) -> "PromptedLatents._Names":
+        """The plainest caption of an item by its place."""
+        return self._Names(self)
+
+    class _Names:
+        def __init__(self, of: "PromptedLatents"):
+            self._of = of
+
+        def __getitem__(self, place: int) -> str:
+            return self._of.captions(np.array([place]))[0][0]
+
+    def having(self, kind: str) -> np.ndarray:
+        """Positions of the items with a prompt of this kind: all."""
+        return np.arange(len(self))
+
     def first_prompts(self, items: np.ndarray, kind: str = "text") -> dict[str, torch.Tensor]:
         """Each item's plainest caption, or the item itself, as a prompt: condition [B, T, D] and mask [B, T]."""
         texts = [each[0] for each in self.captions(items)]
@@ -86,7 +102,7 @@ class PromptedLatents:
                 parts.append((written, self.text_encoder.encode([texts[place] for place in written])))
         if (own := np.flatnonzero(kinds == self.kind)).size:
             seen = self.chunks.rows("seen", items[own]).float()
-            parts.append((own, Condition(seen, torch.ones(seen.shape[:2], dtype=torch.bool))))
+            parts.append((own, Condition(seen, seen.abs().amax(-1) > 0)))  # what has fewer tokens ends in zeros
         longest = max((part.tokens.shape[1] for _, part in parts), default=1)
         tokens, mask = torch.zeros(count, longest, width), torch.zeros(count, longest, dtype=torch.bool)
         mask[:, 0] = True

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...data.shards import Items
 from .captions import article, captions_of, styled_captions
-from .moving_scenes import MovingScene, Sounds, draw_moving_scene, random_moving_scene
+from .moving_scenes import Clip, MovingScene, Sounds, draw_moving_scene, random_moving_scene
 from .photographic import photographed_again, photographic
 from .scene_captions import plain_caption, scene_caption
 from .scene_sampling import random_scene
@@ -98,9 +98,7 @@ class Listed:
     ) -> None:
         """``count`` moving scenes, without their sounds."""
         for number in range(count):
-            rng = np.random.default_rng((seed, number, withheld))
-            moving = random_moving_scene(drawings, sounds, rng, withheld)
-            captions = [moving.plain_caption(), *(moving.caption(rng) for _ in range(WORDINGS))]
+            moving, captions = moving_scene_of(drawings, sounds, (seed, number, withheld), withheld)
             make = partial(_moving_scene, moving, drawings, sounds, (seed, number))
             self.add(make, f"{moving} {seed} {number}", captions, {"shard": MOVING_SCENES, "concept": None})
 
@@ -126,6 +124,21 @@ def scene_wordings(scene: Scene, rng: np.random.Generator, count: int = WORDINGS
 def scene_picture(scene: Scene, drawings: Drawings, seed: Sequence[int]) -> np.ndarray:
     """The picture of a drawable scene, straight uint8 RGBA, as large as its drawings are stored."""
     return draw_scene(scene, drawings, np.random.default_rng(tuple(seed)), drawings.items.media.shape[1])
+
+
+def moving_scene_of(
+    drawings: Drawings, sounds: Sounds, seed: Sequence[int], withheld: bool, audible: float = 0.75
+) -> tuple[MovingScene, list[str]]:
+    """The moving scene of a seed, and its captions, the plainest first."""
+    rng = np.random.default_rng(tuple(seed))
+    moving = random_moving_scene(drawings, sounds, rng, withheld, audible)
+    return moving, [moving.plain_caption(), *(moving.caption(rng) for _ in range(WORDINGS))]
+
+
+def moving_scene_clip(moving: MovingScene, drawings: Drawings, sounds: Sounds, seed: Sequence[int]) -> Clip:
+    """The clip of a moving scene, as large as its drawings are stored."""
+    rng = np.random.default_rng((3, *seed))
+    return draw_moving_scene(moving, drawings, sounds, rng, drawings.items.media.shape[1])
 
 
 def held_photos(photos: Items, share: float) -> tuple[Items, Items]:
@@ -174,5 +187,4 @@ def _photographed_again(photos: Items, number: int, seed: Sequence[int]) -> np.n
 
 
 def _moving_scene(moving: MovingScene, drawings: Drawings, sounds: Sounds, seed: Sequence[int]) -> np.ndarray:
-    side = drawings.items.media.shape[1]
-    return draw_moving_scene(moving, drawings, sounds, np.random.default_rng((3, *seed)), side).frames
+    return moving_scene_clip(moving, drawings, sounds, seed).frames

@@ -10,6 +10,7 @@ import torch
 from ...data.shards import Items, load_audio, load_concepts, load_images, load_videos
 from ...modality import Modality
 from ...training.tasks.bridging import Captioned, CaptionedItems
+from .captions import unpaired_texts
 from .made import MOVING_SCENES, PHOTOGRAPHIC, SCENES, Listed, held_photos
 from .moving_scenes import Sounds
 from .scene_texts import scene_drawings
@@ -39,8 +40,6 @@ def captioned_scenes(
         for number, side in enumerate((training, held))
     ]
     names = sorted({concept["name"] for concept in concepts.values()})
-    from .training_data import unpaired_texts
-
     return Captioned(*sides, tuple(shards.values()), unpaired_texts(concepts), names, tuple(shards), list(classes))
 
 
