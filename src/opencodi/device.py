@@ -70,7 +70,9 @@ def _cpu_capabilities() -> Mapping[str, Any]:
     return {"avx512_bf16": torch.cpu._is_avx512_bf16_supported(), "amx_bf16": torch.cpu._is_amx_tile_supported()}
 
 
-def warn_if_slow(dtype: torch.dtype | Mapping[str, torch.dtype] | None, device: str | torch.device | None = None) -> None:
+def warn_if_slow(
+    dtype: torch.dtype | Mapping[str, torch.dtype] | None, device: str | torch.device | None = None
+) -> None:
     """Say once, in one line, that a precision is slow on the CPU.
 
     Args:
@@ -88,6 +90,14 @@ def warn_if_slow(dtype: torch.dtype | Mapping[str, torch.dtype] | None, device: 
 def _say_if_slow(dtype: torch.dtype | None) -> None:
     if dtype is not None and (reason := slow_precision(dtype)):
         logging.getLogger("opencodi").warning(reason)
+
+
+@contextmanager
+def quickly(device: torch.device) -> Iterator[None]:
+    """Meanwhile networks compute in bfloat16 where the CPU has instructions for it; elsewhere as they are."""
+    fast = device.type == "cpu" and slow_precision(torch.bfloat16) is None
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=fast):
+        yield
 
 
 @contextmanager

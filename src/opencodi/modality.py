@@ -37,7 +37,7 @@ class ModalityRecord:
             an image or a video; which one is the caller's choice (``--image`` or ``--video``).
         write_suffix: the ending written by default.
         prompt_encoder: component that turns this modality into a condition.
-        codec: returns the class of its codec (``opencodi.latents.Codec``).
+        codec: returns the class of its codec (``opencodi.latents.Codec``), or a function that makes one.
         codec_parts: argument of the codec → component that it is given.
         optional_parts: components of the codec that a model may lack.
         prompt_encoder_parts: argument of the prompt encoder's ``encode``, ``embed`` and ``unconditional`` → component that it
@@ -54,7 +54,7 @@ class ModalityRecord:
     read_suffixes: tuple[str, ...]
     write_suffix: str
     prompt_encoder: str
-    codec: Callable[[], type]
+    codec: Callable[[], Callable[..., Any]]
     codec_parts: Mapping[str, str]
     denoiser: str
     temporal: str | None = None
@@ -151,7 +151,7 @@ register(
         read_suffixes=(".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".avif"),
         write_suffix=".png",
         prompt_encoder="image_prompt_encoder",
-        codec=_codec_class("ImageCodec"),
+        codec=_codec_class("image_codec"),
         codec_parts={"autoencoder": "image_autoencoder"},
         denoiser="image_denoiser",
         alignment="image_alignment",

@@ -52,3 +52,22 @@ def test_a_condition_needs_three_axes_and_a_boolean_mask():
         Condition(torch.zeros(2, 3), torch.ones(2, 3, dtype=torch.bool))
     with pytest.raises(ArgumentError, match="mask"):
         Condition(torch.zeros(2, 1, 3), torch.ones(2, 1))
+
+
+def test_words_and_regions_are_listed_and_only_embeddings_are_interpolated():
+    generator = torch.Generator().manual_seed(0)
+    embeddings = torch.randn(2, 1, 8, generator=generator)
+    words, regions = torch.randn(1, 2, 8, generator=generator), torch.randn(1, 3, 8, generator=generator)
+    text = Condition.from_embedding(embeddings[0]).followed_by(words, torch.tensor([[True, False]]))
+    picture = Condition.from_embedding(embeddings[1]).followed_by(regions)
+    sound = Condition.from_embedding(embeddings[0])
+    mixed = mix([text, picture, sound], [2, 1, 1])
+    assert mixed.tokens.shape == (1, 1 + 2 + 3, 8) and mixed.has_details
+    assert mixed.mask.tolist() == [[True, True, False, True, True, True]]
+    expected = 0.5 * text.tokens[:, 0] + 0.25 * picture.tokens[:, 0] + 0.25 * sound.tokens[:, 0]
+    torch.testing.assert_close(mixed.tokens[:, 0], expected)
+    torch.testing.assert_close(mixed.tokens[:, 1:3], text.tokens[:, 1:])
+    torch.testing.assert_close(mixed.tokens[:, 3:], 0.5 * picture.tokens[:, 1:])
+    # A prompt without weight says nothing, and one alone stays as it is.
+    assert mix([text, picture], [1, 0]).tokens.shape == text.tokens.shape
+    torch.testing.assert_close(mix([text], [3]).tokens, text.tokens)

@@ -70,3 +70,15 @@ def test_a_sentence_transformers_folder_becomes_the_frozen_part(make_text, tmp_p
 def test_a_folder_without_a_model_is_refused(tmp_path):
     with pytest.raises(ConfigurationError, match=str(tmp_path)):
         TextPromptEncoder.from_sentence_transformer(tmp_path)
+
+
+def test_words_follow_the_embedding_of_a_text_as_tokens_of_their_own(make_text):
+    plain, worded = make_text(), make_text(word_tokens=4)
+    condition = worded.encode(["a red apple", "a rooster"])
+    assert condition.tokens.shape == (2, 4, 16) and condition.mask.tolist() == [[True] * 4, [True] * 3 + [False]]
+    assert condition.tokens[1, 3].abs().max() == 0
+    torch.testing.assert_close(condition.tokens[:, 0], plain.encode(["a red apple", "a rooster"]).tokens[:, 0])
+    torch.testing.assert_close(condition.tokens[0].norm(dim=-1), torch.ones(4))
+    # A word's token does not depend on how long the other texts of a batch are.
+    torch.testing.assert_close(worded.encode(["a rooster"]).tokens, condition.tokens[1:, :3])
+    assert make_text(word_tokens=2).encode(["a red apple"]).tokens.shape == (1, 3, 16)

@@ -68,3 +68,12 @@ def test_what_is_read_beside_the_condition_is_the_mean_of_what_the_image_encoder
 def test_without_the_image_encoder_it_says_what_to_give(make_video):
     with pytest.raises(ArgumentError, match="give the image prompt encoder"):
         make_video().encode([clip(np.random.default_rng(0))])
+
+
+def test_the_frames_follow_the_embedding_of_a_clip_as_tokens_of_their_own(make_image, make_video):
+    image, encoder = make_image(), make_video(frame_tokens=True)
+    seen = clip(np.random.default_rng(0), num_frames=4)
+    condition = encoder.encode([seen], image)
+    assert condition.tokens.shape == (1, 5, 16) and condition.mask.all()
+    first = image.encode([Image.fromarray(seen.frames[0])]).tokens[0, 0]
+    torch.testing.assert_close(condition.tokens[0, 1], first)

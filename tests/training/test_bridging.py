@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from opencodi.collections.stickers.training_data import group_of
+from opencodi.collections.stickers.pair_data import group_of
 from opencodi.data.augment import hide_bands
 from opencodi.errors import ConfigurationError, TrainingError
 from opencodi.prompts import ImagePromptEncoder, TextPromptEncoder, VideoPromptEncoder

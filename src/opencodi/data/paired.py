@@ -120,6 +120,10 @@ class PairedSet:
         first = kind == "text" and rng.random() < self.name_share
         return self.prompts[kind].tokens[rows[0] if first else rows[rng.integers(0, len(rows))]]
 
+    def first_prompts(self, items: np.ndarray, kind: str = "text") -> dict[str, torch.Tensor]:
+        """``first_condition`` as a part of a batch."""
+        return {"condition": self.first_condition(items, kind)}
+
     def having(self, kind: str) -> np.ndarray:
         """Positions of the items with a prompt of this kind."""
         return np.array([i for i, rows in enumerate(self.prompts[kind].rows) if len(rows)], dtype=int)

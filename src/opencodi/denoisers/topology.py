@@ -29,7 +29,8 @@ class Denoiser(ModelMixin, ConfigMixin, PeftAdapterMixin):
         widths = [config.model_channels * mult for mult in config.channel_mult]
         levels = range(len(widths))
         self.time_embedding = TimeEmbedding(config.model_channels, layers.time_embedding_dim)
-        self.conv_in = layers.entry(config.in_channels, config.model_channels)
+        folded = config.get("patch_size", 1) ** 2
+        self.conv_in = layers.entry(config.in_channels * folded, config.model_channels)
 
         encoder, skip_widths, width = [], [config.model_channels], config.model_channels
         for level in levels:
@@ -52,7 +53,7 @@ class Denoiser(ModelMixin, ConfigMixin, PeftAdapterMixin):
                 decoder.append(self._block(in_width, widths[level], config.with_attention[level], up))
                 width = widths[level]
         self.decoder = nn.ModuleList(decoder)
-        self.conv_out = layers.head(width, config.out_channels)
+        self.conv_out = layers.head(width, config.out_channels * folded)
         zero_init(self.conv_out.proj)
 
     def _block(self, in_width: int, width: int, attends: bool, resample: nn.Module | None = None) -> Block:

@@ -16,6 +16,7 @@ from .audio import AudioAutoencoder, AudioCodec
 from .image import ImageAutoencoder, ImageCodec
 from .mel import MelSpectrogram, prepare_waveform
 from .text import TextAutoencoder, TextCodec, build_tokenizer
+from .transparent import TransparentImageCodec, image_codec
 from .video import VideoCodec
 from .vocoder import Vocoder
 
@@ -56,9 +57,11 @@ __all__ = [
     "MelSpectrogram",
     "TextAutoencoder",
     "TextCodec",
+    "TransparentImageCodec",
     "VideoCodec",
     "Vocoder",
     "build_tokenizer",
     "codecs",
+    "image_codec",
     "prepare_waveform",
 ]

@@ -72,6 +72,16 @@ class TransparentImageCodec(ImageCodec):
         return to_rgba(self._pixel_values(latents)).astype(np.float32) / 255
 
 
+def image_codec(autoencoder: ImageAutoencoder) -> ImageCodec:
+    """The codec of this autoencoder: with four channels pictures are RGBA."""
+    return (TransparentImageCodec if is_transparent(autoencoder) else ImageCodec)(autoencoder)
+
+
+def is_transparent(autoencoder: ImageAutoencoder) -> bool:
+    """Whether it makes pictures with alpha."""
+    return autoencoder.config.get("image_channels", 3) == 4
+
+
 def _square(image: Image.Image, side: int) -> np.ndarray:
     if image.mode == "RGBA" and image.width == image.height:
         # "RGBa" is premultiplied: no colour of clear pixels bleeds into the edge.

@@ -42,6 +42,7 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """EXIF orientation (2.3, tag 0x0112) → what undoes it."""
+_KEEP_ALPHA = (".png", ".webp")
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     ".jpg": {"quality": 95, "subsampling": 0},
     ".jpeg": {"quality": 95, "subsampling": 0},
@@ -83,18 +84,25 @@ def read_image(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> Image.Image
 def write_image(image: Image.Image, path: str | Path) -> None:
     """Write a picture as PNG, or as the ending of `path` says: JPEG (quality 95), WebP (lossless) or GIF.
 
+    PNG and WebP keep what is transparent so in an RGBA picture; elsewhere it lies over white.
+
     Raises:
         ArgumentError: if `image` is not a PIL image, or has no pixels.
         MediaError: if it cannot be written (see `files.replacing`).
     """
     if not isinstance(image, Image.Image):
         raise ArgumentError(f"image: must be a PIL image, not {type(image).__name__}")
-    rgb = normalise(image)
     with replacing(path, WRITE_SUFFIXES) as temporary:
         suffix = temporary.suffix.lower()
+        picture = normalise(image, alpha=suffix in _KEEP_ALPHA and _is_clear_somewhere(image))
         content = BytesIO()  # encoded in memory first, so that a full disk speaks as the system does
-        rgb.save(content, format=Image.registered_extensions()[suffix], **_SAVE_OPTIONS.get(suffix, {}))
+        picture.save(content, format=Image.registered_extensions()[suffix], **_SAVE_OPTIONS.get(suffix, {}))
         temporary.write_bytes(content.getbuffer())
+
+
+def _is_clear_somewhere(image: Image.Image) -> bool:
+    """Whether an RGBA picture, as a model with transparency makes it, shows what lies under it anywhere."""
+    return image.mode == "RGBA" and image.getchannel("A").getextrema()[0] < 255
 
 
 def normalise(image: Image.Image, alpha: bool = False, limits: Limits = DEFAULT_LIMITS) -> Image.Image:

@@ -52,6 +52,8 @@ class Video:
         frames: uint8 ``[num_frames, height, width, 3]``, RGB.
         fps: frames per second.
         audio: starts with the first frame; it may be shorter or longer than the frames.
+        alpha: uint8 ``[num_frames, height, width]``, how solid each pixel is, where the frames show something over white;
+            None: all of it is solid. Files that can keep it do: WebP and APNG.
 
     Raises:
         ArgumentError: if the frames are of another dtype or shape or empty, or `fps` is not a positive number.
@@ -60,6 +62,27 @@ class Video:
     frames: np.ndarray
     fps: float
     audio: Audio | None = None
+    alpha: np.ndarray | None = None
+
+    @classmethod
+    def from_rgba(cls, frames: np.ndarray, fps: float, audio: Audio | None = None) -> "Video":
+        """A clip from straight RGBA frames, uint8 ``[num_frames, height, width, 4]``; one that is all solid has no alpha."""
+        _require_array("frames", frames, np.uint8, "[num_frames, height, width, 4]", 4)
+        alpha = frames[..., 3]
+        if alpha.min() == 255:
+            return cls(np.ascontiguousarray(frames[..., :3]), fps, audio)
+        share = alpha[..., None].astype(np.uint16)
+        over_white = (frames[..., :3] * share + 255 * (255 - share) + 127) // 255
+        return cls(over_white.astype(np.uint8), fps, audio, np.ascontiguousarray(alpha))
+
+    @property
+    def rgba(self) -> np.ndarray:
+        """Straight RGBA frames, uint8 ``[num_frames, height, width, 4]``."""
+        if self.alpha is None:
+            return np.concatenate([self.frames, np.full_like(self.frames[..., :1], 255)], -1)
+        alpha = self.alpha[..., None].astype(np.float32) / 255
+        colour = (self.frames - 255 * (1 - alpha)) / np.maximum(alpha, 1 / 255)
+        return np.concatenate([colour.round().clip(0, 255).astype(np.uint8), self.alpha[..., None]], -1)
 
     def __post_init__(self) -> None:
         _require_array("Video.frames", self.frames, np.uint8, "[num_frames, height, width, 3]", 4)
@@ -67,6 +90,12 @@ class Video:
             raise ArgumentError(
                 f"Video.frames: the last axis must be red, green, blue, not {self.frames.shape[-1]} wide"
             )
+        if self.alpha is not None:
+            _require_array("Video.alpha", self.alpha, np.uint8, "[num_frames, height, width]", 3)
+            if self.alpha.shape != self.frames.shape[:3]:
+                raise ArgumentError(
+                    f"Video.alpha: must be {list(self.frames.shape[:3])} as the frames, not {list(self.alpha.shape)}"
+                )
         if not isinstance(self.fps, (int, float, np.number)) or not isfinite(self.fps) or self.fps <= 0:
             raise ArgumentError(f"Video.fps: must be a positive number of frames per second, not {self.fps!r}")
         if not isinstance(self.audio, Audio | None):

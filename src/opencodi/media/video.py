@@ -19,7 +19,7 @@ from .limits import DEFAULT_LIMITS, Limits
 from .mux import write_mp4
 from .objects import Audio, Video
 
-WRITE_SUFFIXES = (".mp4", ".mov", ".gif", ".webp")
+WRITE_SUFFIXES = (".mp4", ".mov", ".gif", ".webp", ".apng")
 _FASTEST = 60.0
 
 
@@ -82,10 +82,10 @@ def even_rate(times: np.ndarray, end: float, declared: float | None = None) -> t
 
 
 def write_video(video: Video, path: str | Path) -> None:
-    """Write a clip as MP4 (H.264, and AAC if it has sound) or, by the ending of `path`, MOV, looping GIF or WebP.
+    """Write a clip as MP4 (H.264, and AAC if it has sound) or, by the ending of `path`, MOV, looping GIF, WebP or APNG.
 
-    GIF and WebP carry no sound, so it is left out there. H.264 needs even sizes: an odd width or height repeats its
-    last column or row.
+    The last three carry no sound, so it is left out there; WebP and APNG keep what is transparent so. H.264 needs even
+    sizes: an odd width or height repeats its last column or row.
 
     Raises:
         ArgumentError: if `video` is not a `Video`.
@@ -98,18 +98,26 @@ def write_video(video: Video, path: str | Path) -> None:
 
 
 def _write_gif(video: Video, path: Path) -> None:
-    _write_pictures(video, path, "GIF", tick=10, optimize=False)  # GIF counts in hundredths of a second
+    _write_pictures(
+        video.frames, video.fps, path, "GIF", tick=10, optimize=False
+    )  # GIF counts in hundredths of a second
 
 
 def _write_webp(video: Video, path: Path) -> None:
-    _write_pictures(video, path, "WEBP", tick=1, quality=90, method=4)
+    frames = video.frames if video.alpha is None else video.rgba
+    _write_pictures(frames, video.fps, path, "WEBP", tick=1, quality=90, method=4)
 
 
-def _write_pictures(video: Video, path: Path, kind: str, tick: int, **options: object) -> None:
+def _write_apng(video: Video, path: Path) -> None:
+    frames = video.frames if video.alpha is None else video.rgba
+    _write_pictures(frames, video.fps, path, "PNG", tick=1, disposal=1, blend=0)
+
+
+def _write_pictures(frames: np.ndarray, fps: float, path: Path, kind: str, tick: int, **options: object) -> None:
     """An endless loop. Durations are whole ticks of so many milliseconds that add up to the clip's."""
-    borders = np.rint(np.arange(len(video.frames) + 1) * 1000 / video.fps / tick).astype(int)
+    borders = np.rint(np.arange(len(frames) + 1) * 1000 / fps / tick).astype(int)
     durations = [int(step) * tick for step in np.diff(borders)]
-    first, *others = [Image.fromarray(frame) for frame in video.frames]
+    first, *others = [Image.fromarray(frame) for frame in frames]
     content = BytesIO()  # encoded in memory first, so that a full disk speaks as the system does
     first.save(content, format=kind, save_all=True, append_images=others, duration=durations, loop=0, **options)
     path.write_bytes(content.getbuffer())
@@ -120,6 +128,7 @@ _WRITERS: dict[str, Callable[[Video, Path], None]] = {
     ".mov": write_mp4,
     ".gif": _write_gif,
     ".webp": _write_webp,
+    ".apng": _write_apng,
 }
 
 
@@ -137,10 +146,13 @@ def sample_frames(video: Video, num_frames: int, fps: float | None = None) -> Vi
         raise ArgumentError(f"sample_frames: num_frames and fps must be positive, not {num_frames} and {fps}")
     if fps is None:
         chosen = np.arange(num_frames) * len(video.frames) // num_frames
-        return Video(video.frames[chosen], num_frames / video.seconds, video.audio)
+        alpha = None if video.alpha is None else video.alpha[chosen]
+        return Video(video.frames[chosen], num_frames / video.seconds, video.audio, alpha)
     # A hair is added, so that 2 / 8 s at 24 frames per second is frame 6 and not 5.
     shown = np.floor(np.arange(num_frames) * (video.fps / fps) + 1e-6).astype(int)
-    return Video(video.frames[shown % len(video.frames)], fps, _cut_or_loop(video, num_frames / fps))
+    shown = shown % len(video.frames)
+    alpha = None if video.alpha is None else video.alpha[shown]
+    return Video(video.frames[shown], fps, _cut_or_loop(video, num_frames / fps), alpha)
 
 
 def _cut_or_loop(video: Video, seconds: float) -> Audio | None:
@@ -156,6 +168,6 @@ def _cut_or_loop(video: Video, seconds: float) -> Audio | None:
 
 
 def fit_square_frames(video: Video, size: int) -> Video:
-    """The clip with frames of `size` x `size` pixels, each fitted as `fit_square` does."""
+    """The clip with frames of `size` x `size` pixels, each fitted as `fit_square` does; all of it is solid."""
     frames = np.stack([np.asarray(fit_square(Image.fromarray(frame), size)) for frame in video.frames])
-    return replace(video, frames=frames)
+    return replace(video, frames=frames, alpha=None)

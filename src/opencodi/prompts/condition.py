@@ -19,6 +19,8 @@ class Condition:
         tokens: [B, N, D]. ``tokens[:, 0]`` is the aligned, L2-normalised embedding (zeros where unconditional).
         mask: bool [B, N], True where a token counts.
         attributes: name → [B, ...], further numbers that a network may know how to use. They are mixed like the tokens.
+        has_details: whether each further token stands for something of its own, a word or a region. When prompts are mixed such
+            tokens are listed one after the other; others are interpolated place by place.
 
     Raises:
         ArgumentError: if the shapes disagree or the mask is not boolean.
@@ -27,6 +29,7 @@ class Condition:
     tokens: torch.Tensor
     mask: torch.Tensor
     attributes: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    has_details: bool = False
 
     def __post_init__(self) -> None:
         if self.tokens.ndim != 3:
@@ -46,6 +49,14 @@ class Condition:
         tokens = torch.nn.functional.normalize(embedding, dim=-1).unsqueeze(1)
         return cls(tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device))
 
+    def followed_by(self, details: torch.Tensor, mask: torch.Tensor | None = None) -> "Condition":
+        """The same with further tokens [B, M, D], each divided by its L2 norm; ``mask`` bool [B, M], None: all count."""
+        details = torch.nn.functional.normalize(details, dim=-1)
+        if mask is None:
+            mask = torch.ones(details.shape[:2], dtype=torch.bool, device=details.device)
+        details = details * mask.unsqueeze(-1)
+        return Condition(torch.cat([self.tokens, details], 1), torch.cat([self.mask, mask], 1), self.attributes, True)
+
     @classmethod
     def zeros(cls, batch_size: int, width: int, like: torch.Tensor | ModelMixin) -> "Condition":
         """No prompt at all: a zero token [B, 1, D] with the device and dtype of a tensor or a network."""
@@ -64,7 +75,7 @@ class Condition:
         """Move or cast tokens and attributes as ``Tensor.to`` does; the mask follows to the same device."""
         tokens = self.tokens.to(*args, **kwargs)
         attributes = {name: value.to(*args, **kwargs) for name, value in self.attributes.items()}
-        return Condition(tokens, self.mask.to(tokens.device), attributes)
+        return Condition(tokens, self.mask.to(tokens.device), attributes, self.has_details)
 
     def equals(self, other: "Condition") -> bool:
         """Whether both say the same."""
@@ -80,7 +91,7 @@ class Condition:
 
     def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Condition":
         attributes = {name: change(value) for name, value in self.attributes.items()}
-        return Condition(change(self.tokens), change(self.mask), attributes)
+        return Condition(change(self.tokens), change(self.mask), attributes, self.has_details)
 
 
 def check_unconditional(choice: str) -> None:

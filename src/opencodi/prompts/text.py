@@ -40,6 +40,7 @@ class TextPromptEncoder(TokenizedPromptEncoder):
         unconditional: ``"zeros"``: the unconditional token is zero; ``"empty"``: the embedding of "", as in the
             reference (SPEC §1.2).
         quantized: the sentence encoder's matrices are 8-bit integers (``quantized``).
+        word_tokens: how many words of a text follow its embedding as tokens of their own; 0: none.
     """
 
     @register_to_config
@@ -57,6 +58,7 @@ class TextPromptEncoder(TokenizedPromptEncoder):
         projection_dim: int = 256,
         unconditional: str = "zeros",
         quantized: bool = False,
+        word_tokens: int = 0,
     ):
         super().__init__()
         check_unconditional(unconditional)
@@ -75,6 +77,8 @@ class TextPromptEncoder(TokenizedPromptEncoder):
         if quantized:
             quantize_layers(self.sentence_encoder)
         self.projection = TextProjection(hidden_size, projection_hidden_size, projection_dim)
+        widths = hidden_size, projection_hidden_size, projection_dim
+        self.word_projection = TextProjection(*widths) if word_tokens else None
         self._tokenizer: Tokenizer | None = None
 
     @property
@@ -134,9 +138,24 @@ class TextPromptEncoder(TokenizedPromptEncoder):
 
         They never change, so training computes them once per caption.
         """
-        hidden = self.sentence_encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        weight = attention_mask.unsqueeze(-1).to(hidden.dtype)
-        return torch.nn.functional.normalize((hidden * weight).sum(1) / weight.sum(1).clamp_min(1), dim=-1)
+        return _pooled(self._states(input_ids, attention_mask), attention_mask)
+
+    def embed_words(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The frozen part, word by word: int64 [B, L] each → sentence embeddings [B, E], states of the words
+        [B, W, E] with W at most ``word_tokens``, and their mask, bool [B, W].
+
+        Words are the tokens between the first and the last, which say that a text begins and ends.
+        """
+        states = self._states(input_ids, attention_mask)
+        counts = (attention_mask.sum(1, keepdim=True) - 2).clamp_min(0)
+        words = states[:, 1:-1][:, : self.config.word_tokens]
+        mask = torch.arange(words.shape[1], device=words.device) < counts
+        return _pooled(states, attention_mask), words, mask
+
+    def _states(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        return self.sentence_encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
 
     @torch.no_grad()
     def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
@@ -145,17 +164,26 @@ class TextPromptEncoder(TokenizedPromptEncoder):
 
     @torch.no_grad()
     def read(self, items: Sequence[str]) -> tuple[Condition, torch.Tensor]:
-        """Texts → Condition [B, 1, D] and their sentence embeddings [B, E]."""
-        embeddings = self.embed_texts(items)
-        return self.project(embeddings), embeddings
+        """Texts → Condition [B, 1 + W, D] and their sentence embeddings [B, E]."""
+        inputs = {name: ids.to(self.device) for name, ids in self.preprocess(items).items()}
+        if self.word_projection is None:
+            embeddings = self.embed_sentences(**inputs)
+            return self.project(embeddings), embeddings
+        embeddings, words, mask = self.embed_words(**inputs)
+        return self.project(embeddings, words, mask), embeddings
 
-    def project(self, embeddings: torch.Tensor) -> Condition:
-        """The trained part: sentence embeddings [B, E] → Condition [B, 1, D]."""
-        return Condition.from_embedding(self.projection(embeddings))
+    def project(
+        self, embeddings: torch.Tensor, words: torch.Tensor | None = None, mask: torch.Tensor | None = None
+    ) -> Condition:
+        """The trained part: sentence embeddings [B, E], states of words [B, W, E] and their mask → Condition [B, 1 + W, D]."""
+        condition = Condition.from_embedding(self.projection(embeddings))
+        return condition if words is None else condition.followed_by(self.word_projection(words), mask)
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Condition:
-        """``input_ids`` and ``attention_mask``, int64 [B, L] → Condition [B, 1, D]."""
-        return self.project(self.embed_sentences(input_ids, attention_mask))
+        """``input_ids`` and ``attention_mask``, int64 [B, L] → Condition [B, 1 + W, D], without words W is 0."""
+        if self.word_projection is None:
+            return self.project(self.embed_sentences(input_ids, attention_mask))
+        return self.project(*self.embed_words(input_ids, attention_mask))
 
     def unconditional(self, batch_size: int) -> Condition:
         """The condition [B, 1, D] of no text, for classifier-free guidance."""
@@ -171,6 +199,12 @@ class TextPromptEncoder(TokenizedPromptEncoder):
         # Parameters loaded from a file start out trainable.
         encoder.sentence_encoder.requires_grad_(False)
         return loaded
+
+
+def _pooled(states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+    """The normalised mean [B, E] of the states [B, L, E] that the mask [B, L] counts."""
+    weight = attention_mask.unsqueeze(-1).to(states.dtype)
+    return torch.nn.functional.normalize((states * weight).sum(1) / weight.sum(1).clamp_min(1), dim=-1)
 
 
 class TextProjection(nn.Module):

@@ -72,7 +72,9 @@ class Tower(nn.Module):
         self.norm_out = nn.LayerNorm(width)
         self.described_dim = width + 2 * sum(block_out_channels[:-1])
 
-    def forward(self, sample: torch.Tensor, described: bool = False) -> torch.Tensor:
+    def forward(
+        self, sample: torch.Tensor, described: bool = False, places: bool = False
+    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         """sample [B, in_channels, height, width] → features [B, block_out_channels[-1]].
 
         Args:
@@ -80,9 +82,13 @@ class Tower(nn.Module):
             described: add the mean and standard deviation of each channel of the levels before the last: [B,
                 ``described_dim``]. Such statistics tell the style of a picture (Gatys et al. 2016), which the features are
                 trained to overlook.
+            places: return also the features of every place of the last level, row by row: [B, places, width].
         """
         maps = self._maps(sample)
-        features = self._features(maps[-1])
+        attended = self._attended(maps[-1])
+        features = self.norm_out(attended.mean(dim=1))
+        if places:
+            return features, attended
         if not described:
             return features
         channels = [level.flatten(2) for level in maps[:-1]]
@@ -101,6 +107,5 @@ class Tower(nn.Module):
             maps.append(hidden)
         return maps
 
-    def _features(self, hidden: torch.Tensor) -> torch.Tensor:
-        tokens = rearrange(hidden, "b c h w -> b (h w) c") + self.position
-        return self.norm_out(self.attention(tokens).mean(dim=1))
+    def _attended(self, hidden: torch.Tensor) -> torch.Tensor:
+        return self.attention(rearrange(hidden, "b c h w -> b (h w) c") + self.position)

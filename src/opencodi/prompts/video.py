@@ -34,6 +34,7 @@ class VideoPromptEncoder(PromptEncoder):
         temporal_dropout: its dropout.
         unconditional: ``"zeros"``: the unconditional token is zero; ``"empty"``: the embedding of a mid grey clip, as
             in the reference (SPEC §1.2).
+        frame_tokens: the embeddings of the frames follow that of the clip as tokens of their own.
     """
 
     @register_to_config
@@ -47,6 +48,7 @@ class VideoPromptEncoder(PromptEncoder):
         temporal_num_attention_heads: int = 4,
         temporal_dropout: float = 0.1,
         unconditional: str = "zeros",
+        frame_tokens: bool = False,
     ):
         super().__init__()
         check_unconditional(unconditional)
@@ -102,6 +104,9 @@ class VideoPromptEncoder(PromptEncoder):
     @torch.no_grad()
     def read(self, items: Sequence[Video], image: ImagePromptEncoder) -> tuple[Condition, torch.Tensor]:
         """Clips → Condition [B, 1, D] and the mean over their frames of what the tower sees in each, as for pictures."""
+        if image.sight is not None:
+            seen = self.frames(self.preprocess(items, image)["pixel_values"].to(image.device), image)
+            return self(**seen), seen["features"].mean(1)
         bring(image)
         pixel_values = self.preprocess(items, image)["pixel_values"].to(image.device, image.dtype)
         described = image.tower.described(rearrange(pixel_values, "b c f h w -> (b f) c h w"))
@@ -111,8 +116,12 @@ class VideoPromptEncoder(PromptEncoder):
         return self(features, embeddings), described.mean(1)
 
     def forward(self, features: torch.Tensor, embeddings: torch.Tensor) -> Condition:
-        """``features`` [B, F, feature_dim] and unit ``embeddings`` [B, F, D] of the frames → Condition [B, 1, D]."""
-        return Condition.from_embedding(embeddings.mean(1) + self.temporal(features))
+        """``features`` [B, F, feature_dim] and unit ``embeddings`` [B, F, D] of the frames → Condition [B, 1, D].
+
+        With ``frame_tokens`` it is [B, 1 + F, D].
+        """
+        condition = Condition.from_embedding(embeddings.mean(1) + self.temporal(features))
+        return condition.followed_by(embeddings) if self.config.frame_tokens else condition
 
     def unconditional(self, batch_size: int, image: ImagePromptEncoder | None = None) -> Condition:
         """The condition [B, 1, D] of having no clip, for classifier-free guidance."""

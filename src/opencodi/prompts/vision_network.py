@@ -131,6 +131,12 @@ def pretrained_vision_network(classes: int = 0) -> VisionNetwork:
     return network.requires_grad_(False).eval()
 
 
+def class_names() -> list[str]:
+    """What the 1,000 classes of ImageNet are called, in the order of the classifier, each with its article."""
+    lines = Path(__file__).with_name("vision_classes.txt").read_text(encoding="utf-8").splitlines()
+    return [f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}" for name in lines]
+
+
 def _folded(state: dict[str, torch.Tensor], with_classifier: bool) -> dict[str, torch.Tensor]:
     """The package's weights under our names, each batch norm multiplied into the convolution before it."""
     pairs = {"stem": ("_conv_stem", "_bn0"), "head": ("_conv_head", "_bn1")}

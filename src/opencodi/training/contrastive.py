@@ -29,6 +29,27 @@ def info_nce(
     return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, answers)) / 2
 
 
+def late_interaction(
+    words: torch.Tensor, mask: torch.Tensor, regions: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """How well texts and pictures agree word by word and region by region (FILIP, Yao et al. 2022).
+
+    Args:
+        words: L2-normalised tokens of texts [T, W, D].
+        mask: bool [T, W], the words that count.
+        regions: L2-normalised tokens of pictures [P, R, D].
+
+    Returns:
+        ([T, P], [T, P]): the mean over a text's words of their best region's cosine, and the mean over a picture's regions of
+        their best word's.
+    """
+    cosines = torch.einsum("twd,prd->tpwr", words, regions)
+    counts = mask.sum(1).clamp_min(1)[:, None]
+    of_words = (cosines.amax(3) * mask[:, None]).sum(2) / counts
+    of_regions = cosines.masked_fill(~mask[:, None, :, None], -1).amax(2).mean(2)
+    return of_words, of_regions
+
+
 class Temperature(nn.Module):
     """A learned temperature, stored as the logarithm of its inverse and kept above ``minimum`` as CLIP does."""
 

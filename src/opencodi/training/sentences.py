@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +32,8 @@ def embed_captions(
     Returns:
         ({caption: row}, float32 [rows, E] on the CPU).
     """
-    fingerprint = _fingerprint(encoder)
-    known, embeddings = _read(cache, fingerprint)
+    of_encoder = fingerprint(encoder)
+    known, embeddings = _read(cache, of_encoder)
     # Long and short captions in one batch would pad the short ones; sorting keeps batches even.
     new = sorted(set(captions) - known.keys(), key=lambda caption: (len(caption), caption))
     for start in range(0, len(new), SAVE_EVERY):
@@ -41,7 +41,7 @@ def embed_captions(
         parts = [_embed(encoder, chunk[i : i + BATCH_SIZE]) for i in range(0, len(chunk), BATCH_SIZE)]
         embeddings = torch.cat([embeddings, *parts] if known else parts)
         known.update({caption: len(known) + row for row, caption in enumerate(chunk)})
-        _write(cache, fingerprint, known, embeddings)
+        _write(cache, of_encoder, known, embeddings)
     return known, embeddings
 
 
@@ -60,9 +60,10 @@ class CaptionTable:
         captions: for each item, all it may be called; the first is its name.
         cache: see ``embed_captions``.
         name_share: chance that ``draw`` takes the name without looking at the others.
+        known: {caption: row} of a table that has all of them already (``words.WordTable``); None: make one.
 
     Attributes:
-        embeddings: float32 [rows, E].
+        embeddings: float32 [rows, E]; empty if ``known`` was given.
 
     Raises:
         TrainingError: if an item has no caption.
@@ -74,10 +75,13 @@ class CaptionTable:
         captions: Sequence[Sequence[str]],
         cache: Path | None = None,
         name_share: float = 0.0,
+        known: Mapping[str, int] | None = None,
     ):
         if any(len(choices) == 0 for choices in captions):
             raise TrainingError("an item of the training data has no caption; give it one in its json")
-        known, self.embeddings = embed_captions(encoder, (text for choices in captions for text in choices), cache)
+        self.embeddings = torch.zeros(0)
+        if known is None:
+            known, self.embeddings = embed_captions(encoder, (text for choices in captions for text in choices), cache)
         self._rows = np.array([known[text] for choices in captions for text in choices], dtype=np.int64)
         self._counts = np.array([len(choices) for choices in captions], dtype=np.int64)
         self._starts = np.cumsum(self._counts) - self._counts
@@ -93,7 +97,7 @@ class CaptionTable:
         return self._rows[self._starts[items]]
 
 
-def _fingerprint(encoder: TextPromptEncoder) -> str:
+def fingerprint(encoder: TextPromptEncoder) -> str:
     """Tells sentence encoders apart, whatever precision they were stored in."""
     digest = hashlib.sha256()
     for name, value in sorted(encoder.sentence_encoder.state_dict().items()):
@@ -102,17 +106,17 @@ def _fingerprint(encoder: TextPromptEncoder) -> str:
     return digest.hexdigest()
 
 
-def _read(cache: Path | None, fingerprint: str) -> tuple[dict[str, int], torch.Tensor]:
+def _read(cache: Path | None, of_encoder: str) -> tuple[dict[str, int], torch.Tensor]:
     if cache is None or not cache.is_file():
         return {}, torch.zeros(0)
     stored = load_file(cache)
-    if bytes(stored["fingerprint"].tolist()).decode() != fingerprint:
+    if bytes(stored["fingerprint"].tolist()).decode() != of_encoder:
         return {}, torch.zeros(0)
     texts = stored["captions"].numpy().tobytes().decode("utf-8").split("\0")
     return {text: row for row, text in enumerate(texts)}, stored["embeddings"].float()
 
 
-def _write(cache: Path | None, fingerprint: str, known: dict[str, int], embeddings: torch.Tensor) -> None:
+def _write(cache: Path | None, of_encoder: str, known: dict[str, int], embeddings: torch.Tensor) -> None:
     if cache is None:
         return
     cache.parent.mkdir(parents=True, exist_ok=True)
@@ -120,7 +124,7 @@ def _write(cache: Path | None, fingerprint: str, known: dict[str, int], embeddin
     texts = "\0".join(sorted(known, key=known.__getitem__)).encode("utf-8")
     save_file(
         {
-            "fingerprint": torch.tensor(list(fingerprint.encode()), dtype=torch.uint8),
+            "fingerprint": torch.tensor(list(of_encoder.encode()), dtype=torch.uint8),
             "captions": torch.frombuffer(bytearray(texts), dtype=torch.uint8),
             "embeddings": embeddings.half(),
         },

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ...data.shards import load_concepts, read_records
+from ...errors import ConfigurationError
 from .kinds import kinds_of
 from .motion import MOTIONS, Motion
 
@@ -125,3 +126,26 @@ def every_caption(folder: Path) -> list[str]:
         for record in read_records(path) if path.is_file() else ():
             found.update(captions_of({**record, "shard": shard}, concepts))
     return sorted(found)
+
+
+def unpaired_texts(concepts: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Every concept as a sound and as a spoken word."""
+    return sorted(
+        {
+            caption
+            for concept in concepts.values()
+            for shard in ("sounds", "speech")
+            for caption in audio_captions({"shard": shard, "name": concept["name"], "text": concept["name"]}, concept)
+        }
+    )
+
+
+def check_shards(shards: Mapping[str, float]) -> None:
+    """Raise ConfigurationError unless all these shards exist and have a share."""
+    if not shards:
+        raise ConfigurationError("shards: name at least one, each with a share greater than 0")
+    for shard, share in shards.items():
+        if shard not in CAPTIONS:
+            raise ConfigurationError(f"shards: {shard!r} is not one of {', '.join(CAPTIONS)}; correct it")
+        if not share > 0:
+            raise ConfigurationError(f"shards: the share of {shard} is {share}; give one greater than 0")

@@ -124,3 +124,18 @@ def _through_a_lens(scene: np.ndarray, rng: np.random.Generator, strength: float
         image.save(file, "JPEG", quality=int(rng.integers(25, 90)))
         image = Image.open(file).convert("RGB")
     return np.asarray(image)
+
+
+def photographed_again(
+    photo: np.ndarray, photos: np.ndarray, rng: np.random.Generator, strength: float = 0.5
+) -> np.ndarray:
+    """A photograph in other light, cropped, perhaps mirrored, uint8 RGB [H, W, 3]; a cut-out thing gets another ground."""
+    photo = photo[:, :: 1 if rng.random() < 0.5 else -1]
+    if photo[..., 3].min() < 128:
+        return photographic(np.ascontiguousarray(photo), photos, rng, strength)
+    side = len(photo)
+    crop = int(side * rng.uniform(0.75, 1))
+    top, left = rng.integers(0, side - crop + 1, 2)
+    part = Image.fromarray(np.ascontiguousarray(photo[top : top + crop, left : left + crop, :3]))
+    again = np.asarray(part.resize((side, side), Image.Resampling.BICUBIC)).astype(np.float32)
+    return _through_a_lens(_other_colours(again, rng, strength), rng, strength)

@@ -1,18 +1,27 @@
 """What differs between the pairs text–image, text–audio and text–video: how items are varied and encoded."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from ...data.augment import audio_batch, cut_mix, hide_bands, over_white, random_affine, vary_mel
+from ...data.chunks import Chunks
 from ...data.soften import soften
-from ...device import pick_device
+from ...device import pick_device, quickly
 from ...modality import MODALITIES, Modality
 from ...prompts import AudioPromptEncoder, Condition, ImagePromptEncoder, VideoPromptEncoder
 from ..components import ModelFolder, build_network
 from ..processes import items_rng
+
+PRETRAINED = "efficientnet-lite0"
+"""What a recipe calls EfficientNet-Lite0 with its ImageNet weights."""
+
+SEEN_AT_ONCE = 32
 
 
 class Pair(Protocol):
@@ -89,6 +98,75 @@ class ImagePair:
         return over_white(prepared[0][chosen])
 
 
+class SightPair:
+    """Pictures as a frozen vision network sees them: it sees each only once, so they are varied when they are made.
+
+    A picture that may be mirrored has its features mirrored instead, which is nearly the same.
+    """
+
+    def __init__(self, network: Mapping[str, Any], parts: ModelFolder):
+        make = ImagePromptEncoder
+        if network["vision"] == PRETRAINED:
+            make, network = ImagePromptEncoder.with_pretrained_vision, {**network}
+            del network["vision"]
+        self.encoder, self.cache = build_network(make, network), parts.cache("features").parent
+
+    def fit(self, media: Any) -> None:
+        return None
+
+    def prepare(self, media: Any, mirrored: np.ndarray) -> tuple[Any, np.ndarray, Chunks]:
+        size, sight = self.encoder.config.sample_size, self.encoder.sight.to(pick_device())
+        sight.network.to(memory_format=torch.channels_last)
+
+        def see(first: int, last: int) -> dict[str, torch.Tensor]:
+            return {
+                "maps": torch.cat(
+                    [look(media[i : min(i + SEEN_AT_ONCE, last)]) for i in range(first, last, SEEN_AT_ONCE)]
+                )
+            }
+
+        def look(pixels: np.ndarray) -> torch.Tensor:
+            pixel_values = over_white(pixels).to(pick_device())
+            if pixel_values.shape[-1] != size:
+                pixel_values = F.interpolate(pixel_values, size=(size, size), mode="bicubic", antialias=True).clamp(
+                    -1, 1
+                )
+            with quickly(pixel_values.device):
+                return sight.maps(pixel_values).half()
+
+        return media, mirrored, Chunks(self.cache / f"features-{self._key(media)}", len(media), see)
+
+    def _key(self, media: Any) -> str:
+        """Tells apart what was seen, and with which eyes."""
+        digest = hashlib.sha256(media if isinstance(media, np.ndarray) else media.key.encode())
+        for name, value in self.encoder.sight.network.state_dict().items():
+            digest.update(name.encode() + value.cpu().half().numpy().tobytes())
+        return digest.hexdigest()[:12] + f"-{self.encoder.config.sample_size}"
+
+    def batch(self, prepared: tuple[Any, np.ndarray, Chunks], chosen: np.ndarray, rng: np.random.Generator | None):
+        _, flippable, chunks = prepared
+        maps = chunks.rows("maps", chosen).float()
+        if rng is not None:
+            flip = torch.from_numpy(flippable[chosen] & (rng.random(len(chosen)) < 0.5))
+            maps[flip] = maps[flip].flip(-1)
+        return {"maps": maps}
+
+    def mixed(self, inputs: dict[str, torch.Tensor], rng: np.random.Generator, share: float):
+        own = rng.uniform(0.5, 1) if rng.random() < share else 1.0
+        return ({"maps": own * inputs["maps"] + (1 - own) * inputs["maps"].flip(0)} if own < 1 else inputs), own
+
+    def condition(self, inputs: dict[str, torch.Tensor], generator: torch.Generator | None) -> Condition:
+        return self.encoder(**inputs)
+
+    def picture(self, prepared: tuple[Any, np.ndarray, Chunks], chosen: np.ndarray) -> torch.Tensor:
+        return over_white(prepared[0][chosen])
+
+
+def image_pair(network: Mapping[str, Any], parts: ModelFolder) -> Pair:
+    """Pictures seen by the encoder itself or, with ``vision``, through a frozen network."""
+    return SightPair(network, parts) if network.get("vision") else ImagePair(network, parts)
+
+
 class AudioPair:
     """Sounds and words at other speeds and levels, with bands of the spectrogram hidden (Park et al. 2019, SpecAugment)."""
 
@@ -142,13 +220,17 @@ class VideoPair:
 
     @torch.no_grad()
     def prepare(self, media: np.ndarray, mirrored: np.ndarray) -> tuple[dict[str, torch.Tensor], np.ndarray]:
-        image = self.image.to(pick_device())
+        image, size = self.image.to(pick_device()), self.image.config.sample_size
         parts, middles = [], []
-        for start in range(0, len(media), 32):  # media may be decoded only where they are asked for
-            chunk = media[start : start + 32]
-            parts.append(self.encoder.frames(over_white(chunk).transpose(1, 2).to(image.device), image))
-            middles.append(chunk[:, chunk.shape[1] // 2])
-        seen = {name: torch.cat([part[name].cpu() for part in parts]) for name in parts[0]}
+        for start in range(0, len(media), 32):
+            clips = media[start : start + 32]
+            frames = over_white(clips).transpose(1, 2).to(image.device)
+            if frames.shape[-1] != size:
+                frames = F.interpolate(frames, size=(frames.shape[2], size, size), mode="trilinear")
+            with quickly(image.device) if image.sight is not None else nullcontext():
+                parts.append(self.encoder.frames(frames, image))
+            middles.append(clips[:, clips.shape[1] // 2])
+        seen = {name: torch.cat([part[name].float().cpu() for part in parts]) for name in parts[0]}
         return seen, np.concatenate(middles)
 
     def batch(
@@ -172,8 +254,8 @@ class VideoPair:
         return over_white(prepared[1][chosen])
 
 
-PAIRS: dict[Modality, type] = {
-    Modality.IMAGE: ImagePair,
+PAIRS: dict[Modality, Callable[[Mapping[str, Any], ModelFolder], Pair]] = {
+    Modality.IMAGE: image_pair,
     Modality.AUDIO: AudioPair,
     Modality.VIDEO: VideoPair,
 }

@@ -4,6 +4,7 @@ Every item of a set has latents and, for each kind of prompt it is paired with, 
 kind for each item. The pairs are text–x and x–x (and x–text for text). Image–audio never occurs.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ...data.paired import THING, PairedSet
 from ...denoisers import ComposedDenoiser, TemporalAdapter, UNet
 from ...errors import ConfigurationError
 from ...extras.manner import MANNER
+from ...latents.transparent import over
 from ...modality import MODALITIES, Modality
 from ...prompts import Condition
 from ...sampling import Guidance, sample
@@ -59,6 +61,8 @@ class DiffuserTask(Task):
             prompt_map_steps: steps before the first one in which the prompt map alone learns the mean latent of each prompt
                 (``prompt_map.fit_prompt_map``). Such a step costs a thousandth of a step of the network.
             prompt_map_weight: of that regression beside the denoising loss.
+            detail_share: of prompts of several tokens, the share that keeps all of them; the others have the aligned
+                embedding alone, as sounds have.
         """
 
         network: dict[str, Any]
@@ -69,6 +73,7 @@ class DiffuserTask(Task):
         adapters: dict[str, Any] = Field(default_factory=dict)
         prompt_map_steps: int = 0
         prompt_map_weight: float = 0.0
+        detail_share: float = 1.0
 
     def __init__(self, settings: Settings, data: tuple[PairedSet, PairedSet], parts: ModelFolder):
         super().__init__()
@@ -97,7 +102,9 @@ class DiffuserTask(Task):
         return {name: new_map(name, denoiser, values) for name, values in self.settings.adapters.items()}
 
     def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
-        """latents [B, ...], condition [B, D] (zeros: no prompt) and, if the set has them, attributes ``manner`` [B, M]."""
+        """latents [B, ...], condition [B, D], or tokens [B, N, D] and their ``mask`` [B, N], zeros: no prompt; and, if the set
+        has them, attributes ``manner`` [B, M].
+        """
         chosen, prompts = self.items.draw_batch(rng, batch_size, self.settings.prompt_shares)
         return {"latents": self.items.latents[chosen].float(), **prompts}
 
@@ -126,7 +133,8 @@ class DiffuserTask(Task):
         noise = draw_noise(latents.shape, self.denoiser, generator, latents.device)
         noisy, target = noised(self.scheduler, latents, noise, timesteps)
         attributes = {} if manner is None else {MANNER: manner}
-        prompt = self.denoiser.context(condition[:, None].to(noisy.dtype), attributes=attributes)
+        tokens = condition if condition.ndim == 3 else condition[:, None]
+        prompt = self.denoiser.context(tokens.to(noisy.dtype), batch.get("mask"), attributes)
         denoising = F.mse_loss(self.denoiser(noisy, timesteps, prompt).float(), target)
         if not (self.training and self.settings.prompt_map_weight):
             return {"loss": denoising}
@@ -145,7 +153,7 @@ class DiffuserTask(Task):
         losses, counts = [], []
         for start in range(0, min(len(self.held), 256), 32):
             items = np.arange(start, min(start + 32, len(self.held), 256))
-            batch = {"latents": self.held.latents[items].float(), "condition": self.held.first_condition(items)}
+            batch = {"latents": self.held.latents[items].float(), **self.held.first_prompts(items)}
             batch = {name: value.to(self.device) for name, value in batch.items()}
             losses.append(self(batch, generator)["loss"].item())
             counts.append(len(items))
@@ -156,29 +164,32 @@ class DiffuserTask(Task):
     def _losses_by_noise(self, generator: torch.Generator) -> dict[str, float]:
         items = np.arange(min(len(self.held), 32))
         latents = self.held.latents[items].float().to(self.device)
-        condition = self.held.first_condition(items).to(self.device)
+        prompts = {name: value.to(self.device) for name, value in self.held.first_prompts(items).items()}
+        condition = prompts["condition"]
+        tokens = condition if condition.ndim == 3 else condition[:, None]
         noise = draw_noise(latents.shape, self.denoiser, generator, self.device)
         found = {}
         for level in NOISE_LEVELS:
             step = level * self.scheduler.config.num_train_timesteps
             timesteps = torch.full((len(items),), step if is_flow(self.scheduler) else int(step), device=self.device)
             noisy, target = noised(self.scheduler, latents, noise, timesteps)
-            prompt = self.denoiser.context(condition[:, None].to(noisy.dtype))
+            prompt = self.denoiser.context(tokens.to(noisy.dtype), prompts.get("mask"))
             error = F.mse_loss(self.denoiser(noisy, timesteps, prompt).float(), target)
             found[f"loss_at_{level}"] = float(error)
         return found
 
-    def generate(self, tokens: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Latents for condition embeddings [B, D]."""
+    def generate(self, prompts: Mapping[str, torch.Tensor], generator: torch.Generator) -> torch.Tensor:
+        """Latents for condition embeddings [B, D], or tokens [B, N, D] and their mask, as ``first_prompts`` gives them."""
+        tokens, mask = prompts["condition"].to(self.device), prompts.get("mask")
         shape = (len(tokens), *self.items.latents.shape[1:])
         noise = draw_noise(shape, self.denoiser, generator, self.device)
-        condition = Condition.from_embedding(tokens.to(self.device))
+        condition = Condition.from_embedding(tokens) if mask is None else Condition(tokens, mask.to(self.device))
         return sample(
             {self.modality: self.denoiser},
             {self.modality: self.scheduler},
             {self.modality: noise},
             condition,
-            Condition.zeros(len(tokens), tokens.shape[1], like=condition.tokens),
+            Condition.zeros(len(tokens), tokens.shape[-1], like=condition.tokens),
             num_inference_steps={self.modality: SAMPLE_STEPS},
             guidance={self.modality: Guidance(SAMPLE_GUIDANCE)},
         )[self.modality]
@@ -200,8 +211,9 @@ class ImageDiffuserTask(DiffuserTask):
     def sample(self, path: Path, generator: torch.Generator) -> None:
         """32 pictures generated from names, each above the training picture of that name."""
         shown = self.shown(32)
-        made = self.generate(self.items.first_condition(shown), generator)
+        made = self.generate(self.items.first_prompts(shown), generator)
         pixels = self.items.autoencoder.decode(torch.cat([made, self.items.latents[shown].float().to(self.device)]))
+        pixels = pixels if pixels.shape[1] == 3 else over(pixels, 1.0)
         rows = [row for pair in zip(pixels[:32].split(16), pixels[32:].split(16)) for row in pair]
         save_grid(torch.cat(rows), path, columns=16)
         save_texts([self.items.names[i] for i in shown], path)
@@ -239,7 +251,7 @@ class VideoDiffuserTask(DiffuserTask):
     def sample(self, path: Path, generator: torch.Generator) -> None:
         """Four clips generated from names, frame by frame, each above the training clip of that name."""
         shown = self.shown(4)
-        made = self.generate(self.items.first_condition(shown), generator)
+        made = self.generate(self.items.first_prompts(shown), generator)
         rows = torch.stack([made, self.items.latents[shown].float().to(self.device)], dim=1).flatten(0, 1)
         frames = rows.transpose(1, 2).flatten(0, 1)
         pixels = self.items.autoencoder.decode(frames)
@@ -256,7 +268,7 @@ class AudioDiffuserTask(DiffuserTask):
     def sample(self, path: Path, generator: torch.Generator) -> None:
         """Spectrograms generated from captions, each above the training spectrogram of that caption, and some as sounds."""
         shown = self.shown(16)
-        made = self.generate(self.items.first_condition(shown), generator)
+        made = self.generate(self.items.first_prompts(shown), generator)
         mel = self.items.autoencoder.decode(torch.cat([made, self.items.latents[shown].float().to(self.device)]))
         save_grid((mel.transpose(-1, -2).flip(-2) + 5) / 6, path, columns=16)
         spectrogram = self.items.autoencoder.mel_spectrogram
@@ -276,12 +288,12 @@ class TextDiffuserTask(DiffuserTask):
             items = self.held.having(kind) if kind != THING else np.array([], int)
             items = items[:: max(1, len(items) // 128)]
             if len(items):
-                said = self.items.codec.decode(self.generate(self.held.first_condition(items, kind), generator))
+                said = self.items.codec.decode(self.generate(self.held.first_prompts(items, kind), generator))
                 found[f"exact_from_{kind}"] = float(np.mean([a == self.held.names[i] for a, i in zip(said, items)]))
         return found
 
     def sample(self, path: Path, generator: torch.Generator) -> None:
         """A text file that lists names and the text generated from each."""
         shown = self.shown(32)
-        said = self.items.codec.decode(self.generate(self.items.first_condition(shown), generator))
+        said = self.items.codec.decode(self.generate(self.items.first_prompts(shown), generator))
         save_texts([f"{self.items.names[i]}\t{text}" for i, text in zip(shown, said)], path)
