@@ -23,6 +23,7 @@ __all__ = [
     "DEVICE",
     "DTYPE",
     "MODEL",
+    "WATERMARK",
     "Dtype",
     "check_device",
     "check_output",
@@ -48,6 +49,14 @@ DEVICE = Annotated[
 ]
 DTYPE = Annotated[
     Dtype, typer.Option(help="Precision to compute in. Half precision saves memory; most CPUs are slow at it.")
+]
+
+WATERMARK = Annotated[
+    bool,
+    typer.Option(
+        "--watermark/--no-watermark",
+        help="Mark pictures, clips and sounds with a secret key of yours; docs/watermark.md.",
+    ),
 ]
 
 DEVICES = ("cpu", "cuda", "mps", "xpu", "hpu", "npu")

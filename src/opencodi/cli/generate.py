@@ -15,7 +15,7 @@ from ..bounds import NUMBERS, WHOLE_NUMBERS, check_seeds, finite_number, plain_t
 from ..errors import ArgumentError
 from ..modality import MODALITIES, Modality, parse_modalities
 from ..models import resolve
-from .common import DEVICE, DTYPE, MODEL, Dtype, check_device, load_pipeline, show_files, steps_bar
+from .common import DEVICE, DTYPE, MODEL, WATERMARK, Dtype, check_device, load_pipeline, show_files, steps_bar
 from .edge import shown
 from .staging import LAST, check_output, staged
 
@@ -59,6 +59,7 @@ def generate(
     server: Annotated[
         str | None, typer.Option(metavar="URL", help="Let a running `opencodi serve` do the work; needs no model here.")
     ] = None,
+    watermark: WATERMARK = False,
 ) -> None:
     """Make text, images, video and audio from any of them.
 
@@ -76,6 +77,8 @@ def generate(
     check_seeds("--seed", seed, number)
     check_output(output, [*file_names(outputs, number), LAST])
     if server is not None:
+        if watermark:
+            raise ArgumentError("--watermark: a server marks its results itself; give it to `opencodi serve`")
         from ..server.client import generate_remotely
 
         asked = {"weights": weights, "negative_prompt": negative, "num_inference_steps": steps}
@@ -85,6 +88,9 @@ def generate(
     check_device(device)
     resolve(model)
     inputs = read_inputs(given)
+    from ..trust.watermark import embed_output, watermark_key, written
+
+    key = watermark_key() if watermark else None  # before anything is made, in case it cannot be used
 
     started = perf_counter()
     pipeline = load_pipeline(model, device, dtype)
@@ -111,6 +117,8 @@ def generate(
             generator=[torch.Generator().manual_seed(seed + place) for place in range(number)],
             callback_on_step_end=after_step,
         )
+    if key is not None:
+        embed_output(result, key)
     with staged(output) as folder:
         writing = perf_counter()
         files = result.save(folder)
@@ -134,6 +142,7 @@ def generate(
             "seed": seed,
             "seconds": {phase: round(duration, 3) for phase, duration in seconds.items()},
             "files": [file.name for file in files],
+            "watermark": written(watermark, outputs),
         }
         (folder / LAST).write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     show_files(output, report["files"])

@@ -8,7 +8,7 @@ import typer
 
 from ..errors import ArgumentError
 from ..models import resolve
-from .common import DEVICE, DTYPE, MODEL, Dtype, check_device, load_pipeline
+from .common import DEVICE, DTYPE, MODEL, WATERMARK, Dtype, check_device, load_pipeline
 
 
 def serve(
@@ -42,6 +42,7 @@ def serve(
         str | None, typer.Option(metavar="URL", help="How clients reach this server, if not by its address.")
     ] = None,
     log_prompts: Annotated[bool, typer.Option("--log-prompts", help="Write prompts into the log.")] = False,
+    watermark: WATERMARK = False,
 ) -> None:
     """Serve a model over HTTP, in the shape of OpenAI's API and with any inputs to any outputs.
 
@@ -68,6 +69,7 @@ def serve(
         "aliases": alias or None,
         "public_url": public_url,
         "log_prompts": log_prompts or None,
+        "watermark": watermark or None,
     }
     check_device(device)
     folder = resolve(model)

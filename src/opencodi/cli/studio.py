@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from ..errors import ArgumentError
-from .common import DEVICE, MODEL, check_device
+from .common import DEVICE, MODEL, WATERMARK, check_device
 from .edge import importing
 
 
@@ -17,6 +17,7 @@ def studio(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(metavar="N", min=1, max=65535, help="On which port.")] = 7860,
     open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = False,
+    watermark: WATERMARK = False,
 ) -> None:
     """Open the studio: a page in the browser, which works without a network."""
     check_device(device)
@@ -29,7 +30,7 @@ def studio(
         ) from error
 
     try:
-        address, wait = launch(model, device, host, port, open_browser)
+        address, wait = launch(model, device, host, port, open_browser, watermark)
     except OSError as error:
         raise ArgumentError(f"--port: {port} cannot be used on {host}; choose another") from error
     typer.echo(f"The studio is at {address.rstrip('/')} (Ctrl+C stops it)", err=True)

@@ -102,6 +102,7 @@ def generate_remotely(
             "seed": seed,
             "seconds": {**job["seconds"], "all": round(perf_counter() - started, 3)},
             "files": names,
+            "watermark": job.get("watermark") or {"written": False, "modalities": []},
         }
         (folder / "result.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return names

@@ -12,6 +12,7 @@ from fastapi import Request
 from ..errors import OpenCoDiError
 from ..media import Media
 from ..modality import MODALITIES
+from ..trust.keys import watermark_key
 from .decoding import Decoders
 from .engine import Engine, explain, forget_failed_call, log_error
 from .forms import Inputs, check_words
@@ -38,6 +39,8 @@ class Service:
     """
 
     def __init__(self, pipeline: Any, settings: Settings, name: str, threads: int | None = None) -> None:
+        if settings.watermark:
+            watermark_key()  # now, in case it cannot be used
         self.settings, self.names, self.started = settings, [name, *settings.aliases], int(time.time())
         self.metrics = Metrics()
         self.jobs = Jobs(settings, self.metrics)

@@ -9,6 +9,7 @@ import gradio as gr
 
 from ..errors import OpenCoDiError
 from ..models import installed
+from ..trust.keys import watermark_key
 from . import render
 from .examples import EXAMPLES, Example
 from .inputs import clip_input, picture_input, sound_input
@@ -301,6 +302,7 @@ def launch(
     host: str = "127.0.0.1",
     port: int | None = None,
     open_browser: bool = False,
+    watermark: bool = False,
 ) -> tuple[str, Callable[..., None]]:
     """Serve the studio in the background.
 
@@ -320,8 +322,10 @@ def launch(
 
     resolve(model)
     pick_device(device)
+    if watermark:
+        watermark_key()  # now, in case it cannot be used
     visits = Visits()
-    blocks = build(Studio(device), visits, model)
+    blocks = build(Studio(device, watermark), visits, model)
     blocks.queue(default_concurrency_limit=8)
     try:
         _, address, _ = blocks.launch(

@@ -13,6 +13,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import OpenCoDiError
+from ..trust.watermark import embed_output, written
 from .jobs import Job, Line, Stopped
 from .previews import Previews
 from .wish import Wish, read_file
@@ -70,8 +71,9 @@ News = Waiting | Loading | Working | Done | Failed | Cancelled
 class Studio:
     """What all visitors share: the line they stand in, and the model that was used last."""
 
-    def __init__(self, device: str | None = None) -> None:
+    def __init__(self, device: str | None = None, watermark: bool = False) -> None:
         self.line = Line()
+        self.watermark = watermark
         self._device = device
         self._loaded: tuple[str, Any] | None = None
 
@@ -130,8 +132,10 @@ class Studio:
             job.check()
             result = _call(pipe, job, wish, inputs, news.put)
             folder.mkdir(parents=True, exist_ok=True)
+            if self.watermark:
+                embed_output(result)
             files = result.save(folder)
-            _write_report(folder, wish, files)
+            _write_report(folder, wish, files, self.watermark)
             news.put(Done(tuple(files), monotonic() - started))
         except Stopped:
             news.put(Cancelled())
@@ -208,7 +212,7 @@ def _expected_steps(pipe: Any, wish: Wish) -> int:
     return pipe.num_ticks(list(wish.outputs), wish.inputs, wish.steps)
 
 
-def _write_report(folder: Path, wish: Wish, files: list[Path]) -> None:
+def _write_report(folder: Path, wish: Wish, files: list[Path], watermark: bool) -> None:
     settings = {key: value for key, value in asdict(wish).items() if key not in ("text", "files", "seed")}
     inputs = ({"text": [wish.text]} if wish.text else {}) | {name: [Path(path).name] for name, path in wish.files.items()}
     report = {
@@ -217,5 +221,6 @@ def _write_report(folder: Path, wish: Wish, files: list[Path]) -> None:
         "settings": settings,
         "seed": wish.seed,
         "files": [file.name for file in files],
+        "watermark": written(watermark, wish.outputs),
     }
     (folder / "result.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
