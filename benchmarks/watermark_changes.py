@@ -135,6 +135,7 @@ PICTURES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "brightness x 0.8": _brighter(0.8),
     "noise at 20 dB": _picture_noise,
 }
+OF_CLIPS = ("half size and back", "screenshot at 3.1 times the size", "brightness x 1.2", "noise at 20 dB")
 SOUNDS: dict[str, Callable[[Audio], Audio]] = {
     "mp3 at 64 kbit/s": mp3,
     "8 kHz": lambda audio: resample(audio, RATE // 2),
@@ -148,7 +149,7 @@ CHANGES: dict[str, dict[str, Callable[[Any], Any]]] = {
         "nothing": lambda video: video,
         "mp4 as it is saved": written,
         "mp4 again at half the bit rate": half_bit_rate,
-        **{name: _frames(change) for name, change in PICTURES.items()},
+        **{name: _frames(PICTURES[name]) for name in OF_CLIPS},
         "crop of 10 %": _crop_clip,
         "one frame alone": lambda video: Image.fromarray(video.frames[len(video.frames) // 2]),
     },

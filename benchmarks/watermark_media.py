@@ -42,8 +42,7 @@ def to_media(modality: Modality, array: np.ndarray) -> Media:
 
 def make(folder: Path, count: int, collection: Collection, judges: Judges) -> None:
     """Make ``count`` pictures, sounds and clips of things the judges know, ``BATCH`` a file; those that exist are kept."""
-    pipeline = AnyToAnyPipeline.from_pretrained("stickers")
-    pipeline.set_progress_bar_config(disable=True)
+    pipeline = None
     for modality in MADE:
         known = sorted(set(known_concepts(judges, modality)) & set(collection.concepts))
         rng = np.random.default_rng(0)
@@ -52,6 +51,9 @@ def make(folder: Path, count: int, collection: Collection, judges: Judges) -> No
             path = folder / f"{modality}-{start:05}.npz"
             if path.is_file():
                 continue
+            if pipeline is None:
+                pipeline = AnyToAnyPipeline.from_pretrained("stickers")
+                pipeline.set_progress_bar_config(disable=True)
             chosen = concepts[start : start + BATCH]
             made = pipeline(
                 text=[collection.name(str(code)) for code in chosen],

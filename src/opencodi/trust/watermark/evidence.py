@@ -1,9 +1,11 @@
 """Patterns that only a key can tell from noise, and how sure it is that one was found.
 
-A key is turned into independent standard normal numbers w. A detector forms the projection z = <w, r> / |r| of what it reads
-from a file, r. Whatever the file is, z is standard normal for every key that has nothing to do with it: the p-value needs
-no model of files, and the false-positive rate no calibration. Where many positions and sizes are tried, the p-value of the
-best one is multiplied by their number (Bonferroni), which holds however they depend on one another.
+A key is turned into a pattern of many frequencies, each as strong as the others, with a random phase of its own. A detector
+forms the projection z = <pattern, r> / |r| of what it reads from a file, r. Whatever the file is, z of a key that has nothing
+to do with it has mean 0, variance 1 and tails that are lighter than the normal ones (a sum of cosines of random phases is
+sub-Gaussian). So the p-value needs no model of files, and the false-positive rate no calibration. Where many positions and
+sizes are tried, the p-value of the best one is multiplied by their number (Bonferroni), which holds however they depend on
+one another.
 """
 
 import hashlib

@@ -40,10 +40,9 @@ class PictureMark:
         frequencies = np.fft.fftfreq(GRID, 1 / GRID)
         radius = np.hypot(frequencies, frequencies[:, None])
         self._band = (radius >= BAND[0]) & (radius <= BAND[1])
-        spectrum = np.fft.fft2(normal_numbers(key, "picture", GRID * GRID).reshape(GRID, GRID)) * self._band
-        # Of unit power per frequency, so that projections on it are standard normal.
-        self._spectrum = spectrum / np.sqrt((np.abs(spectrum) ** 2).sum() / self._band.sum())
-        pattern = np.fft.ifft2(spectrum).real
+        spectrum = np.fft.fft2(normal_numbers(key, "picture", GRID * GRID).reshape(GRID, GRID))
+        self._spectrum = spectrum / np.abs(spectrum) * self._band
+        pattern = np.fft.ifft2(self._spectrum).real
         self._pattern = pattern / pattern.std()
 
     def embed(self, frames: np.ndarray) -> np.ndarray:
@@ -65,8 +64,16 @@ class PictureMark:
         found = [self._best_shift(details(np.stack([to_grid(frame, size) for frame in frames]))) for size in SIZES]
         return max(found), TESTS
 
+    def projections(self, frames: np.ndarray) -> np.ndarray:
+        """The projections of whole frames uint8 [N, H, W, 3] on the pattern moved to every place of the grid, [GRID, GRID]."""
+        return self._shifts(details(np.stack([to_grid(frame, GRID) for frame in frames])))
+
     def _best_shift(self, detail: np.ndarray) -> float:
         """The best projection of [N, size, size] over all positions of that size on the grid."""
+        last = GRID - detail.shape[-1] + 1
+        return float(self._shifts(detail)[:last, :last].max())
+
+    def _shifts(self, detail: np.ndarray) -> np.ndarray:
         size = detail.shape[-1]
         padded = np.zeros((GRID, GRID))
         padded[:size, :size] = detail.mean(0)
@@ -74,13 +81,11 @@ class PictureMark:
         # Divided by its own power nearby, the best weights there are for a pattern of equal power (a matched filter).
         blur = blur_matrix(GRID, _SPECTRUM)
         power = np.fft.ifftshift(blur @ np.fft.fftshift(np.abs(spectrum) ** 2) @ blur.T)
-        spectrum = spectrum * self._band / (power + 1e-3 * power.max() + 1e-9)
+        if power.max() < 1e-9:  # a picture without detail
+            return np.zeros((GRID, GRID))
+        spectrum = spectrum * self._band / (power + 1e-3 * power.max())
         length = np.sqrt((np.abs(spectrum) ** 2).sum())
-        if length == 0:  # a picture without detail
-            return 0.0
-        shifts = np.fft.ifft2(np.conj(spectrum) * self._spectrum).real * GRID**2 / length
-        last = GRID - size + 1
-        return float(shifts[:last, :last].max())
+        return np.fft.ifft2(np.conj(spectrum) * self._spectrum).real * GRID**2 / length
 
 
 def to_grid(frame: np.ndarray, size: int) -> np.ndarray:

@@ -37,10 +37,9 @@ class SoundMark:
     def __init__(self, key: bytes):
         frequencies = np.abs(np.fft.fftfreq(PERIOD, 1 / SAMPLE_RATE))
         self._band = (frequencies >= BAND[0]) & (frequencies <= BAND[1])
-        spectrum = np.fft.fft(normal_numbers(key, "sound", PERIOD)) * self._band
-        # Of unit power per frequency, so that projections on it are standard normal.
-        self._spectrum = spectrum / np.sqrt((np.abs(spectrum) ** 2).sum() / self._band.sum())
-        noise = np.fft.ifft(spectrum).real
+        spectrum = np.fft.fft(normal_numbers(key, "sound", PERIOD))
+        self._spectrum = spectrum / np.abs(spectrum) * self._band
+        noise = np.fft.ifft(self._spectrum).real
         self._noise = noise / noise.std()
 
     def embed(self, audio: Audio) -> Audio:
@@ -54,15 +53,19 @@ class SoundMark:
             added = np.resize(resample(change, audio.sample_rate).samples, len(audio.samples))
             marked = Audio((audio.samples + added).clip(-1, 1), audio.sample_rate)
             changed = resample(marked, SAMPLE_RATE).samples.astype(np.float64)
-            if all(self._best_delay(change(changed)) >= _SURE for change in CHANGES):
+            if all(self._delays(change(changed)).max() >= _SURE for change in CHANGES):
                 break
         return marked
 
     def score(self, audio: Audio) -> tuple[float, int]:
         """The best projection of a sound on the noise, and of how many that were tried."""
-        return self._best_delay(resample(audio, SAMPLE_RATE).samples[:LONGEST].astype(np.float64)), PERIOD
+        return float(self.projections(audio).max()), PERIOD
 
-    def _best_delay(self, samples: np.ndarray) -> float:
+    def projections(self, audio: Audio) -> np.ndarray:
+        """The projections of a sound on the noise at every delay, [PERIOD]."""
+        return self._delays(resample(audio, SAMPLE_RATE).samples[:LONGEST].astype(np.float64))
+
+    def _delays(self, samples: np.ndarray) -> np.ndarray:
         parts = spectrogram(samples)
         loudness = _loudness(parts)
         # Tones stand out of what is around them and hide the noise, so they count less.
@@ -72,8 +75,8 @@ class SoundMark:
         spectrum = np.fft.fft(folded) * self._band
         length = np.sqrt((np.abs(spectrum) ** 2).sum())
         if length < 1e-9:  # silence
-            return 0.0
-        return float(np.fft.ifft(np.conj(spectrum) * self._spectrum).real.max() * PERIOD / length)
+            return np.zeros(PERIOD)
+        return np.fft.ifft(np.conj(spectrum) * self._spectrum).real * PERIOD / length
 
 
 def spectrogram(samples: np.ndarray) -> np.ndarray:
