@@ -21,8 +21,10 @@ LONGEST = 60 * SAMPLE_RATE
 """Samples that a detector listens to."""
 _SURE = 7.2
 _WINDOW, _HOP = 512, 128
-_TIME, _FREQUENCY = 3, 6
-_FLOOR = 0.01
+_HIDDEN = (2, 3, 0.001)
+"""Frames, frequencies and floor of the loudness that the noise follows: close to the sound, so that pauses stay quiet."""
+_HEARD = (3, 6, 0.01)
+"""The same, of the loudness that a detector evens out."""
 _TONE = 0.1
 _ROOT_HANN = np.sqrt(np.hanning(_WINDOW + 1)[:-1])
 
@@ -47,7 +49,7 @@ class SoundMark:
         heard = resample(audio, SAMPLE_RATE).samples.astype(np.float64)
         parts = spectrogram(heard)
         noise = spectrogram(np.resize(self._noise, len(heard))) / np.sqrt(_WINDOW / 2)
-        shaped = waveform(noise * _loudness(parts), len(heard))
+        shaped = waveform(noise * _loudness(parts, *_HIDDEN), len(heard))
         for strength in STRENGTHS:
             change = Audio((strength * shaped).clip(-1, 1).astype(np.float32), SAMPLE_RATE)
             added = np.resize(resample(change, audio.sample_rate).samples, len(audio.samples))
@@ -67,7 +69,7 @@ class SoundMark:
 
     def _delays(self, samples: np.ndarray) -> np.ndarray:
         parts = spectrogram(samples)
-        loudness = _loudness(parts)
+        loudness = _loudness(parts, *_HEARD)
         # Tones stand out of what is around them and hide the noise, so they count less.
         even = parts / (loudness**0.2 * (np.abs(parts) ** 2 + (_TONE * loudness) ** 2) ** 0.4 + 1e-12)
         even = waveform(even, len(samples))
@@ -95,11 +97,11 @@ def waveform(parts: np.ndarray, length: int) -> np.ndarray:
     return added.reshape(-1)[_WINDOW : _WINDOW + length] * 2 / overlap
 
 
-def _loudness(parts: np.ndarray) -> np.ndarray:
+def _loudness(parts: np.ndarray, frames: int, frequencies: int, floor: float) -> np.ndarray:
     """How loud it is around each place of a spectrogram, and at least a little where it is silent."""
-    power = _mean(_mean(np.abs(parts) ** 2, _TIME, 0), _FREQUENCY, 1)
+    power = _mean(_mean(np.abs(parts) ** 2, frames, 0), frequencies, 1)
     loudness = np.sqrt(np.maximum(power, 0))
-    return loudness + _FLOOR * loudness.max()
+    return loudness + floor * loudness.max()
 
 
 def _mean(values: np.ndarray, radius: int, axis: int) -> np.ndarray:
