@@ -18,6 +18,7 @@ from opencodi.studio.previews import Previews
 from opencodi.studio.visits import Visits
 from opencodi.studio.wish import Wish
 from opencodi.studio.work import Cancelled, Done, Failed, Loading, Studio, Waiting, Working
+from opencodi.trust.watermark import detect
 
 from .. import tiny
 
@@ -158,3 +159,12 @@ def test_a_visit_keeps_its_inputs_its_runs_and_a_zip_until_it_ends(studio, model
     assert job.cancelled.is_set() and not visit.folder.exists()
     visits.close()
     assert not visits.root.exists()
+
+
+def test_a_studio_that_marks_says_so(model, tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENCODI_CONFIG", str(tmp_path / "config"))
+    wish = Wish(text="a rooster", outputs=("audio",), steps=1, seed=5, model=model)
+    *_, done = Studio("cpu", watermark=True).work(Job(), wish, tmp_path / "results")
+    assert isinstance(done, Done) and detect(done.files[0]).found
+    report = json.loads((tmp_path / "results/result.json").read_text())
+    assert report["watermark"] == {"written": True, "modalities": ["audio"]}

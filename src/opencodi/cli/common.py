@@ -28,6 +28,7 @@ __all__ = [
     "NO_CREDENTIALS",
     "PRIVATE_KEY",
     "TRUST",
+    "WATERMARK",
     "Dtype",
     "check_device",
     "check_output",
@@ -65,6 +66,14 @@ TRUST = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Certificates (PEM) of authorities whose signers you believe, too.")
 ]
 PRIVATE_KEY = Annotated[Path | None, typer.Option(metavar="FILE", help="Its private key (PEM).")]
+
+WATERMARK = Annotated[
+    bool,
+    typer.Option(
+        "--watermark/--no-watermark",
+        help="Mark pictures, clips and sounds with a secret key of yours; docs/watermark.md.",
+    ),
+]
 
 DEVICES = ("cpu", "cuda", "mps", "xpu", "hpu", "npu")
 """Kinds of devices that torch knows and that hold tensors."""

@@ -23,6 +23,7 @@ from .common import (
     MODEL,
     NO_CREDENTIALS,
     PRIVATE_KEY,
+    WATERMARK,
     Dtype,
     check_device,
     load_pipeline,
@@ -93,6 +94,7 @@ def generate(
     batch_size: Annotated[int, typer.Option(metavar="N", help="Items of a batch that are made together.")] = 8,
     ray: Annotated[bool, typer.Option("--ray", help="Make the batch with Ray Data, on many machines.")] = False,
     workers: Annotated[int, typer.Option(metavar="N", help="Workers of --ray; each loads the model.")] = 1,
+    watermark: WATERMARK = False,
 ) -> None:
     """Make text, images, video and audio from any of them.
 
@@ -139,6 +141,8 @@ def generate(
             raise ArgumentError("--server: it signs its results itself; give these options to `opencodi serve`")
         if adapters:
             raise ArgumentError("--lora: a server has its own weights; leave out --lora, or --server")
+        if watermark:
+            raise ArgumentError("--watermark: a server marks its results itself; give it to `opencodi serve`")
         from ..server.client import generate_remotely
 
         asked = {"weights": weights, "negative_prompt": negative, "num_inference_steps": steps}
@@ -153,6 +157,9 @@ def generate(
 
     credentials = prepare_credentials(no_credentials, certificate, private_key)
     statement = Statement.of(given, negative, model_folder, seed)
+    from ..trust.watermark import embed_output, watermark_key, written
+
+    key = watermark_key() if watermark else None  # before anything is made, in case it cannot be used
 
     started = perf_counter()
     pipeline = load_pipeline(model, device, dtype)
@@ -180,6 +187,8 @@ def generate(
             generator=[torch.Generator().manual_seed(seed + place) for place in range(number)],
             callback_on_step_end=after_step,
         )
+    if key is not None:
+        embed_output(result, key)
     with staged(output) as folder:
         writing = perf_counter()
         settings = {
@@ -208,6 +217,7 @@ def generate(
             "seconds": {phase: round(duration, 3) for phase, duration in seconds.items()},
             "files": [file.name for file in files],
             "credentials": credentials.report(statement),
+            "watermark": written(watermark, outputs),
         }
         (folder / LAST).write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     forget_sidecars(output, report["files"], signed=credentials.identity is not None)

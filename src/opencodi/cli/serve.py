@@ -18,6 +18,7 @@ from .common import (
     NO_CREDENTIALS,
     PRIVATE_KEY,
     TRUST,
+    WATERMARK,
     Dtype,
     check_device,
     load_pipeline,
@@ -66,6 +67,7 @@ def serve(
     replicas: Annotated[
         str | None, typer.Option(metavar="N|LEAST-MOST", help="With --ray: how many replicas; 1 if not given.")
     ] = None,
+    watermark: WATERMARK = False,
 ) -> None:
     """Serve a model over HTTP, in the shape of OpenAI's API and with any inputs to any outputs.
 
@@ -97,6 +99,7 @@ def serve(
         "certificate": certificate,
         "private_key": private_key,
         "trust": trust,
+        "watermark": watermark or None,
     }
     check_device(device)
     folder = resolve(model)

@@ -5,7 +5,16 @@ from typing import Annotated
 import typer
 
 from ..errors import ArgumentError
-from .common import CERTIFICATE, DEVICE, MODEL, NO_CREDENTIALS, PRIVATE_KEY, check_device, prepare_credentials
+from .common import (
+    CERTIFICATE,
+    DEVICE,
+    MODEL,
+    NO_CREDENTIALS,
+    PRIVATE_KEY,
+    WATERMARK,
+    check_device,
+    prepare_credentials,
+)
 from .edge import importing
 
 
@@ -20,6 +29,7 @@ def studio(
     no_credentials: NO_CREDENTIALS = False,
     certificate: CERTIFICATE = None,
     private_key: PRIVATE_KEY = None,
+    watermark: WATERMARK = False,
 ) -> None:
     """Open the studio: a page in the browser, which works without a network."""
     check_device(device)
@@ -33,7 +43,7 @@ def studio(
 
     credentials = prepare_credentials(no_credentials, certificate, private_key)
     try:
-        address, wait = launch(model, device, host, port, open_browser, credentials)
+        address, wait = launch(model, device, host, port, open_browser, credentials, watermark)
     except OSError as error:
         raise ArgumentError(f"--port: {port} cannot be used on {host}; choose another") from error
     typer.echo(f"The studio is at {address.rstrip('/')} (Ctrl+C stops it)", err=True)

@@ -109,6 +109,7 @@ def generate_remotely(
             "seconds": {**job["seconds"], "all": round(perf_counter() - started, 3)},
             "files": names,
             "credentials": job.get("credentials") or {"written": False, "reason": "the server says nothing of them"},
+            "watermark": job.get("watermark") or {"written": False, "modalities": []},
         }
         (folder / "result.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     for name in set(names) - set(sidecars):

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ..errors import ArgumentError, OpenCoDiError, SystemFailure
+from ..trust.watermark import embed
 from .batching import expected_steps, run
 from .jobs import Job, Jobs, State
 from .metrics import Metrics
@@ -117,6 +118,8 @@ class Engine:
     async def _save(self, job: Job, media: dict[str, list[Any]]) -> None:
         """Write the files of one job while the next batch is made already."""
         try:
+            if self._settings.watermark:
+                media = await asyncio.to_thread(_marked, media)
             files = await asyncio.to_thread(self._store.save, job.work, media)
         except Exception as error:
             self._fail(job, error)
@@ -195,6 +198,10 @@ def _advance(batch: list[Job], steps: int) -> None:
     for job in batch:
         # A run may take more steps than were expected
         job.change(steps=steps, total_steps=max(job.total_steps, steps))
+
+
+def _marked(media: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    return {modality: [embed(item) for item in items] for modality, items in media.items()}
 
 
 def use_threads(threads: int | None) -> None:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
 from ..modality import MODALITIES
+from ..trust.watermark import written
 from .forms import Form, read_form
 from .jobs import ENDED, Job
 from .problems import Problem, bad_request
@@ -55,6 +56,7 @@ def describe(service: Service, job: Job) -> dict[str, Any]:
         "together": job.batch,
         "outputs": job.work.outputs,
         "seed": job.work.seed,
+        "watermark": written(service.settings.watermark, job.work.outputs),
         "seconds": {
             "wait": round(job.waited, 3),
             "run": round(job.ended - job.started, 3) if job.ended and job.started else None,

@@ -15,6 +15,7 @@ from ..errors import OpenCoDiError
 from ..media import Media
 from ..modality import MODALITIES
 from ..trust import Statement, prepare
+from ..trust.keys import watermark_key
 from .batching import Work
 from .decoding import Decoders
 from .engine import Engine, explain, forget_failed_call, log_error
@@ -52,6 +53,8 @@ class Service:
         folder: Path | None = None,
         engine: Callable[..., Engine] | None = None,
     ) -> None:
+        if settings.watermark:
+            watermark_key()  # now, in case it cannot be used
         self.settings, self.names, self.started = settings, [name, *settings.aliases], int(time.time())
         self.metrics = Metrics()
         self.jobs = Jobs(settings, self.metrics)

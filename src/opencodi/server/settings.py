@@ -45,6 +45,7 @@ class Settings(BaseModel):
     trust: Path | None = None
     warm_up: bool = True
     max_connections: int = Field(256, ge=1)
+    watermark: bool = False
 
     max_queue: int = Field(64, ge=1)
     max_batch: int = Field(8, ge=1)

@@ -10,6 +10,7 @@ import gradio as gr
 from ..errors import OpenCoDiError
 from ..models import installed
 from ..trust import Credentials, prepare
+from ..trust.keys import watermark_key
 from . import render
 from .checking import checking
 from .examples import EXAMPLES, Example
@@ -308,6 +309,7 @@ def launch(
     port: int | None = None,
     open_browser: bool = False,
     credentials: Credentials | None = None,
+    watermark: bool = False,
 ) -> tuple[str, Callable[..., None]]:
     """Serve the studio in the background.
 
@@ -328,8 +330,10 @@ def launch(
 
     resolve(model)
     pick_device(device)
+    if watermark:
+        watermark_key()  # now, in case it cannot be used
     visits = Visits()
-    blocks = build(Studio(device, credentials or prepare()), visits, model)
+    blocks = build(Studio(device, credentials or prepare(), watermark), visits, model)
     blocks.queue(default_concurrency_limit=8)
     try:
         _, address, _ = blocks.launch(

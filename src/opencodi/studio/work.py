@@ -14,6 +14,7 @@ from typing import Any
 from .. import __version__
 from ..errors import OpenCoDiError
 from ..trust import Credentials, Statement, prepare
+from ..trust.watermark import embed_output, written
 from .jobs import Job, Line, Stopped
 from .previews import Previews
 from .wish import Wish, read_file
@@ -71,8 +72,11 @@ News = Waiting | Loading | Working | Done | Failed | Cancelled
 class Studio:
     """What all visitors share: the line they stand in, the model that was used last, and who signs results."""
 
-    def __init__(self, device: str | None = None, credentials: Credentials | None = None) -> None:
+    def __init__(
+        self, device: str | None = None, credentials: Credentials | None = None, watermark: bool = False
+    ) -> None:
         self.line, self.credentials = Line(), credentials or prepare(False)
+        self.watermark = watermark
         self._device = device
         self._loaded: tuple[str, Any] | None = None
 
@@ -131,9 +135,11 @@ class Studio:
             job.check()
             result = _call(pipe, job, wish, inputs, news.put)
             folder.mkdir(parents=True, exist_ok=True)
+            if self.watermark:
+                embed_output(result)
             statement = _state(wish) if self.credentials.identity else Statement()
             files = result.save(folder, self.credentials, statement)
-            _write_report(folder, wish, files, self.credentials.report(statement))
+            _write_report(folder, wish, files, self.credentials.report(statement), self.watermark)
             news.put(Done(tuple(files), monotonic() - started))
         except Stopped:
             news.put(Cancelled())
@@ -220,7 +226,9 @@ def _state(wish: Wish) -> Statement:
     return Statement.of(given, wish.negative or None, resolve(wish.model), wish.seed, settings)
 
 
-def _write_report(folder: Path, wish: Wish, files: list[Path], credentials: dict[str, Any]) -> None:
+def _write_report(
+    folder: Path, wish: Wish, files: list[Path], credentials: dict[str, Any], watermark: bool
+) -> None:
     settings = {key: value for key, value in asdict(wish).items() if key not in ("text", "files", "seed")}
     inputs = ({"text": [wish.text]} if wish.text else {}) | {name: [Path(path).name] for name, path in wish.files.items()}
     report = {
@@ -230,5 +238,6 @@ def _write_report(folder: Path, wish: Wish, files: list[Path], credentials: dict
         "seed": wish.seed,
         "files": [file.name for file in files],
         "credentials": credentials,
+        "watermark": written(watermark, wish.outputs),
     }
     (folder / "result.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

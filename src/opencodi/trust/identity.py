@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ArgumentError, ConfigurationError
 from ..media.system import refused
+from .keys import config_folder, private_file
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
 log = logging.getLogger(__name__)
 
-CONFIG = "OPENCODI_CONFIG"
 CERTIFICATE = "OPENCODI_CERTIFICATE"
 PRIVATE_KEY = "OPENCODI_PRIVATE_KEY"
 PASSPHRASE = "OPENCODI_PRIVATE_KEY_PASSPHRASE"
@@ -50,21 +50,6 @@ class Identity:
     key: bytes = field(repr=False)
 
 
-def config_folder() -> Path:
-    """Where this user's settings are: ``$OPENCODI_CONFIG``, else ``opencodi`` in the folder that the system has for that.
-
-    Raises:
-        ConfigurationError: if the user has no home folder.
-    """
-    if os.environ.get(CONFIG):
-        return Path(os.environ[CONFIG])
-    parent = os.environ.get("APPDATA") if os.name == "nt" else os.environ.get("XDG_CONFIG_HOME")
-    try:
-        return (Path(parent) if parent else Path.home() / ".config") / "opencodi"
-    except RuntimeError as error:
-        raise ConfigurationError(f"there is no home folder; name a folder in {CONFIG}") from error
-
-
 def own_identity() -> Identity:
     """The identity made on this machine; it is made now if there is none.
 
@@ -75,11 +60,9 @@ def own_identity() -> Identity:
         SystemFailure, MediaError: if the system refuses to keep it.
     """
     path = config_folder() / OWN_FILE
-    if not os.path.lexists(path):
-        _create(path)
+    content = private_file(path, _new_identity)
     if _others_may_read(path):
         raise ConfigurationError(f"{path}: holds a private key that others may read; run chmod 600 on it")
-    content = _read(path)
     try:
         return _identity(content, content, path, path)
     except ArgumentError as error:
@@ -197,27 +180,6 @@ def _algorithm(private: Any, path: Path) -> str:
     raise ArgumentError(
         f"{path}: C2PA signs with keys on the curves P-256, P-384 and P-521, Ed25519 and RSA; give one of them"
     )
-
-
-def _create(path: Path) -> None:
-    """Write a new identity under a name of its own, readable by this user alone, then give it the name if it is free."""
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Swept like all partial files if this process is killed here
-        temporary = path.with_name(f".partial-{secrets.token_hex(6)}{path.suffix}")
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with open(handle, "wb") as file:
-                file.write(_new_identity())
-                file.flush()
-                os.fsync(handle)
-            os.link(temporary, path)
-        except FileExistsError:
-            pass  # another process was faster; its identity is used
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise refused(f"{path}: the key for signing cannot be kept there", error, path.parent) from error
 
 
 def _new_identity() -> bytes:
