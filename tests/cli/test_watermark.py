@@ -27,7 +27,7 @@ def generate(run, model, tmp_path, monkeypatch):
 def test_results_are_marked_where_that_is_asked_for_and_the_report_says_so(generate, tmp_path):
     plain = generate("plain", "--seed", 5)
     assert plain["watermark"] == {"written": False, "modalities": []}
-    assert not (tmp_path / "config").exists()
+    assert not (tmp_path / "config" / "watermark.key").exists()
     marked = generate("marked", "--seed", 5, "--watermark")
     assert marked["watermark"] == {"written": True, "modalities": ["image", "audio"]}
     key = tmp_path / "config" / "watermark.key"

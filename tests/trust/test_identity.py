@@ -90,7 +90,7 @@ def test_a_damaged_key_is_named_and_none_of_it_is_quoted(config):
 def test_a_folder_that_cannot_be_written_is_said_in_one_line(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("OPENCODI_CONFIG", str(tmp_path / "file"))
-    assert "signing.pem: the key for signing cannot be kept there" in prepare().reason
+    assert "signing.pem: the secret key cannot be kept there" in prepare().reason
 
 
 @pytest.mark.parametrize(

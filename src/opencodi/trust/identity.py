@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ArgumentError, ConfigurationError
-from ..media.system import refused
 from .keys import config_folder, private_file
 
 if TYPE_CHECKING:
