@@ -92,6 +92,7 @@ def test_piano_rolls_are_trained_by_their_recipes_read_and_made(rolls, tmp_path)
     for stage in ("roll_bridging", "roll_diffuser"):
         values = yaml.safe_load((ROOT / "examples" / "new_modality" / "recipes" / f"{stage}.yaml").read_text())
         values |= {"base_model": str(tmp_path / "base"), "steps": 2, "batch_size": 4, "warmup_steps": 1}
+        values["mixed_precision"] = "auto"  # one process has one precision
         values["data"]["variations"] = 2
         network = {"projection_dim": tiny.WIDTH} if stage == "roll_bridging" else {"cross_attention_dim": tiny.WIDTH}
         values["settings"]["network"] |= network
