@@ -1,4 +1,4 @@
-"""``opencodi generate --watermark`` on the tiny model. Its pictures of 16 pixels are too small to hold a mark; its sounds do."""
+"""``opencodi generate --watermark`` on the tiny model. Pictures of 16 pixels are too small to hold a mark; sounds do."""
 
 import json
 
