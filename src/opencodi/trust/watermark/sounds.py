@@ -1,4 +1,4 @@
-"""The mark of sounds: noise that repeats about every second, far below the sound and shaped like it.
+"""The mark of sounds: noise that repeats about every second, shaped like the sound and about 20 dB below it.
 
 It lies between 300 and 3,400 hertz, which telephones, mp3 and a resampling to 8 kHz keep. A detector makes every part of the
 sound equally loud, lays the seconds over one another, and looks for the noise at every delay.
