@@ -7,10 +7,14 @@ from time import perf_counter
 from typing import Any
 
 from ..media import read
+from ..modality import MODALITIES
 from ..output import AnyToAnyOutput
+from ..trust import Credentials, Statement
 from .items import Item
 
 DONE, FAILED = "done", "failed"
+WORDS = (*MODALITIES, "negative", "seed")
+"""Keys of a request that are no settings: inputs, which credentials hold as digests only, and the seed."""
 
 
 @dataclass
@@ -21,11 +25,15 @@ class Maker:
         pipeline: an ``AnyToAnyPipeline``.
         folder: results of an item go to its folder in there.
         extras: names of extras; ``()`` for the paper's core alone, None for those of the model.
+        credentials: who signs, see ``AnyToAnyOutput.save``.
+        watermark: the key that marks results, or None.
     """
 
     pipeline: Any
     folder: Path
     extras: Sequence[str] | None = None
+    credentials: Credentials | bool = True
+    watermark: bytes | None = None
 
     def make(self, items: Sequence[Item]) -> list[dict[str, Any]]:
         """A line of ``results.jsonl`` for each item, all of one ``kind``. An item that fails leaves no files."""
@@ -62,10 +70,17 @@ class Maker:
             extras=self.extras,
             generator=[torch.Generator().manual_seed(item.request["seed"]) for item in items],
         )
+        if self.watermark is not None:
+            from ..trust.watermark import embed_output
+
+            embed_output(made, self.watermark)
         lines, seconds = [], (perf_counter() - started) / len(items)
         for place, item in enumerate(items):
             own = AnyToAnyOutput({modality: made[modality][place : place + 1] for modality in item.outputs})
-            files = [f"{item.id}/{file.name}" for file in own.save(self.folder / item.id)]
+            settings = {key: value for key, value in item.request.items() if key not in WORDS}
+            statement = Statement.of(item.inputs, item.request.get("negative"), seed=item.request["seed"], settings=settings)
+            saved = own.save(self.folder / item.id, self.credentials, statement)
+            files = [f"{item.id}/{file.name}" for file in saved]
             lines.append(
                 {
                     "id": item.id,

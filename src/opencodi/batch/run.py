@@ -85,13 +85,12 @@ def make_here(batch: Batch, maker: Maker) -> Iterator[list[dict[str, Any]]]:
     yield [failure(item, str(item.error)) for item in wrong]
 
 
-def make_with_ray(batch: Batch, load: Callable[[], Any], extras: Any, workers: int) -> Iterator[list[dict[str, Any]]]:
+def make_with_ray(batch: Batch, load: Callable[[], Maker], workers: int) -> Iterator[list[dict[str, Any]]]:
     """Make everything with Ray Data: each worker loads the model once, and makes groups as ``make_here`` does.
 
     Args:
         batch: what to make; its folder must be one that all machines see.
-        load: returns the pipeline; called in each worker.
-        extras: as for ``Maker``.
+        load: returns what makes items; called in each worker.
         workers: how many.
 
     Raises:
@@ -109,7 +108,7 @@ def make_with_ray(batch: Batch, load: Callable[[], Any], extras: Any, workers: i
     data = ray.data.from_items(groups, override_num_blocks=min(len(groups), 16 * workers))
     made = data.map(
         _Worker,
-        fn_constructor_args=(load, batch.folder, extras),
+        fn_constructor_args=(load,),
         compute=ray.data.ActorPoolStrategy(size=min(workers, len(groups))),
     )
     for row in made.iter_rows():
@@ -135,8 +134,8 @@ def _started() -> Any:
 class _Worker:
     """What runs in a worker of Ray."""
 
-    def __init__(self, load: Callable[[], Any], folder: Path, extras: Any):
-        self.maker = Maker(load(), folder, extras)
+    def __init__(self, load: Callable[[], Maker]):
+        self.maker = load()
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, str]:
         return {"lines": json.dumps(self.maker.make(list(row["group"])))}

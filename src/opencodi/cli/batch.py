@@ -7,10 +7,11 @@ from typing import Any
 
 import typer
 
+from ..batch.making import Maker
 from ..batch.run import RESULTS, Batch, make_here, make_with_ray, record
 from ..errors import ArgumentError
 from ..models import resolve
-from .common import Dtype, check_device, load_pipeline, steps_bar
+from .common import Dtype, check_device, load_pipeline, prepare_credentials, steps_bar
 from .edge import printing, shown
 from .generate_lora import add_loras
 from .staging import check_output
@@ -21,20 +22,38 @@ SOME_FAILED = 3
 
 @dataclass(frozen=True)
 class Loading:
-    """How the pipeline is opened, here or in another process."""
+    """How the model is opened and who signs what it makes, here or in another process."""
 
+    folder: Path
     model: str
     device: str | None
     dtype: Dtype
     adapters: Sequence[tuple[Path, float]] = ()
+    plain: bool = False
+    no_credentials: bool = False
+    certificate: Path | None = None
+    private_key: Path | None = None
+    watermark: bool = False
 
-    def __call__(self) -> Any:
+    def check(self) -> None:
+        """Refuse what cannot be used before anything is made, and make the keys that are missing."""
+        check_device(self.device)
+        resolve(self.model)
+        self._marks()
+
+    def __call__(self) -> Maker:
         pipeline = load_pipeline(self.model, self.device, self.dtype)
         add_loras(pipeline, self.adapters)
-        return pipeline
+        return Maker(pipeline, self.folder, () if self.plain else None, *self._marks())
+
+    def _marks(self) -> tuple[Any, bytes | None]:
+        from ..trust.keys import watermark_key
+
+        credentials = prepare_credentials(self.no_credentials, self.certificate, self.private_key)
+        return credentials, watermark_key() if self.watermark else None
 
 
-def generate_batch(batch: Batch, loading: Loading, plain: bool, ray: bool, workers: int) -> None:
+def generate_batch(batch: Batch, loading: Loading, ray: bool, workers: int) -> None:
     """Make a prompts file; print what failed, and leave with ``SOME_FAILED`` if anything did.
 
     Raises:
@@ -45,9 +64,7 @@ def generate_batch(batch: Batch, loading: Loading, plain: bool, ray: bool, worke
             f"--batch: {shown(batch.prompts)}: there is no such file; give one with a line of JSON per item"
         )
     check_output(batch.folder, [RESULTS])
-    check_device(loading.device)
-    resolve(loading.model)
-    extras = () if plain else None
+    loading.check()
     with printing(), steps_bar("items", sum(1 for _ in batch.pending())) as advance:
 
         def told(line: Mapping[str, Any]) -> None:
@@ -55,7 +72,7 @@ def generate_batch(batch: Batch, loading: Loading, plain: bool, ray: bool, worke
             if "error" in line:
                 print(f"{line['id']}: failed: {line['error']}", flush=True)
 
-        made = make_with_ray(batch, loading, extras, workers) if ray else _here(batch, loading, extras)
+        made = make_with_ray(batch, loading, workers) if ray else _here(batch, loading)
         counts = record(batch, made, told)
     with printing():
         print(f"{counts['done']} done, {counts['failed']} failed; see {shown(batch.folder / RESULTS)}")
@@ -63,10 +80,6 @@ def generate_batch(batch: Batch, loading: Loading, plain: bool, ray: bool, worke
         raise typer.Exit(SOME_FAILED)
 
 
-def _here(batch: Batch, loading: Loading, extras: Any) -> Any:
-    from ..batch.making import Maker
-
-    if any(item.error is None for item in batch.pending()):
-        yield from make_here(batch, Maker(loading(), batch.folder, extras))
-    else:
-        yield from make_here(batch, Maker(None, batch.folder, extras))
+def _here(batch: Batch, loading: Loading) -> Any:
+    is_any = any(item.error is None for item in batch.pending())
+    yield from make_here(batch, loading() if is_any else Maker(None, batch.folder))

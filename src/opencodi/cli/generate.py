@@ -119,8 +119,9 @@ def generate(
 
         defaults = {"to": to, "negative": negative, "steps": steps, "guidance": guidance, "seed": seed}
         defaults |= {"candidates": candidates, "weights": None if weight is None else parse_weights(weight)}
-        loading = Loading(model, device, dtype, parse_loras(lora))
-        generate_batch(Batch(batch, output, defaults, batch_size), loading, plain, ray, workers)
+        signing = (no_credentials, certificate, private_key, watermark)
+        loading = Loading(output, model, device, dtype, parse_loras(lora), plain, *signing)
+        generate_batch(Batch(batch, output, defaults, batch_size), loading, ray, workers)
         return
     if to is None:
         raise ArgumentError("--to: say what to make, such as --to image")
