@@ -158,8 +158,8 @@ def test_ray_makes_the_same(batch, pipe, tmp_path):
     here = pixels(asked.folder, "apple")
     through = Batch(asked.prompts, tmp_path / "ray", asked.defaults)
     try:
-        loading = Loading(str(tmp_path / "model"), "cpu", Dtype.FLOAT32)
-        counts = record(through, make_with_ray(through, loading, None, workers=1))
+        loading = Loading(tmp_path / "ray", str(tmp_path / "model"), "cpu", Dtype.FLOAT32)
+        counts = record(through, make_with_ray(through, loading, workers=1))
     finally:
         ray.shutdown()
     assert dict(counts) == {"done": 3, "failed": 1}
