@@ -5,6 +5,7 @@ It returns ``ok``, or the name of the typed error that refused the case. Whateve
 
 import importlib.util
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -157,6 +158,62 @@ def _model(folder: Path) -> Try:
     return attempt
 
 
+def _signed(folder: Path) -> list[bytes]:
+    """Files with credentials in them, of every kind that takes some."""
+    from opencodi.trust import Statement, prepare
+
+    os.environ["OPENCODI_CONFIG"] = str(folder / "config")
+    credentials, found = prepare(), []
+    whole = corpus.pictures(folder) | corpus.clips(folder) | corpus.sounds(folder)
+    for name in ("png", "jpg", "webp", "gif", "wav", "flac", "mp3", "m4a", "mp4"):
+        path = folder / f"signed.{name}"
+        path.write_bytes(whole[name])
+        if credentials.sign(path, Statement(model="stickers", seed=0)) is None:
+            found.append(path.read_bytes())
+    return found
+
+
+def _credentials(folder: Path) -> Try:
+    """The program that parses credentials, called again and again in one process."""
+    from opencodi.trust import reader
+    from opencodi.trust.reading import READABLE
+    from opencodi.trust.signing import OFFLINE
+
+    reader._limit = lambda request: None  # set once, for all cases: this process writes each of them to a file
+    path = folder / "case"
+
+    def attempt(content: bytes) -> str:
+        kind, _ = find_kind(BytesIO(content))
+        if kind not in READABLE:
+            return "WrongKind"
+        path.write_bytes(content)
+        request = {"path": str(path), "media_type": READABLE[kind], "settings": OFFLINE, "sidecar": None}
+        answer = reader.main(request | {"own": "", "trusted": ""})
+        json.dumps(answer)
+        return "DamagedFile" if "broken" in answer else "ok" if answer["found"] else "without credentials"
+
+    return attempt
+
+
+def _verify(folder: Path) -> Try:
+    """The whole way of ``opencodi verify``."""
+    from opencodi.trust import verify
+
+    os.environ["OPENCODI_CONFIG"] = str(folder / "config")
+    path = folder / "case"
+
+    def attempt(content: bytes) -> str:
+        path.write_bytes(content)
+        try:
+            found = verify(path)
+        except OpenCoDiError as error:
+            return type(error).__name__
+        assert found.verdict and "real" not in str(found.verdict)
+        return "ok"
+
+    return attempt
+
+
 def _recipe_seeds(folder: Path) -> list[bytes]:
     recipes = Path(__file__).parents[2] / "recipes"
     return [file.read_bytes() for file in sorted((recipes / "stickers").glob("*.yaml"))]
@@ -191,6 +248,8 @@ TARGETS: dict[str, Target] = {
     "audio": Target(lambda folder: list(corpus.sounds(folder).values()), _reader("audio")),
     "video": Target(lambda folder: list(corpus.clips(folder).values()), _reader("video")),
     "text": Target(_everything, _reader("text")),
+    "credentials reader": Target(_signed, _credentials, True),
+    "verify": Target(_signed, _verify),
     "model folder": Target(_model_seeds, _model),
     "recipe": Target(_recipe_seeds, _recipe),
 }

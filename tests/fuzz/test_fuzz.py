@@ -10,7 +10,7 @@ from .mutations import mutated
 from .runner import run
 from .targets import TARGETS
 
-COUNTS = {"audio": 8, "video": 6, "model folder": 20, "container": 1_000, "text": 40}
+COUNTS = {"audio": 8, "video": 6, "model folder": 20, "container": 1_000, "text": 40, "verify": 6}
 
 
 @pytest.mark.parametrize("name", TARGETS)
