@@ -6,14 +6,18 @@ import numpy as np
 import pytest
 import torch
 
+from opencodi.collections import find_collection
 from opencodi.collections.stickers.pair_data import without_voices
 from opencodi.data.shards import Items
 from opencodi.prompts import ImagePromptEncoder, TextPromptEncoder
 from opencodi.training.contrastive import late_interaction
+from opencodi.training.recipe import checked, load_recipe
+from opencodi.training.tasks import find_task
 from opencodi.training.tasks.bridging import BridgingTask
 
 from .. import tiny
 from . import making
+from .tiny_recipes import RECIPES
 
 VISION = {"layout": [[3, 2, 1, 8], [3, 2, 2, 16]], "stem_channels": 8, "head_channels": 32, "classes": 1000}
 NETWORK = {
@@ -82,6 +86,14 @@ def test_late_interaction_prefers_the_text_whose_words_are_in_the_picture():
     padded = torch.cat([words, torch.full((1, 1, 4), 9.0)], 1)
     longer, of_longer = late_interaction(padded, torch.tensor([[True, True, False]]), torch.cat([shown, other]))
     assert torch.equal(longer, of_words) and torch.equal(of_longer, of_regions)
+
+
+@pytest.mark.parametrize("path", sorted((RECIPES.parent / "stickers-2").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_of_the_second_model_is_one_that_can_be_run_from_nothing(path):
+    recipe, collection = load_recipe(path), find_collection("stickers")
+    checked(find_task(recipe.task, collection.TASKS).Settings, recipe.settings, str(path))
+    checked(collection.DATA[recipe.task], recipe.data, str(path))
+    assert recipe.model_folder == "runs/stickers-2" and not recipe.initial_weights and recipe.writes
 
 
 def test_withheld_voices_only_validate():
