@@ -68,20 +68,20 @@ class Captioned:
         training, held: items to learn from and to validate on; their groups have the same numbers.
         shares: of each source in a batch.
         unpaired: texts without a partner, such as the names of all things as sounds and as spoken words.
-        in_epochs: each item is drawn once per epoch, whatever its source.
         things: the plain names of all things, among which items are named when they validate; empty: they are not.
         source_names: what the sources are called.
         classes: what a vision network's classes are called, see ``BridgingTask.Settings.class_weight``.
+        in_epochs: each item is drawn once per epoch, whatever its source.
     """
 
     training: CaptionedItems
     held: CaptionedItems
     shares: tuple[float, ...]
     unpaired: list[str]
-    in_epochs: bool = False
     things: Sequence[str] = ()
     source_names: Sequence[str] = ()
     classes: Sequence[str] = ()
+    in_epochs: bool = False
 
 
 class BridgingTask(Task):
