@@ -34,8 +34,9 @@ demo: $(VENV)/installed
 	$(BIN)/opencodi generate --text "a rooster" --to image,video,audio,text --seed 0 --output $(DEMO)
 	@echo "The picture, the clip, the sound and the caption are in $(CURDIR)/$(DEMO)"
 
+# Two processes, a file of tests to each at a time: fixtures of a file are made once.
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 docs: $(VENV)/installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
