@@ -16,7 +16,7 @@ from .staging import check_output
 def train(
     recipe: Annotated[Path, typer.Argument(help="A recipe, or a folder of recipes that are trained in their order.")],
     minutes: Annotated[
-        float | None, typer.Option(help="Be finished after this many minutes, with a checkpoint; --resume goes on.")
+        float | None, typer.Option(help="Be finished after this many minutes, with a checkpoint to resume from.")
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the last healthy checkpoint of the same run.")
