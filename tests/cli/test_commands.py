@@ -44,6 +44,7 @@ def test_without_arguments_there_is_help_and_with_version_the_version(run):
 
 def test_models_lists_what_is_installed_and_the_parts_of_one(run, model, monkeypatch):
     monkeypatch.setenv("OPENCODI_MODELS", str(Path(model).parent))
+    monkeypatch.setenv("COLUMNS", "250")  # paths of temporary folders are long
     code, out, _ = run("models")
     assert code == 0
     (row,) = [line for line in out.splitlines() if line.split()[:1] == ["tiny"]]
