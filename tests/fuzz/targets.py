@@ -188,7 +188,7 @@ def _credentials(folder: Path) -> Try:
             return "WrongKind"
         path.write_bytes(content)
         request = {"path": str(path), "media_type": READABLE[kind], "settings": OFFLINE, "sidecar": None}
-        answer = reader.main(request | {"own": "", "trusted": ""})
+        answer = reader.answer(request | {"own": "", "trusted": ""})
         json.dumps(answer)
         return "DamagedFile" if "broken" in answer else "ok" if answer["found"] else "without credentials"
 

@@ -109,19 +109,23 @@ def _limit(request: dict[str, Any]) -> None:
     signal.setitimer(signal.ITIMER_REAL, request["timeout_seconds"] + 10)
 
 
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """``main``, whatever it runs into."""
+    try:
+        return main(request)
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:  # a report of an unusual shape
+        return {"broken": f"they are of a shape that is not understood ({type(error).__name__})"}
+    except MemoryError:
+        return {"too_large": True}
+
+
 def _run() -> None:
     request = json.loads(sys.stdin.buffer.read())
     answers = os.fdopen(os.dup(1), "wb")
     silence = os.open(os.devnull, os.O_WRONLY)
     for handle in (1, 2):  # a library that chats must not garble the answer
         os.dup2(silence, handle)
-    try:
-        answer = main(request)
-    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:  # a report of an unusual shape
-        answer = {"broken": f"they are of a shape that is not understood ({type(error).__name__})"}
-    except MemoryError:
-        answer = {"too_large": True}
-    answers.write(json.dumps(answer).encode())
+    answers.write(json.dumps(answer(request)).encode())
     answers.flush()
 
 
