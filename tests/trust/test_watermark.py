@@ -1,13 +1,12 @@
 """The mark of pictures, clips and sounds: found with its key, and only with it."""
 
 import json
-from io import BytesIO
 
-import av
 import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.watermark_changes import mp3
 from opencodi.errors import ArgumentError, ConfigurationError
 from opencodi.media import Audio, Video, write
 from opencodi.output import AnyToAnyOutput
@@ -49,21 +48,6 @@ def clip(picture, sound) -> Video:
     """The disc moving to the right, with the sound."""
     frames = np.stack([np.roll(np.asarray(picture), place, axis=1) for place in range(0, 16, 2)])
     return Video(frames, 8.0, sound)
-
-
-def as_mp3(audio: Audio) -> Audio:
-    content = BytesIO()
-    with av.open(content, "w", format="mp3") as container:
-        stream = container.add_stream("libmp3lame", rate=audio.sample_rate, layout="mono")
-        stream.bit_rate = 64_000
-        frame = av.AudioFrame.from_ndarray(audio.samples[None], format="fltp", layout="mono")
-        frame.sample_rate, frame.pts = audio.sample_rate, 0
-        for given in (frame, None):
-            container.mux(stream.encode(given))
-    content.seek(0)
-    with av.open(content) as container:
-        samples = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
-    return Audio(samples.clip(-1, 1), audio.sample_rate)
 
 
 @pytest.mark.parametrize("kind", ["picture", "clip", "sound"])
@@ -108,7 +92,7 @@ def test_a_picture_of_another_size_is_marked_too(picture):
 
 def test_a_sound_keeps_its_mark_through_mp3_cutting_and_another_rate(sound):
     marked = embed(sound, KEY)
-    assert detect(as_mp3(marked), KEY).found
+    assert detect(mp3(marked), KEY).found
     assert detect(Audio(marked.samples[3_001:30_000], 16_000), KEY).found
     high = Audio(np.repeat(sound.samples, 3)[:90_000], 48_000)
     assert detect(embed(high, KEY), KEY).found

@@ -66,6 +66,7 @@ def _moves(file: Path | bytes) -> bool:
 
 
 def put(sample: RawSample, modality: str, value: Any) -> None:
+    """Give a sample a text or a file of one modality; a second one is noted as the sample's problem."""
     if modality in sample.fields:
         sample.problem = f"has two files of {modality}"
     sample.fields[modality] = value

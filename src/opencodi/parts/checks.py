@@ -14,6 +14,7 @@ _LOCAL = ("local_files_only", "use_safetensors", "low_cpu_mem_usage")
 
 
 def check_options(options: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Raise ArgumentError for an option of ``from_pretrained`` that is not in ``known``, and for ``use_safetensors=False``."""
     for name, value in options.items():
         if name in _LOCAL:
             if value is False and name == "use_safetensors":
@@ -25,6 +26,7 @@ def check_options(options: Mapping[str, Any], known: Sequence[str]) -> None:
 
 
 def check_settings(file: Path, found: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Raise ConfigurationError for a setting in ``file`` that is not in ``known``; the message names the nearest."""
     for name in found:
         if name not in known:
             near = get_close_matches(name, known, n=1)
@@ -33,6 +35,7 @@ def check_settings(file: Path, found: Mapping[str, Any], known: Sequence[str]) -
 
 
 def check_dtypes(dtype: Any, names: Sequence[str]) -> None:
+    """Raise ArgumentError unless ``dtype`` is a ``torch.dtype``, or a dictionary of them by names of parts and ``default``."""
     for name, value in dtype.items() if isinstance(dtype, dict) else [("default", dtype)]:
         if name not in (*names, "default"):
             raise ArgumentError(

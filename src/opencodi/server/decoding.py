@@ -134,6 +134,7 @@ class Decoders:
 
 
 def write_private(path: Path, content: bytes) -> None:
+    """Write a new file that only this user may read. FileExistsError if there is one."""
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(content)
 
