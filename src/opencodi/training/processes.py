@@ -4,6 +4,7 @@ A recipe's batch is that of all processes together. Each draws the same random n
 rows, so a run is the same run whatever the number of processes, up to rounding. It may be resumed with another number.
 """
 
+import atexit
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -43,10 +44,20 @@ def make_accelerator(device: torch.device, precision: str) -> Accelerator:
         InitProcessGroupKwargs(timeout=LONGEST_WAIT),
     ]
     try:
-        return Accelerator(mixed_precision=precision, cpu=device.type == "cpu", kwargs_handlers=handlers)
+        accelerator = Accelerator(mixed_precision=precision, cpu=device.type == "cpu", kwargs_handlers=handlers)
     except torch.distributed.DistError as error:
         reason = str(error).splitlines()[0]
         raise TrainingError(f"the processes cannot reach one another ({reason}); check torchrun's addresses") from error
+    # Runs of one interpreter share a group. Its threads must end before the interpreter does, or the process may abort.
+    atexit.unregister(leave_group)
+    atexit.register(leave_group)
+    return accelerator
+
+
+def leave_group() -> None:
+    """End this process's part in the group of processes, if there is one."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 # ---------------------------------------------------------------------- one step
