@@ -36,7 +36,7 @@ PICTURE = base64.b64decode(
 )
 POISON_EVERY = 20
 TRIES = 200
-SOAK_OUTPUTS = ("image", "text", "audio", "image,audio", "image")
+SOAK_OUTPUTS = ("image", "text", "audio", "image,audio", "image", "video,audio")
 SAMPLE_SECONDS = 2.0
 
 
@@ -198,15 +198,22 @@ def soak(model: str, minutes: float, clients: int, max_batch: int, threads: int 
         while workers.is_alive():
             memory.append(resident_bytes(port))
             time.sleep(SAMPLE_SECONDS)
-    # The first half warms up: parts, caches of the allocator, every size of batch
-    early, late = memory[len(memory) // 2 : 3 * len(memory) // 4], memory[3 * len(memory) // 4 :]
-    growth = statistics.mean(late) / statistics.mean(early) - 1
-    found = {"minutes": minutes, "clients": clients, **ends, "resident_mb": round(statistics.mean(late) / 1e6)}
-    return {**found, "growth_percent_last_quarter": round(100 * growth, 2)}
+    # The first quarter warms up: parts, caches of the allocator, every size of batch
+    quarter = len(memory) // 4
+    quarters = [statistics.mean(memory[start : start + quarter]) for start in range(0, 4 * quarter, quarter)]
+    return {
+        "minutes": minutes,
+        "clients": clients,
+        **ends,
+        "resident_mb_by_quarter": [round(each / 1e6, 1) for each in quarters],
+        "growth_percent_second_to_last_quarter": round(100 * (quarters[3] / quarters[1] - 1), 2),
+    }
 
 
 def one_job(port: int, dice: random.Random) -> str:
     """A job of any kind, followed to its end and its results fetched; how it ended."""
+    if dice.random() < 1 / POISON_EVERY:
+        return one_picture(port, 0, poisoned=True)[0]
     body = {
         "text": dice.choice(WORDS),
         "outputs": dice.choice(SOAK_OUTPUTS),
