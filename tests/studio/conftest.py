@@ -72,7 +72,7 @@ def visit(browser, address, left_the_machine):
         contexts.append(context)
         context.on("request", lambda request: foreign.append(request.url) if _is_foreign(request.url, home) else None)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(60_000)  # a slow day
         page.on("pageerror", lambda error: broken.append(str(error)))
         page.goto(address)
         page.locator("#oc-generate").wait_for()
