@@ -4,7 +4,8 @@
 
 Each run is a process of its own that gets SIGKILL, which nothing can catch. It then goes on as a user would let it: with
 ``--resume`` if there is a checkpoint, else from the start. A run counts as identical if its weights, averages, optimizer,
-exported component and logged losses are the same bytes and numbers as those of the run that nobody stopped.
+exported component and logged losses are the same bytes and numbers as those of the run that nobody stopped, and if the same
+checkpoints are left, of which the same is the best.
 
 Writes are what Python announces by audit events: files opened for writing, renamed, removed, folders made and removed. The
 weights themselves are written by safetensors, which announces nothing; random moments hit these.
@@ -27,7 +28,7 @@ import torch
 import yaml
 from measuring import print_table
 
-from opencodi.training.checkpoint import find_checkpoints
+from opencodi.training.checkpoint import find_checkpoints, step_of
 from opencodi.training.run import run_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -67,7 +68,7 @@ def train(folder: Path, data: Path) -> None:
     torch.set_num_threads(1)
     resume = bool(find_checkpoints(folder / "model" / "training" / NAME))
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
-        run_recipe(folder / f"{NAME}.yaml", data=data, device="cpu", resume=resume)
+        run_recipe(folder / f"{NAME}.yaml", data=data, device="cpu", resume=resume, keep=1)
 
 
 def run(folder: Path, data: Path, fatal: int | None = None, counted: Path | None = None) -> None:
@@ -104,6 +105,8 @@ def result(folder: Path) -> dict[str, bytes | list[dict[str, float]]]:
         path.name: path.read_bytes() for path in (training / "checkpoint").glob("*.safetensors")
     }
     found |= {path.name: path.read_bytes() for path in (folder / "model" / NAME).iterdir()}
+    found["kept"] = [{"step": step_of(path)} for path in find_checkpoints(training)]
+    found["best"] = [json.loads((training / "checkpoint" / "state.json").read_text(encoding="utf-8"))["best"]]
     lines = map(json.loads, (training / "log.jsonl").read_text(encoding="utf-8").splitlines())
     found["log"] = [{name: value for name, value in line.items() if name != "items_per_second"} for line in lines]
     left = [path.name for path in (folder / "model").rglob("*") if path.name.endswith((".partial", ".old"))]
