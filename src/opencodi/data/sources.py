@@ -202,7 +202,7 @@ def _from_tar(sample: Mapping[str, Any], columns: Mapping[str, str]) -> RawSampl
     except ValueError as error:
         made.problem = f"its json or txt cannot be read ({error})"
         return made
-    row = {"txt": text, **(row if isinstance(row, dict) else {})}
+    row = {"txt": text.splitlines(), **(row if isinstance(row, dict) else {})}
     for name in (Modality.TEXT, *OPTIONAL):
         usual = CAPTIONS[::-1] if name == Modality.TEXT else (name,)
         for column in (columns[name],) if name in columns else usual:
