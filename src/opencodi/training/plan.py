@@ -43,7 +43,8 @@ class Plan:
         trained, frozen: numbers of parameters.
         memory: bytes on each device: weights, gradients, moments, averages and activations.
         flops: of one sample, forwards and backwards.
-        rate: samples a second, of all processes.
+        rate: samples a second by the clock.
+        worked: seconds that the processors worked for a sample; other programs on the machine change it less.
         samples: that are left.
         memory_parts: {what: bytes}, which ``memory`` sums up.
     """
@@ -54,6 +55,7 @@ class Plan:
     memory_parts: dict[str, int]
     flops: float
     rate: float
+    worked: float
     samples: int
 
     @property
@@ -167,13 +169,14 @@ def _measured(stage: Stage, task: Task, options: Options, device: torch.device) 
     counter, saved = FlopCounterMode(display=False), _Saved(task)
     with counter, saved.counting():
         _step(task, recipe, optimizer, device, precision, 0)
-    seconds = []
+    seconds, worked = [], []
     _step(task, recipe, optimizer, device, precision, 1)
     while len(seconds) < MOST_STEPS and (len(seconds) < LEAST_STEPS or sum(seconds) < LEAST_SECONDS):
-        begun = time.perf_counter()
+        begun = time.perf_counter(), time.process_time()
         _step(task, recipe, optimizer, device, precision, len(seconds) + 2)
         averages.step()
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(time.perf_counter() - begun[0])
+        worked.append(time.process_time() - begun[1])
     weights = sum(each.numel() * each.element_size() for each in task.parameters())
     parts = {"weights": weights, "gradients": 4 * trained, "moments": 8 * trained}
     parts |= {"averages": 0 if options.ema_on_cpu else 4 * trained, "activations": saved.bytes}
@@ -185,6 +188,7 @@ def _measured(stage: Stage, task: Task, options: Options, device: torch.device) 
         memory_parts=parts,
         flops=counter.get_total_flops() / recipe.batch_size,
         rate=recipe.batch_size / statistics.median(seconds),
+        worked=statistics.median(worked) / recipe.batch_size,
         samples=left * recipe.batch_size * recipe.gradient_accumulation_steps,
     )
 
