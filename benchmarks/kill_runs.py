@@ -129,6 +129,11 @@ def killed_once(whole: dict, data: Path, **kill) -> tuple[bool, bool, bool]:
         return killed, ended, found == whole
 
 
+def _say(what: str, outcomes: list[tuple[bool, bool, bool]], total: int) -> None:
+    killed, _, same = (sum(each) for each in zip(*outcomes))
+    print(f"{what} {len(outcomes)} of {total}: {killed} killed, {same} identical", file=sys.stderr, flush=True)
+
+
 def _brief(value: bytes | list | None) -> str:
     return f"{len(value)} bytes" if isinstance(value, bytes) and len(value) > 200 else str(value)
 
@@ -151,9 +156,13 @@ def measure(data: Path, moments: int, every: int = 1, seed: int = 0) -> dict[str
         outcome = killed_once(whole, data, kill_after=rng.uniform(0, seconds))
         if outcome[0] or not all(outcome[1:]):
             at_moments.append(outcome)
+            _say("moment", at_moments, moments)
         else:
             seconds *= 0.9  # the run ended first: the machine has become less busy
-    at_writes = [killed_once(whole, data, fatal=number) for number in range(1, writes + 1, every)]
+    fatal, at_writes = range(1, writes + 1, every), []
+    for number in fatal:
+        at_writes.append(killed_once(whole, data, fatal=number))
+        _say("write", at_writes, len(fatal))
     found: dict[str, int | float] = {"steps": STEPS, "seconds_of_a_run": round(seconds, 2), "writes_of_a_run": writes}
     for name, runs in (("random_moments", at_moments), ("writes", at_writes)):
         killed, ended, same = (sum(each) for each in zip(*runs)) if runs else (0, 0, 0)
