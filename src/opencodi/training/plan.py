@@ -18,10 +18,11 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..device import pick_device
+from ..models import resolve
 from .averages import Averages
 from .chain import FINISHED, Stage, load_stages
 from .checkpoint import find_checkpoints, step_of
-from .components import find_component, save_component
+from .components import ModelFolder, save_component
 from .loop import generator_of
 from .memory import checkpoint_gradients, halve_frozen
 from .options import Options
@@ -83,7 +84,7 @@ def print_plan(path: Path, options: Options) -> None:
     if options.output is not None:
         recipe = recipe.model_copy(update={"model_folder": str(options.output)})
     stage = Stage(path, recipe)
-    missing = [name for name in recipe.reads if not find_component(Path(recipe.model_folder) / name)]
+    missing = _missing(stage, Path(recipe.model_folder))
     # What earlier stages have not made yet, the recipes beside this one make.
     stages = load_stages(path.parent, recipe.model_folder) if missing else [stage]
     print_stages(stages, [next(each for each in stages if each.name == stage.name)], options)
@@ -149,9 +150,16 @@ def needed_stages(stages: Sequence[Stage], names: set[str], folder: Path) -> set
     needed = set(names)
     for stage in reversed(stages):
         if stage.name in needed:
-            missing = {name for name in stage.recipe.reads if not find_component(folder / name)}
+            missing = _missing(stage, folder)
             needed |= {each.name for each in stages if missing & set(each.recipe.writes) - set(each.recipe.reads)}
     return needed
+
+
+def _missing(stage: Stage, folder: Path) -> set[str]:
+    """What a stage reads that neither the folder nor its base model has."""
+    base = resolve(stage.recipe.base_model) if stage.recipe.base_model else None
+    parts = ModelFolder(folder, None, base)
+    return {name for name in stage.recipe.reads if not parts.has(name)}
 
 
 def _measured(stage: Stage, task: Task, options: Options, device: torch.device) -> Plan:
