@@ -156,7 +156,7 @@ def test_the_command_adds_adapters_by_weight(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("modality", ["image", "audio"])
-def test_a_recipe_makes_an_adapter_of_own_files_and_leaves_the_base_alone(modality, tmp_path):
+def test_a_recipe_makes_an_adapter_of_own_files_and_leaves_the_base_alone(modality, tmp_path, capsys):
     tiny.pipeline().save_pretrained(tmp_path / "base")
     own = tmp_path / "own"
     own.mkdir()
@@ -172,6 +172,10 @@ def test_a_recipe_makes_an_adapter_of_own_files_and_leaves_the_base_alone(modali
     values["settings"] |= {"style": "", "lora": {"rank": 2}}
     recipe = tmp_path / "own.yaml"
     recipe.write_text(yaml.safe_dump(values))
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["train", str(recipe), "--plan", "--output", str(tmp_path / "out"), "--device", "cpu"])
+    planned = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("own "))
+    assert stop.value.code == 0 and planned.split()[-2] == "4"  # samples: two steps of two
     run_recipe(recipe, data=tmp_path / "prepared", output=tmp_path / "out", device="cpu")
     assert sorted(each.name for each in (tmp_path / "out").iterdir()) == [f"{modality}_lora", "training"]
     pipe = tiny.pipeline()
