@@ -4,7 +4,8 @@
 
 Each run is a process of its own that gets SIGKILL, which nothing can catch. It then goes on as a user would let it: with
 ``--resume`` if there is a checkpoint, else from the start. A run counts as identical if its weights, averages, optimizer,
-exported component and logged losses are the same bytes and numbers as those of the run that nobody stopped.
+exported component and logged losses are the same bytes and numbers as those of the run that nobody stopped, and if the same
+checkpoints are left, of which the same is the best.
 
 Writes are what Python announces by audit events: files opened for writing, renamed, removed, folders made and removed. The
 weights themselves are written by safetensors, which announces nothing; random moments hit these.
@@ -27,7 +28,7 @@ import torch
 import yaml
 from measuring import print_table
 
-from opencodi.training.checkpoint import find_checkpoints
+from opencodi.training.checkpoint import find_checkpoints, step_of
 from opencodi.training.run import run_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -67,7 +68,7 @@ def train(folder: Path, data: Path) -> None:
     torch.set_num_threads(1)
     resume = bool(find_checkpoints(folder / "model" / "training" / NAME))
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
-        run_recipe(folder / f"{NAME}.yaml", data=data, device="cpu", resume=resume)
+        run_recipe(folder / f"{NAME}.yaml", data=data, device="cpu", resume=resume, keep=1)
 
 
 def run(folder: Path, data: Path, fatal: int | None = None, counted: Path | None = None) -> None:
@@ -104,6 +105,8 @@ def result(folder: Path) -> dict[str, bytes | list[dict[str, float]]]:
         path.name: path.read_bytes() for path in (training / "checkpoint").glob("*.safetensors")
     }
     found |= {path.name: path.read_bytes() for path in (folder / "model" / NAME).iterdir()}
+    found["kept"] = [{"step": step_of(path)} for path in find_checkpoints(training)]
+    found["best"] = [json.loads((training / "checkpoint" / "state.json").read_text(encoding="utf-8"))["best"]]
     lines = map(json.loads, (training / "log.jsonl").read_text(encoding="utf-8").splitlines())
     found["log"] = [{name: value for name, value in line.items() if name != "items_per_second"} for line in lines]
     left = [path.name for path in (folder / "model").rglob("*") if path.name.endswith((".partial", ".old"))]
@@ -124,6 +127,11 @@ def killed_once(whole: dict, data: Path, **kill) -> tuple[bool, bool, bool]:
                 file=sys.stderr,
             )
         return killed, ended, found == whole
+
+
+def _say(what: str, outcomes: list[tuple[bool, bool, bool]], total: int) -> None:
+    killed, _, same = (sum(each) for each in zip(*outcomes))
+    print(f"{what} {len(outcomes)} of {total}: {killed} killed, {same} identical", file=sys.stderr, flush=True)
 
 
 def _brief(value: bytes | list | None) -> str:
@@ -148,9 +156,13 @@ def measure(data: Path, moments: int, every: int = 1, seed: int = 0) -> dict[str
         outcome = killed_once(whole, data, kill_after=rng.uniform(0, seconds))
         if outcome[0] or not all(outcome[1:]):
             at_moments.append(outcome)
+            _say("moment", at_moments, moments)
         else:
             seconds *= 0.9  # the run ended first: the machine has become less busy
-    at_writes = [killed_once(whole, data, fatal=number) for number in range(1, writes + 1, every)]
+    fatal, at_writes = range(1, writes + 1, every), []
+    for number in fatal:
+        at_writes.append(killed_once(whole, data, fatal=number))
+        _say("write", at_writes, len(fatal))
     found: dict[str, int | float] = {"steps": STEPS, "seconds_of_a_run": round(seconds, 2), "writes_of_a_run": writes}
     for name, runs in (("random_moments", at_moments), ("writes", at_writes)):
         killed, ended, same = (sum(each) for each in zip(*runs)) if runs else (0, 0, 0)

@@ -18,13 +18,20 @@ import torch
 from PIL import Image
 
 from opencodi import AnyToAnyPipeline, Audio
-from opencodi.collections.files import read_captioned
 from opencodi.collections.stickers.evaluation.judging import best_concepts
 from opencodi.collections.stickers.judges.networks import load_judges
+from opencodi.data.prepared import PreparedFolder, having
 from opencodi.data.shards import find_data, load_concepts
 
 NEW = ["rooster", "guitar", "rocket", "cat face", "cactus", "teapot", "sailboat", "mushroom", "house", "bicycle"]
 BINS = 4
+
+
+def read_own(folder: Path, modality: str) -> tuple[list[Image.Image] | list[Audio], list[str]]:
+    """Your items, and the first caption of each."""
+    prepared = PreparedFolder(folder)
+    places = having(prepared.records, modality)
+    return [prepared.media(each, modality) for each in places], [prepared.records[each]["text"][0] for each in places]
 
 
 def fingerprint(item: Image.Image | Audio) -> np.ndarray:
@@ -42,6 +49,27 @@ def distance(made: Sequence, own: Sequence) -> float:
     """Total variation between the mean fingerprints, from 0 (alike) to 1."""
     first, second = (np.mean([fingerprint(each) for each in items], axis=0) for items in (made, own))
     return float(np.abs(first - second).sum() / 2)
+
+
+def for_judge(picture: Image.Image) -> Image.Image:
+    """The picture in grey, with white in place of the colour that most of its border has."""
+    pixels = np.asarray(picture.convert("RGB").resize((64, 64)), float)
+    ground = np.median(np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]), axis=0)
+    shown = np.clip((np.linalg.norm(pixels - ground, axis=-1, keepdims=True) - 20) / 60, 0, 1)
+    return Image.fromarray((pixels * shown + 255 * (1 - shown)).astype(np.uint8)).convert("L").convert("RGB")
+
+
+def named_right(pictures: Sequence[Image.Image], names: Sequence[str], among: Sequence[str], data: Path) -> list[bool]:
+    """Whether the picture judge sees in each picture what its name says, of the names ``among``."""
+    codes = {each["name"]: code for code, each in load_concepts(data).items()}
+    seen = best_concepts(load_judges(), "image", list(map(for_judge, pictures)), [codes[name] for name in among])
+    return [codes[name] == found for name, found in zip(names, seen)]
+
+
+def prompts_for(called: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Ten names among your own items, and names that are not."""
+    known = [called[i] for i in np.linspace(0, len(called) - 1, 10).astype(int)]
+    return known, [name for name in NEW if name not in called]
 
 
 def course(sound: Audio) -> np.ndarray:
@@ -63,16 +91,14 @@ def nearest_names(made: Sequence[Audio], own: Sequence[Audio], names: Sequence[s
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--modality", choices=("image", "audio"), default="image")
-    parser.add_argument("--own", type=Path, required=True, help="folder of your items and their captions")
+    parser.add_argument("--own", type=Path, required=True, help="your items, as opencodi data prepare stored them")
     parser.add_argument("--lora", type=Path, required=True)
     parser.add_argument("--data", type=Path, help="folder of the stickers collection, for its names")
     parser.add_argument("--output", type=Path, required=True, help="the picture, or the folder of the sounds")
     parser.add_argument("--weights", type=float, nargs="*", default=[1.0])
     arguments = parser.parse_args()
-    own, captions = read_captioned(arguments.own, arguments.modality)
-    called = [each[0] for each in captions]
-    known = [called[i] for i in np.linspace(0, len(captions) - 1, 10).astype(int)]
-    fresh = [name for name in NEW if name not in called]
+    own, called = read_own(arguments.own, arguments.modality)
+    known, fresh = prompts_for(called)
     if arguments.modality == "audio":
         known, fresh = [name for name in dict.fromkeys(called) for _ in range(2)], []
     names = known + fresh
@@ -90,9 +116,7 @@ def main() -> None:
         if arguments.modality == "audio":
             right = [name == found for name, found in zip(names, nearest_names(made, own, called))]
         else:
-            codes = {each["name"]: code for code, each in load_concepts(find_data(arguments.data)).items()}
-            seen = best_concepts(load_judges(), "image", made)
-            right = [codes.get(name) == found for name, found in zip(names, seen)]
+            right = named_right(made, names, names, find_data(arguments.data))
         told = report[f"weight {weight:g}"] = {"seconds": round(perf_counter() - started, 1)}
         for label, part in (("names among them", slice(len(known))), ("other names", slice(len(known), None))):
             if made[part]:
@@ -101,6 +125,10 @@ def main() -> None:
         rows.append(made)
     half = np.array_split(np.arange(len(own)), 2)
     report["your items among themselves"] = round(distance(*([own[i] for i in part] for part in half)), 3)
+    if arguments.modality == "image":
+        shown = [own[called.index(name)] for name in known]
+        right = named_right(shown, known, names, find_data(arguments.data))
+        report["your items, named right"] = f"{sum(right)} of {len(known)}"
     print(json.dumps({"prompts": names, **report}, indent=1))
     if arguments.modality == "image":
         sheet = Image.new("RGB", (64 * len(names), 64 * (len(rows) + 1)), "white")

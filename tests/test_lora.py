@@ -10,8 +10,10 @@ import yaml
 from PIL import Image
 
 from opencodi import AnyToAnyPipeline, cli
+from opencodi.data.prepare import prepare
+from opencodi.data.sources import open_source
 from opencodi.denoisers import UNet
-from opencodi.errors import ArgumentError, ConfigurationError, TrainingError
+from opencodi.errors import ArgumentError, CollectionError, ConfigurationError
 from opencodi.media import write_audio
 from opencodi.parts.lora import WEIGHTS
 from opencodi.training.run import run_recipe
@@ -154,7 +156,7 @@ def test_the_command_adds_adapters_by_weight(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("modality", ["image", "audio"])
-def test_a_recipe_makes_an_adapter_of_own_files_and_leaves_the_base_alone(modality, tmp_path):
+def test_a_recipe_makes_an_adapter_of_own_files_and_leaves_the_base_alone(modality, tmp_path, capsys):
     tiny.pipeline().save_pretrained(tmp_path / "base")
     own = tmp_path / "own"
     own.mkdir()
@@ -162,6 +164,7 @@ def test_a_recipe_makes_an_adapter_of_own_files_and_leaves_the_base_alone(modali
         item = tiny.media(place)[modality]
         item.save(own / f"{place}.png") if modality == "image" else write_audio(item, own / f"{place}.wav")
         (own / f"{place}.txt").write_text("a rooster\na red apple\n")
+    prepare(open_source(str(own)), tmp_path / "prepared")
     values = yaml.safe_load((RECIPES / f"{modality}_lora.yaml").read_text())
     parts = ["autoencoder", "denoiser"]
     values |= {"base_model": str(tmp_path / "base"), "steps": 2, "batch_size": 2, "report_every": 1, "warmup_steps": 1}
@@ -169,11 +172,14 @@ def test_a_recipe_makes_an_adapter_of_own_files_and_leaves_the_base_alone(modali
     values["settings"] |= {"style": "", "lora": {"rank": 2}}
     recipe = tmp_path / "own.yaml"
     recipe.write_text(yaml.safe_dump(values))
-    run_recipe(recipe, data=own, output=tmp_path / "out", device="cpu")
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["train", str(recipe), "--plan", "--output", str(tmp_path / "out"), "--device", "cpu"])
+    planned = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("own "))
+    assert stop.value.code == 0 and planned.split()[-2] == "4"  # samples: two steps of two
+    run_recipe(recipe, data=tmp_path / "prepared", output=tmp_path / "out", device="cpu")
     assert sorted(each.name for each in (tmp_path / "out").iterdir()) == [f"{modality}_lora", "training"]
     pipe = tiny.pipeline()
     name = pipe.load_lora_weights(tmp_path / "out" / f"{modality}_lora")
     assert pipe.get_list_adapters() == {f"{modality}_denoiser": [name]}
-    (own / "0.txt").unlink()
-    with pytest.raises(TrainingError, match=r"0\.txt is missing: write the caption"):
+    with pytest.raises(CollectionError, match=r"own: is not prepared; give opencodi data prepare .*own --output"):
         run_recipe(recipe, data=own, output=tmp_path / "again", device="cpu")

@@ -17,9 +17,10 @@ WATCHED = {
 
 @pytest.fixture(scope="session")
 def short_samples():
-    """Pictures of what a stage has learned so far are made in two steps instead of twenty."""
+    """What a stage has learned so far is shown by a quarter of the items, made in two steps instead of twenty."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("opencodi.training.tasks.diffusers.SAMPLE_STEPS", 2)
+        patch.setattr("opencodi.training.tasks.diffusers.COLUMNS", 4)
         yield
 
 

@@ -65,7 +65,7 @@ def run_line(folder: Path, task: Line, **options) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     folder, rank = Path(sys.argv[1]), int(os.environ["RANK"])
-    diffusers.SAMPLE_STEPS = 2
+    diffusers.SAMPLE_STEPS, diffusers.COLUMNS = 2, 4
     seen = {}
     for name in STAGES:
         recipe = folder / name / f"{name}.yaml"

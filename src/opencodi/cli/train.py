@@ -36,7 +36,10 @@ def train(
     workers: Annotated[
         int, typer.Option(help="Processes that prepare batches: a few for a GPU, none for a CPU.", min=0, max=256)
     ] = 0,
-    keep: Annotated[int, typer.Option(metavar="N", help="Keep the last N healthy checkpoints.", min=1)] = 3,
+    keep: Annotated[int, typer.Option(metavar="N", help="Keep the last N healthy checkpoints, and the best.", min=1)] = 3,
+    export: Annotated[
+        str, typer.Option(metavar="last|best", help="Which step's averaged weights are exported at the end.")
+    ] = "last",
     gradient_checkpointing: Annotated[
         bool, typer.Option("--gradient-checkpointing", help="Less memory, a third more computing.")
     ] = False,
@@ -59,6 +62,8 @@ def train(
         raise ConfigurationError(f"{shown(recipe)}: there is no such recipe; check its name")
     if data is not None and not data.is_dir():
         raise ArgumentError(f"--data: {shown(data)} is not a folder; give the one that holds the shards")
+    if export not in ("last", "best"):
+        raise ArgumentError(f"--export: {export!r} is neither last nor best; choose one")
     if output is not None:
         check_output(output)
     with importing():
@@ -77,6 +82,7 @@ def train(
         device=device,
         workers=workers,
         keep=keep,
+        export=export,
         gradient_checkpointing=gradient_checkpointing,
         ema_on_cpu=ema_on_cpu,
         shard=shard,

@@ -6,7 +6,7 @@ from types import ModuleType
 
 from ..errors import ConfigurationError
 
-COLLECTIONS = {"stickers": "stickers.training_data", "own": "own.training_data", "files": "files"}
+COLLECTIONS = {"stickers": "stickers.training_data", "own": "own.training_data"}
 """{what a recipe calls a collection: the module that says what its tasks are given}."""
 
 _ADDED: dict[str, ModuleType] = {}

@@ -203,9 +203,10 @@ def _make(sample: RawSample, scratch: Path, limits: Limits) -> _Made:
 
 
 def _captions(value: Any, limits: Limits) -> list[str]:
+    """Of a text file, each line is a wording of the caption."""
     if isinstance(value, Path):
         try:
-            return [read_text(value, limits)]
+            value = read_text(value, limits).splitlines()
         except MediaError as error:
             raise BadSample(f"text: {_without(value, error)}") from error
     values = [] if value is None else value if isinstance(value, list | tuple) else [value]

@@ -29,6 +29,7 @@ class PreparedFolder:
 
     Args:
         path: the folder.
+        validation_share: of the samples, which are held out where none says its ``split``.
 
     Attributes:
         info: the values of ``dataset.json``.
@@ -39,8 +40,8 @@ class PreparedFolder:
         CollectionError: if the folder is not prepared, or is incomplete or damaged.
     """
 
-    def __init__(self, path: str | Path):
-        self.path = Path(path)
+    def __init__(self, path: str | Path, validation_share: float = VALIDATION_SHARE):
+        self.path, self.validation_share = Path(path), validation_share
         self.info = read_info(self.path)
         if not self.info.get("complete"):
             raise CollectionError(f"{self.path}: is not complete; give opencodi data prepare again, which goes on")
@@ -67,7 +68,7 @@ class PreparedFolder:
         Samples of one concept, or with the same medium, are on one side. A small set holds out at least one.
         """
         places = [1.0 if "split" in each else _place(each) for each in self.records]
-        limit = VALIDATION_SHARE
+        limit = self.validation_share
         told = any(is_held(each.get("split")) for each in self.records)
         if not told and places and min(places) >= limit:
             limit = min(places) + 1e-9

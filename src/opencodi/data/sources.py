@@ -21,6 +21,9 @@ from .columns import CAPTIONS, OPTIONAL, RawSample, choose_columns, from_row, mo
 TABLES = {".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
 """Ending of a table → the reader of ``datasets``."""
 
+HUB_TIMEOUT = 10.0
+"""Seconds that the hub has for an answer."""
+
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -202,7 +205,7 @@ def _from_tar(sample: Mapping[str, Any], columns: Mapping[str, str]) -> RawSampl
     except ValueError as error:
         made.problem = f"its json or txt cannot be read ({error})"
         return made
-    row = {"txt": text, **(row if isinstance(row, dict) else {})}
+    row = {"txt": text.splitlines(), **(row if isinstance(row, dict) else {})}
     for name in (Modality.TEXT, *OPTIONAL):
         usual = CAPTIONS[::-1] if name == Modality.TEXT else (name,)
         for column in (columns[name],) if name in columns else usual:
@@ -233,14 +236,31 @@ def _saved(path: Path, columns: Mapping[str, str], split: str | None) -> Source:
 
 
 def _hub(name: str, columns: Mapping[str, str], split: str | None) -> Source:
-    """A dataset of the hub, streamed."""
-    datasets = _library("datasets")
-    try:
-        found = dict(datasets.load_dataset(name, streaming=True))
-    except Exception as error:  # whatever the hub, the network or the dataset's files raise
+    """A dataset of the hub, streamed.
+
+    Raises:
+        ArgumentError: if the hub cannot be reached, or has no such dataset.
+    """
+    datasets, hub = _library("datasets"), _library("huggingface_hub")
+    neither, where = f"{name}: there is no such file or folder, and", hub.constants.ENDPOINT
+    try:  # asked first, because ``datasets`` tries again for half a minute where there is no connection
+        hub.HfApi().dataset_info(name, timeout=HUB_TIMEOUT)
+    except hub.errors.HfHubHTTPError as error:
         raise ArgumentError(
-            f"{name}: there is no such file or folder, and no dataset of that name was reached "
-            f"({_first_line(error)}); check the name and the connection"
+            f"{neither} {where} shows no dataset of that name; check it, or log in with hf auth login if it is closed"
+        ) from error
+    except Exception as error:  # whatever the network raises
+        raise ArgumentError(
+            f"{neither} {where} cannot be reached to look for a dataset of that name ({type(error).__name__}); check the "
+            "name and the connection"
+        ) from error
+    try:
+        # Casting columns, as tables have it, comes too late for the files of a streamed repository.
+        found = {split: rows.decode(False) for split, rows in datasets.load_dataset(name, streaming=True).items()}
+    except Exception as error:  # whatever the dataset's files raise
+        raise ArgumentError(
+            f"{name}: the dataset of that name on {where} cannot be streamed ({_first_line(error)}); fetch it and give its "
+            "folder"
         ) from error
     return _splits(name, found, columns, split, _fingerprint("hub", name, sorted(columns.items()), split))
 
@@ -261,6 +281,7 @@ def _splits(
                     places = places or choose_columns(where, list(row), columns)
                     counted += 1
                     if number >= start:
+                        row = {column: _fetched(value) for column, value in row.items()}
                         yield from_row(f"{name} row {number + 1}", row, places, None, None if split else name)
             start = max(0, start - counted)
 
@@ -276,6 +297,14 @@ def _undecoded(rows: Any) -> Any:
         if isinstance(feature, datasets.Image | datasets.Audio | datasets.Video):
             rows = rows.cast_column(column, type(feature)(decode=False))
     return rows
+
+
+def _fetched(value: Any) -> Any:
+    """A medium that is stored as an address (``hf://datasets/…``) with its bytes."""
+    if not (isinstance(value, Mapping) and value.get("bytes") is None and "://" in str(value.get("path"))):
+        return value
+    with _library("fsspec").open(value["path"], "rb") as file:
+        return {**value, "bytes": file.read()}
 
 
 # ---------------------------------------------------------------------- common

@@ -1,6 +1,7 @@
 """Checkpoints of a run: safetensors and JSON in one folder each, the newest in ``checkpoint``, older ones beside it.
 
-``checkpoint-000200`` is that of step 200. accelerate's ``save_state`` pickles optimizers, so these are written here.
+``checkpoint-000200`` is that of step 200. accelerate's ``save_state`` pickles optimizers, so these are written here. The state
+of each says which checkpoint was the best until then, so a checkpoint and what is known of the best appear in one rename.
 """
 
 import json
@@ -44,14 +45,15 @@ def save_checkpoint(
     keep: int = KEEP,
     accelerator: Accelerator | None = None,
 ) -> None:
-    """Write a checkpoint under a temporary name; then it becomes the newest, and all but the last ``keep`` are removed.
+    """Write a checkpoint under a temporary name; then it becomes the newest, and all but the last ``keep`` and the best are
+    removed.
 
     Args:
         run_folder: where the run's checkpoints are.
         parameters: trained weights by name.
         averaged: their moving averages by name.
         optimizer: AdamW over ``parameters`` in the same order.
-        state: JSON values: step, seconds trained, recipe.
+        state: JSON values: step, seconds trained, recipe, and the best (its step, score and measures) if there is one.
         keep: at least 1.
         accelerator: of a run of several processes, all of which call this; the first one writes.
 
@@ -124,8 +126,46 @@ def _put_in_place(run_folder: Path, state: dict[str, Any], keep: int) -> None:
     partial.rename(newest)
     if again:
         shutil.rmtree(before, ignore_errors=True)
+    _remove_old(run_folder, state, keep)
+
+
+def _remove_old(run_folder: Path, state: dict[str, Any], keep: int) -> None:
+    """Leave the last ``keep`` checkpoints, and the best of ``state``."""
+    best = state.get("best", {}).get("step")
     for path in find_checkpoints(run_folder)[max(1, keep) :]:
-        shutil.rmtree(path, ignore_errors=True)
+        if step_of(path) != best:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def rewrite_state(run_folder: Path, state: dict[str, Any], keep: int) -> None:
+    """Replace what the newest checkpoint, which is of the same step, says of the run; the best before may be removed.
+
+    Raises:
+        TrainingError: if the disk is full; what was there stays.
+    """
+    newest = run_folder / NEWEST
+    with _stopping_at_full_disk(run_folder):
+        partial = newest / f"{STATE}.partial"
+        partial.write_text(json.dumps(state, indent=1))
+        partial.replace(newest / STATE)
+        _remove_old(run_folder, state, keep)
+
+
+def find_best(run_folder: Path) -> Path | None:
+    """The best checkpoint as the newest one names it; None if nothing was measured, or it is gone."""
+    found = find_checkpoints(run_folder)
+    best = _state_of(found[0]).get("best", {}).get("step") if found else None
+    return next((path for path in found if step_of(path) == best), None)
+
+
+def load_averaged(folder: Path, parameters: dict[str, torch.nn.Parameter]) -> None:
+    """The averages of a checkpoint become the weights.
+
+    Raises:
+        TrainingError: if they are missing or damaged.
+    """
+    for name, value in _read(folder / AVERAGED).items():
+        put(parameters[name], value)
 
 
 def read_recipe(run_folder: Path) -> dict[str, Any]:

@@ -44,11 +44,11 @@ def components_of(part: str) -> list[str]:
     return [record.prompt_encoder, *record.prompt_encoder_parts.values()]
 
 
-def fingerprint(folder: Path, part: str) -> str:
+def fingerprint(parts: ModelFolder, part: str) -> str:
     """Twelve letters that change with the weights and configs which encode a part."""
     digest = hashlib.sha256()
     for name in components_of(part):
-        for path in sorted((folder / name).iterdir()):
+        for path in sorted((parts.holder(name) / name).iterdir()):
             if path.suffix == ".safetensors" or path.name == "tokenizer.json":
                 digest.update(path.read_bytes())
             elif path.name == "config.json":
@@ -65,7 +65,7 @@ def load_part(parts: ModelFolder, name: str) -> Any:
         TrainingError: if it is missing or damaged.
         ConfigurationError: if it is of no class that encodes, or the run does not say that it reads it.
     """
-    folder = parts.path / name
+    folder = parts.holder(name) / name
     if (folder / "tokenizer_config.json").is_file():
         return parts.load(import_module("transformers").PreTrainedTokenizerFast, name)
     if not (folder / "config.json").is_file():
@@ -170,7 +170,7 @@ def encode(
         raise TrainingError(
             f"{model}: has no autoencoder or prompt encoder for {', '.join(present)}; use another model"
         )
-    places = {part: part_folder(encoded, part, fingerprint(model, part)) for part in parts}
+    places = {part: part_folder(encoded, part, fingerprint(ModelFolder(model), part)) for part in parts}
     todo = []
     for number, shard in enumerate(prepared.shards):
         missing = [part for part, place in places.items() if not (place / f"{shard}.safetensors").is_file()]
@@ -261,10 +261,10 @@ def find_rows(
     for name in dict.fromkeys(name for part in wanted for name in components_of(part)):
         if parts.reads is not None and name not in parts.reads:
             raise ConfigurationError(f"reads: this run needs {name}; add it to the list")
-        if not find_component(parts.path / name):
-            raise TrainingError(f"{parts.path / name} is missing: first train the stage that makes it")
+        if not find_component(parts.holder(name) / name):
+            raise TrainingError(f"{parts.holder(name) / name} is missing: first train the stage that makes it")
     for part in wanted:
-        folder = part_folder(place, part, fingerprint(parts.path, part))
+        folder = part_folder(place, part, fingerprint(parts, part))
         if is_written(folder, prepared.shards):
             found[part] = read_rows(folder, prepared.shards, prepared.starts)
     missing = [part for part in wanted if part not in found]

@@ -22,12 +22,20 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from diffusers.optimization import get_scheduler
-from torch.utils.data import DataLoader, Dataset
 
-from ..data.epochs import BatchRandom
 from ..errors import TrainingError
 from .averages import Averages
-from .checkpoint import load_checkpoint, reject_checkpoint, save_checkpoint, set_unhealthy_aside
+from .batches import loader
+from .checkpoint import (
+    find_best,
+    load_averaged,
+    load_checkpoint,
+    reject_checkpoint,
+    rewrite_state,
+    save_checkpoint,
+    set_unhealthy_aside,
+    step_of,
+)
 from .components import save_component
 from .memory import checkpoint_gradients, halve_frozen
 from .options import Options
@@ -43,7 +51,7 @@ from .processes import (
     whole_network,
 )
 from .progress import Report
-from .recipe import Recipe
+from .recipe import Recipe, comparable
 from .task import Task
 from .timing import Deadline
 
@@ -119,7 +127,7 @@ class Run:
             num_training_steps=recipe.steps,
             last_epoch=self.step - 1,
         )
-        self.batches = iter(_loader(task, recipe, self.step, options.workers, accelerator))
+        self.batches = iter(loader(task, recipe, self.step, options.workers, accelerator))
 
     @property
     def step(self) -> int:
@@ -129,6 +137,8 @@ class Run:
     def _resume(self) -> None:
         on_first(self.accelerator, lambda: set_unhealthy_aside(self.folder))
         found = load_checkpoint(self.folder, self.parameters, self.averages.tensors, self.optimizer)
+        if not comparable(found.get("recipe", {}), self.recipe) or find_best(self.folder) is None:
+            found.pop("best", None)
         self.state = {**found, "recipe": self.state["recipe"]}
         self.averages.resume(self.step)
 
@@ -175,12 +185,26 @@ class Run:
                 if self.step % recipe.validate_every == 0 and self.step < recipe.steps:
                     with deadline.measuring("closing"):
                         measures = self._validate(report)
+                    if self._is_best(measures):
+                        checkpoint_now()
+                        saved, last_checkpoint = self.step, time.monotonic()
             checkpoint_now()
             if agreed(accelerator, interrupted.is_set())[0]:
                 raise KeyboardInterrupt
             measures = self._validate(report) or measures
+            if self._is_best(measures):
+                on_first(accelerator, lambda: rewrite_state(self.folder, self.state, options.keep))
             self._export(measures)
         return measures
+
+    def _is_best(self, measures: dict[str, float]) -> bool:
+        """Whether no validation before this one was as good, on all processes; then the state says so."""
+        score = self.task.score(measures)
+        best = self.state.get("best")
+        is_best = score is not None and math.isfinite(score) and (best is None or score > best["score"])
+        if is_best:
+            self.state["best"] = {"step": self.step, "score": score, "measures": measures}
+        return agreed(self.accelerator, is_best)[0]
 
     @contextmanager
     def _report(self) -> Iterator[Report]:
@@ -226,7 +250,12 @@ class Run:
 
     def _export(self, measures: dict[str, float]) -> None:
         """Write the averaged weights into the model folder, and ``summary.json`` last: it says that the stage is finished."""
-        self.averages.put_in_place()
+        best, exported = find_best(self.folder), self.step
+        if self.options.export == "best" and best is not None and step_of(best) != self.step:
+            load_averaged(best, self.parameters)
+            exported, measures = step_of(best), {**measures, **self.state.get("best", {}).get("measures", {})}
+        else:
+            self.averages.put_in_place()
         self.task.eval()
         with torch.no_grad():
             self._once(self.task.finish)
@@ -236,7 +265,7 @@ class Run:
             on_first(self.accelerator, lambda: [save_component(part, folder / name) for name, part in parts.items()])
         else:
             on_first(self.accelerator, lambda: self.task.export(folder))
-        summary = {"step": self.step, "seconds": round(self.state["seconds"]), **measures}
+        summary = {"step": self.step, "exported_step": exported, "seconds": round(self.state["seconds"]), **measures}
         summary |= {"peak_memory_mb": _peak_memory(self.accelerator.device), "recipe": self.state["recipe"]}
         on_first(self.accelerator, lambda: write_json(self.folder / "summary.json", summary))
 
@@ -315,35 +344,6 @@ def interrupts() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-class _Batches(Dataset):
-    """This process's share of every batch of a run by its number: those of a step's parts follow one another."""
-
-    def __init__(self, task: Task, recipe: Recipe, process: int, processes: int):
-        self.task, self.recipe, self.place = task, recipe, (process, processes)
-
-    def __len__(self) -> int:
-        return self.recipe.steps * self.recipe.gradient_accumulation_steps
-
-    def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
-        step, part = divmod(number, self.recipe.gradient_accumulation_steps)
-        rng = BatchRandom(number, (self.recipe.seed, step, part, 0))
-        return self.task.sample_share(rng, self.recipe.batch_size, *self.place)
-
-
-def _loader(task: Task, recipe: Recipe, step: int, workers: int, accelerator: Accelerator) -> DataLoader:
-    """The batches from ``step`` on, in order."""
-    batches = _Batches(task, recipe, accelerator.process_index, accelerator.num_processes)
-    return DataLoader(
-        batches,
-        batch_size=None,
-        sampler=range(step * recipe.gradient_accumulation_steps, len(batches)),
-        num_workers=workers,
-        pin_memory=accelerator.device.type == "cuda",
-        # Data sets are large and in memory: a fork shares them.
-        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
-    )
 
 
 def _seed_dropout(*seed: int) -> None:

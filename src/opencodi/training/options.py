@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from .checkpoint import KEEP
 
@@ -20,7 +21,8 @@ class Options:
         data: folder of shards; by default ``OPENCODI_DATA``.
         device: cuda, mps or cpu; by default the best there is.
         workers: processes that draw batches beside the training, for a GPU that would wait for them.
-        keep: how many of the last healthy checkpoints stay.
+        keep: how many of the last healthy checkpoints stay, beside the best.
+        export: ``last`` or ``best``: of which step the averaged weights are exported at the end.
         gradient_checkpointing: compute activations again in the backward pass instead of keeping them.
         ema_on_cpu: keep the averaged weights in the memory of the CPU.
         shard: split weights, gradients, moments and averages over the processes (FSDP2).
@@ -36,6 +38,7 @@ class Options:
     device: str | None = None
     workers: int = 0
     keep: int = KEEP
+    export: Literal["last", "best"] = "last"
     gradient_checkpointing: bool = False
     ema_on_cpu: bool = False
     shard: bool = False

@@ -18,10 +18,11 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..device import pick_device
+from ..models import resolve
 from .averages import Averages
 from .chain import FINISHED, Stage, load_stages
 from .checkpoint import find_checkpoints, step_of
-from .components import find_component, save_component
+from .components import ModelFolder, save_component
 from .loop import generator_of
 from .memory import checkpoint_gradients, halve_frozen
 from .options import Options
@@ -43,7 +44,8 @@ class Plan:
         trained, frozen: numbers of parameters.
         memory: bytes on each device: weights, gradients, moments, averages and activations.
         flops: of one sample, forwards and backwards.
-        rate: samples a second, of all processes.
+        rate: samples a second by the clock.
+        worked: seconds that the processors worked for a sample; other programs on the machine change it less.
         samples: that are left.
         memory_parts: {what: bytes}, which ``memory`` sums up.
     """
@@ -54,6 +56,7 @@ class Plan:
     memory_parts: dict[str, int]
     flops: float
     rate: float
+    worked: float
     samples: int
 
     @property
@@ -81,7 +84,7 @@ def print_plan(path: Path, options: Options) -> None:
     if options.output is not None:
         recipe = recipe.model_copy(update={"model_folder": str(options.output)})
     stage = Stage(path, recipe)
-    missing = [name for name in recipe.reads if not find_component(Path(recipe.model_folder) / name)]
+    missing = _missing(stage, Path(recipe.model_folder))
     # What earlier stages have not made yet, the recipes beside this one make.
     stages = load_stages(path.parent, recipe.model_folder) if missing else [stage]
     print_stages(stages, [next(each for each in stages if each.name == stage.name)], options)
@@ -147,9 +150,16 @@ def needed_stages(stages: Sequence[Stage], names: set[str], folder: Path) -> set
     needed = set(names)
     for stage in reversed(stages):
         if stage.name in needed:
-            missing = {name for name in stage.recipe.reads if not find_component(folder / name)}
+            missing = _missing(stage, folder)
             needed |= {each.name for each in stages if missing & set(each.recipe.writes) - set(each.recipe.reads)}
     return needed
+
+
+def _missing(stage: Stage, folder: Path) -> set[str]:
+    """What a stage reads that neither the folder nor its base model has."""
+    base = resolve(stage.recipe.base_model) if stage.recipe.base_model else None
+    parts = ModelFolder(folder, None, base)
+    return {name for name in stage.recipe.reads if not parts.has(name)}
 
 
 def _measured(stage: Stage, task: Task, options: Options, device: torch.device) -> Plan:
@@ -167,13 +177,14 @@ def _measured(stage: Stage, task: Task, options: Options, device: torch.device) 
     counter, saved = FlopCounterMode(display=False), _Saved(task)
     with counter, saved.counting():
         _step(task, recipe, optimizer, device, precision, 0)
-    seconds = []
+    seconds, worked = [], []
     _step(task, recipe, optimizer, device, precision, 1)
     while len(seconds) < MOST_STEPS and (len(seconds) < LEAST_STEPS or sum(seconds) < LEAST_SECONDS):
-        begun = time.perf_counter()
+        begun = time.perf_counter(), time.process_time()
         _step(task, recipe, optimizer, device, precision, len(seconds) + 2)
         averages.step()
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(time.perf_counter() - begun[0])
+        worked.append(time.process_time() - begun[1])
     weights = sum(each.numel() * each.element_size() for each in task.parameters())
     parts = {"weights": weights, "gradients": 4 * trained, "moments": 8 * trained}
     parts |= {"averages": 0 if options.ema_on_cpu else 4 * trained, "activations": saved.bytes}
@@ -185,6 +196,7 @@ def _measured(stage: Stage, task: Task, options: Options, device: torch.device) 
         memory_parts=parts,
         flops=counter.get_total_flops() / recipe.batch_size,
         rate=recipe.batch_size / statistics.median(seconds),
+        worked=statistics.median(worked) / recipe.batch_size,
         samples=left * recipe.batch_size * recipe.gradient_accumulation_steps,
     )
 

@@ -101,6 +101,12 @@ def changes_since(stored: Mapping[str, Any], recipe: Recipe) -> list[str]:
     ]
 
 
+def comparable(stored: Mapping[str, Any], recipe: Recipe) -> bool:
+    """Whether measures of a run with the values ``stored`` mean the same as those of ``recipe``: same data and settings."""
+    now = recipe.model_dump(mode="json")
+    return all(stored.get(key) == now[key] for key in ("task", "collection", "data", "settings"))
+
+
 def _flat(values: Any, name: str = "") -> dict[str, Any]:
     """{name with dots: value}, as JSON would have it."""
     if isinstance(values, Mapping) and (values or not name):

@@ -154,5 +154,7 @@ _MAKERS: dict[str, Callable[[Any, ModelFolder, Any], Any]] = {
     "text_autoencoder": _sentences,
     "bridging": _captioned,
     **{f"{modality}_diffuser": _set(modality) for modality in Modality},
+    "image_lora": _set(Modality.IMAGE),
+    "audio_lora": _set(Modality.AUDIO),
     "alignment": _pairs,
 }

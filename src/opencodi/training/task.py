@@ -1,5 +1,6 @@
 """What a training stage is: a module whose forward pass maps a batch to losses. The loop owns everything else."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,13 @@ class Task(nn.Module):
     def validate(self, generator: torch.Generator) -> dict[str, float]:
         """Losses and measures on the validation split, with the averaged weights in place."""
         return {}
+
+    def score(self, measures: Mapping[str, float]) -> float | None:
+        """How good the networks are that ``validate`` found these measures of: the larger, the better. None: not known.
+
+        Of one run, the checkpoint with the largest is the best. For a stage to override; here it is the loss, negated.
+        """
+        return -measures["loss"] if "loss" in measures else None
 
     def sample(self, path: Path, generator: torch.Generator) -> None:
         """Write a picture (PNG) at ``path`` that shows what the networks have learned so far.

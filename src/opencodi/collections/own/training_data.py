@@ -182,6 +182,10 @@ class EncodedValues(Values):
 
     encoded: str = ""
 
+    def open(self, folder: Path) -> PreparedFolder:
+        """The prepared folder."""
+        return PreparedFolder(folder)
+
     def sets(
         self, folder: Path, parts: ModelFolder, modalities: Sequence[str], kinds: Sequence[str], name_share: float
     ) -> list[tuple[SampleSet, SampleSet]]:
@@ -189,7 +193,7 @@ class EncodedValues(Values):
         for kind in kinds:
             if kind not in MODALITIES:
                 raise ConfigurationError(f"prompt_shares: own data has no prompts of kind {kind!r}; leave it out")
-        prepared = PreparedFolder(folder)
+        prepared = self.open(folder)
         wanted = [f"{LATENTS}.{modality}" for modality in modalities]
         wanted += [f"{PROMPTS}.{kind}" for kind in dict.fromkeys([Modality.TEXT, *kinds])]
         rows = find_rows(prepared, parts, wanted, Path(self.encoded) if self.encoded else None)
@@ -234,6 +238,32 @@ class VideoSetValues(SetValues):
 
 
 class AudioSetValues(SetValues):
+    """Sounds."""
+
+    modality = Modality.AUDIO
+
+
+class FewValues(SetValues):
+    """Few items, to fine-tune on.
+
+    Attributes:
+        held_share: share of the samples that are only measured, where none says its ``split``; at least one.
+    """
+
+    held_share: float = Field(default=0.1, gt=0, lt=1)
+
+    def open(self, folder: Path) -> PreparedFolder:
+        """The prepared folder with so many samples held out."""
+        return PreparedFolder(folder, self.held_share)
+
+
+class FewImageValues(FewValues):
+    """Pictures."""
+
+    modality = Modality.IMAGE
+
+
+class FewAudioValues(FewValues):
     """Sounds."""
 
     modality = Modality.AUDIO
@@ -299,6 +329,8 @@ DATA: dict[str, type[Values]] = {
     "video_diffuser": VideoSetValues,
     "audio_diffuser": AudioSetValues,
     "text_diffuser": TextSetValues,
+    "image_lora": FewImageValues,
+    "audio_lora": FewAudioValues,
     "alignment": PairValues,
 }
 """{task: the values of a recipe's ``data``}."""

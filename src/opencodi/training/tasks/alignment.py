@@ -272,6 +272,12 @@ class AlignmentTask(Task):
                     measures[f"{watched}_beside_another_beat"] = another[watched.value]
         return measures
 
+    def score(self, measures: Mapping[str, float]) -> float | None:
+        """The losses beside the right partner, negated."""
+        right = [name for modality in self.pair for name in (modality.value, f"{modality}_on_the_beat")]
+        losses = [measures[name] for name in right if name in measures]
+        return -sum(losses) if losses else None
+
     def _losses_beside(
         self, batch: dict[str, torch.Tensor], others: dict[str, torch.Tensor], generator: torch.Generator
     ) -> tuple[dict[str, float], dict[str, float]]:

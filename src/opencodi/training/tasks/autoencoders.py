@@ -1,5 +1,6 @@
 """Stage 1: the autoencoders of pictures and of mel spectrograms (paper §3.2, latent diffusion)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -173,6 +174,10 @@ class ImageAutoencoderTask(Task):
             decibels.append(peak_signal_noise_ratio(*pair, data_range=2.0, reduction="none", dim=(1, 2, 3)))
         return {"psnr": float(torch.cat(decibels).mean())}
 
+    def score(self, measures: Mapping[str, float]) -> float | None:
+        """PSNR."""
+        return measures.get("psnr")
+
     def sample(self, path: Path, generator: torch.Generator) -> None:
         """Rows of validation pictures, each above its reconstruction."""
         pixel_values = over_white(self.held[:: max(1, len(self.held) // 32)][:32]).to(self.device)
@@ -240,6 +245,10 @@ class AudioAutoencoderTask(Task):
         """Mean absolute error of the log-mel (natural logarithm) on held-out recordings."""
         mel = self.autoencoder.mel(audio_batch(self.data.held[:256]).to(self.device))
         return {"log_mel_error": float((self.autoencoder.decode(self.autoencoder.encode(mel)) - mel).abs().mean())}
+
+    def score(self, measures: Mapping[str, float]) -> float | None:
+        """The log-mel error, negated."""
+        return -measures["log_mel_error"] if measures else None
 
     def sample(self, path: Path, generator: torch.Generator) -> None:
         """Spectrograms, each above its reconstruction."""

@@ -31,6 +31,8 @@ from ..showing import save_clip, save_sound, save_texts
 from ..task import Task
 
 SAMPLE_STEPS, SAMPLE_GUIDANCE = 20, 2.0
+COLUMNS = 16
+"""Of the grids that show what was learned so far."""
 NOISE_LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Shares of the timesteps at which the loss is measured, too."""
 
@@ -209,13 +211,13 @@ class ImageDiffuserTask(DiffuserTask):
     modality, component = Modality.IMAGE, "image_denoiser"
 
     def sample(self, path: Path, generator: torch.Generator) -> None:
-        """32 pictures generated from names, each above the training picture of that name."""
-        shown = self.shown(32)
+        """Two rows of pictures generated from names, each above the training picture of that name."""
+        shown = self.shown(2 * COLUMNS)
         made = self.generate(self.items.first_prompts(shown), generator)
         pixels = self.items.autoencoder.decode(torch.cat([made, self.items.latents[shown].float().to(self.device)]))
         pixels = pixels if pixels.shape[1] == 3 else over(pixels, 1.0)
-        rows = [row for pair in zip(pixels[:32].split(16), pixels[32:].split(16)) for row in pair]
-        save_grid(torch.cat(rows), path, columns=16)
+        rows = [row for pair in zip(*(half.split(COLUMNS) for half in pixels.split(len(shown)))) for row in pair]
+        save_grid(torch.cat(rows), path, columns=COLUMNS)
         save_texts([self.items.names[i] for i in shown], path)
 
 
@@ -249,8 +251,8 @@ class VideoDiffuserTask(DiffuserTask):
         return ComposedDenoiser(denoiser, temporal, extras=in_order(maps | self.trained))
 
     def sample(self, path: Path, generator: torch.Generator) -> None:
-        """Four clips generated from names, frame by frame, each above the training clip of that name."""
-        shown = self.shown(4)
+        """A few clips generated from names, frame by frame, each above the training clip of that name."""
+        shown = self.shown(COLUMNS // 4)
         made = self.generate(self.items.first_prompts(shown), generator)
         rows = torch.stack([made, self.items.latents[shown].float().to(self.device)], dim=1).flatten(0, 1)
         frames = rows.transpose(1, 2).flatten(0, 1)
@@ -267,10 +269,10 @@ class AudioDiffuserTask(DiffuserTask):
 
     def sample(self, path: Path, generator: torch.Generator) -> None:
         """Spectrograms generated from captions, each above the training spectrogram of that caption, and some as sounds."""
-        shown = self.shown(16)
+        shown = self.shown(COLUMNS)
         made = self.generate(self.items.first_prompts(shown), generator)
         mel = self.items.autoencoder.decode(torch.cat([made, self.items.latents[shown].float().to(self.device)]))
-        save_grid((mel.transpose(-1, -2).flip(-2) + 5) / 6, path, columns=16)
+        save_grid((mel.transpose(-1, -2).flip(-2) + 5) / 6, path, columns=COLUMNS)
         spectrogram = self.items.autoencoder.mel_spectrogram
         for i, waveform in zip(shown[::4], spectrogram.griffin_lim(mel[: len(shown) : 4].squeeze(1))):
             save_sound(waveform, path, self.items.names[i], spectrogram.sample_rate)
@@ -294,6 +296,6 @@ class TextDiffuserTask(DiffuserTask):
 
     def sample(self, path: Path, generator: torch.Generator) -> None:
         """A text file that lists names and the text generated from each."""
-        shown = self.shown(32)
+        shown = self.shown(2 * COLUMNS)
         said = self.items.codec.decode(self.generate(self.items.first_prompts(shown), generator))
         save_texts([f"{self.items.names[i]}\t{text}" for i, text in zip(shown, said)], path)

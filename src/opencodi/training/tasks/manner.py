@@ -3,6 +3,7 @@
 The frozen prompt encoders embed everything once. The stage takes a minute.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -125,6 +126,10 @@ class MannerTask(Task):
             "styles_seen": float((self.reader.picture_logits(features).argmax(1) == styles).float().mean()),
             "course_error": float(self._course_error(embeddings, wanted).sqrt()),
         }
+
+    def score(self, measures: Mapping[str, float]) -> float | None:
+        """What is read right, less the error of the courses."""
+        return measures["texts_read"] + measures["styles_seen"] - measures["course_error"] if measures else None
 
     def components(self) -> dict[str, torch.nn.Module]:
         """The reader."""

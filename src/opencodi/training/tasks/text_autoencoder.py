@@ -1,5 +1,6 @@
 """Stage 1, text: sentences ↔ one vector (Optimus, paper §3.2)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -105,6 +106,10 @@ class TextAutoencoderTask(Task):
         if self.held:
             found["exact_held"], found["exact_held_with_noise"] = self._exact(self.held, generator)
         return found
+
+    def score(self, measures: Mapping[str, float]) -> float | None:
+        """The share of texts that come back from their vectors plus noise: held captions, where there are some."""
+        return measures.get("exact_held_with_noise", measures.get("exact_with_noise"))
 
     def _exact(self, texts: list[str], generator: torch.Generator) -> tuple[float, float]:
         latents = self.autoencoder.encode(**self.codec.tokenize(texts))

@@ -1,6 +1,7 @@
 """Stage 1 of the second model, pictures: RGBA ↔ latents, first both ways, then the decoder alone until it is sharp."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -107,6 +108,11 @@ class TransparentPictureTask(Task):
                     )
                 )
         return found
+
+    def score(self, measures: Mapping[str, float]) -> float | None:
+        """The mean PSNR of all kinds of pictures."""
+        decibels = [value for name, value in measures.items() if name.startswith("psnr_")]
+        return float(np.mean(decibels)) if decibels else None
 
     def sample(self, path: Path, generator: torch.Generator) -> None:
         """Rows of withheld pictures of every kind over a coloured ground, each above its reconstruction."""

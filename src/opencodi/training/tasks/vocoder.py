@@ -1,5 +1,6 @@
 """Stage 1, sound: from a mel spectrogram back to a waveform."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,10 @@ class VocoderTask(Task):
             found[f"{name}log_mel_error"] = float((self.vocoder.mel_spectrogram(made) - mel).abs().mean())
             found[f"{name}spectral_convergence"] = float(spectral_distance(made, waveform)["spectral_convergence"])
         return found
+
+    def score(self, measures: Mapping[str, float]) -> float | None:
+        """The log-mel error, negated."""
+        return -measures["log_mel_error"] if measures else None
 
     def sample(self, path: Path, generator: torch.Generator) -> None:
         """Spectrograms of recordings, each above that of the vocoded sound."""

@@ -1,5 +1,6 @@
 """The judge of scenes learns from composed real pictures only, and its accuracy on fresh ones is the ceiling of every score."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,10 @@ class SceneJudgeTask(Task):
             for key in found[0]:
                 measures[f"{key}_{name}"] = float(torch.cat([each[key] for each in found]).float().mean())
         return measures
+
+    def score(self, measures: Mapping[str, float]) -> float | None:
+        """The mean share of right answers."""
+        return float(np.mean(list(measures.values()))) if measures else None
 
     def _answers(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         batch = {name: value.to(self.device) for name, value in batch.items()}

@@ -1,6 +1,7 @@
 """The judges of the evaluation: what real pictures show, and what is heard in real sounds. They never see generated data."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -182,6 +183,11 @@ class ImageJudgeTask(Task):
             }
         return found
 
+    def score(self, measures: Mapping[str, float]) -> float | None:
+        """The mean accuracy on the shards."""
+        right = [value for name, value in measures.items() if name.endswith("/top1")]
+        return float(np.mean(right)) if right else None
+
     def _logits(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         outputs = [self.judge(part) for part in pixel_values.split(128)]
         return torch.cat([o.concept_logits for o in outputs]), torch.cat([o.style_logits for o in outputs])
@@ -285,6 +291,10 @@ class AudioJudgeTask(Task):
             [self.judge(w.to(self.device)).concept_logits for w in audio_batch(self.held.media).split(64)]
         )
         return found | {"top1": accuracy(logits, labels), "top5": accuracy(logits, labels, 5)}
+
+    def score(self, measures: Mapping[str, float]) -> float | None:
+        """Accuracy."""
+        return measures.get("top1")
 
     def sample(self, path: Path, generator: torch.Generator) -> None:
         """Spectrograms as they are learned from."""
