@@ -92,7 +92,7 @@ def test_file_names_that_are_no_utf8_can_be_read_and_written(run, model, files, 
 
 
 def test_a_file_that_cannot_be_written_goes_by_its_own_name(tmp_path):
-    with partial_folder(tmp_path) as stage, partial_folder(stage / "inner") as inner:
+    with partial_folder(tmp_path) as stage, partial_folder(stage) as inner:
         message = one_line(f"{inner / 'text-0.txt'}: cannot be written")
     assert message == f"{tmp_path / 'text-0.txt'}: cannot be written"
     assert one_line("a.partial-file/x: is damaged") == "a.partial-file/x: is damaged"
