@@ -360,7 +360,8 @@ class AnyToAnyPipeline(LoraPipeline):
         """What denoises ``made``: the core, and the extras around it."""
         denoisers = self.rooms.denoisers(made, call)
         place = {"device": self._execution_device, "dtype": self.parts.get(MODALITIES[made[0]].denoiser).dtype}
-        sampler = Sampler(denoisers.__getitem__, self.scheduler, self.config.exchange, place)
+        side_by_side = self.parts.placement.shared  # offloaded weights come for one call at a time
+        sampler = Sampler(denoisers.__getitem__, self.scheduler, self.config.exchange, place, side_by_side)
         return reduce(lambda inner, extra: extra.sampler(inner, call), call.extras.values(), sampler)
 
     def num_ticks(

@@ -14,7 +14,8 @@ import time
 import pytest
 import soundfile
 
-from opencodi.cli.edge import describe, shown
+from opencodi.cli.edge import describe, one_line, shown
+from opencodi.media.partial import partial_folder
 
 CALL = ["generate", "--to", "text", "--text", "a rooster", "--steps", "1", "--seed", "1", "--device", "cpu"]
 
@@ -88,6 +89,13 @@ def test_file_names_that_are_no_utf8_can_be_read_and_written(run, model, files, 
     assert json.loads((out / "result.json").read_text())["inputs"]["image"][0].endswith(r"caf\xe9.png")
     code, _, err = run(*CALL, "--image", tmp_path / os.fsdecode(b"n\xf6.png"), "--model", model, "--output", out)
     assert code == 2 and "there is no such file" in err
+
+
+def test_a_file_that_cannot_be_written_goes_by_its_own_name(tmp_path):
+    with partial_folder(tmp_path) as stage, partial_folder(stage) as inner:
+        message = one_line(f"{inner / 'text-0.txt'}: cannot be written")
+    assert message == f"{tmp_path / 'text-0.txt'}: cannot be written"
+    assert one_line("a.partial-file/x: is damaged") == "a.partial-file/x: is damaged"
 
 
 def test_shown_paths_can_always_be_stored():

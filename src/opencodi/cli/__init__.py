@@ -54,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     The exit code is 2 for bad input and for what the system refuses, 130 after Ctrl-C, and 1 for errors that nobody foresaw.
     """
+    # Read by OpenMP when torch is loaded. Threads that spin while they wait keep the cores from those that work: with two
+    # threads on two busy cores a picture took 11 to 23 s so, and 1.2 to 3.7 s where they sleep (benchmarks/waiting_threads.py).
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         code = app(args=arguments, prog_name="opencodi", standalone_mode=False)
         sys.stdout.flush()

@@ -1,7 +1,7 @@
 """``opencodi generate --batch``: many prompts from a file."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from ..batch.making import Maker
 from ..batch.run import RESULTS, Batch, make_here, make_with_ray, record
 from ..errors import ArgumentError
 from ..models import resolve
-from .common import Dtype, check_device, load_pipeline, prepare_credentials, steps_bar
+from .common import Dtype, Signing, check_device, load_pipeline, steps_bar
 from .edge import printing, shown
 from .generate_lora import add_loras
 from .staging import check_output
@@ -30,9 +30,7 @@ class Loading:
     dtype: Dtype
     adapters: Sequence[tuple[Path, float]] = ()
     plain: bool = False
-    no_credentials: bool = False
-    certificate: Path | None = None
-    private_key: Path | None = None
+    signing: Signing = field(default_factory=Signing)
     watermark: bool = False
 
     def check(self) -> None:
@@ -49,8 +47,7 @@ class Loading:
     def _marks(self) -> tuple[Any, bytes | None]:
         from ..trust.keys import watermark_key
 
-        credentials = prepare_credentials(self.no_credentials, self.certificate, self.private_key)
-        return credentials, watermark_key() if self.watermark else None
+        return self.signing.credentials(), watermark_key() if self.watermark else None
 
 
 def generate_batch(batch: Batch, loading: Loading, ray: bool, workers: int) -> None:

@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,6 +31,7 @@ __all__ = [
     "TRUST",
     "WATERMARK",
     "Dtype",
+    "Signing",
     "check_device",
     "check_output",
     "load_pipeline",
@@ -74,6 +76,20 @@ WATERMARK = Annotated[
         help="Mark pictures, clips and sounds with a secret key of yours; docs/watermark.md.",
     ),
 ]
+
+
+@dataclass(frozen=True)
+class Signing:
+    """How results say that a model made them; the options of a command, see ``groups.grouped``."""
+
+    no_credentials: NO_CREDENTIALS = False
+    certificate: CERTIFICATE = None
+    private_key: PRIVATE_KEY = None
+
+    def credentials(self) -> "Credentials":
+        """See ``prepare_credentials``."""
+        return prepare_credentials(self.no_credentials, self.certificate, self.private_key)
+
 
 DEVICES = ("cpu", "cuda", "mps", "xpu", "hpu", "npu")
 """Kinds of devices that torch knows and that hold tensors."""

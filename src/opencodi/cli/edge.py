@@ -3,6 +3,7 @@
 import errno
 import gc
 import os
+import re
 import select
 import sys
 from collections.abc import Iterator
@@ -50,8 +51,13 @@ def shown(path: str | bytes | os.PathLike) -> str:
     return os.fsencode(path).decode("utf-8", errors="backslashreplace")
 
 
+_STAGED = re.compile(r"[/\\]\.partial-[0-9a-f]{12}(?=[/\\])")
+"""A folder of ``media.partial`` in a path; importing that would load numpy."""
+
+
 def one_line(message: str) -> str:
-    """A message on a single line that UTF-8 can hold."""
+    """A message on a single line that UTF-8 can hold. A file that is written aside goes by the name it will have."""
+    message = _STAGED.sub("", message)
     return " ".join(message.split()).encode("utf-8", errors="backslashreplace").decode("utf-8")
 
 

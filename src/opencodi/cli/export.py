@@ -5,17 +5,11 @@ from typing import Annotated
 
 import typer
 
-from .common import (
-    CERTIFICATE,
-    NO_CREDENTIALS,
-    PRIVATE_KEY,
-    check_output,
-    prepare_credentials,
-    show_files,
-    steps_bar,
-)
+from .common import Signing, check_output, show_files, steps_bar
+from .groups import grouped
 
 
+@grouped
 def export(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Pictures and clips, such as `opencodi generate` writes.")],
     apps: Annotated[str, typer.Option("--for", metavar="LIST", help="telegram, whatsapp, discord, or all.")],
@@ -26,9 +20,8 @@ def export(
     keep_background: Annotated[
         bool, typer.Option("--keep-background", help="Leave a plain white ground; else it becomes transparent.")
     ] = False,
-    no_credentials: NO_CREDENTIALS = False,
-    certificate: CERTIFICATE = None,
-    private_key: PRIVATE_KEY = None,
+    *,
+    signing: Signing,
 ) -> None:
     """Make sticker packs that Telegram, WhatsApp and Discord take.
 
@@ -40,7 +33,7 @@ def export(
     targets = parse_targets(apps)
     from ..export import export_packs, find_stickers
 
-    credentials = prepare_credentials(no_credentials, certificate, private_key)
+    credentials = signing.credentials()
     stickers = find_stickers(folder)
     place = output or folder / "stickers"
     check_output(place)

@@ -75,10 +75,7 @@ def serve(
     """
     least, most = _replicas(replicas, ray)
     threads = threads or max(1, len(_cores()) // most)
-    # Read by OpenMP when torch is loaded. Threads that spin while they wait keep the cores from those that work: on two busy
-    # cores a picture takes 20 s so, 0.2 s where they sleep instead, and 0.8 s with one thread.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # read by OpenMP when torch is loaded
     try:
         from ..server.app import build_app
         from ..server.run import limit_memory, listen

@@ -5,19 +5,12 @@ from typing import Annotated
 import typer
 
 from ..errors import ArgumentError
-from .common import (
-    CERTIFICATE,
-    DEVICE,
-    MODEL,
-    NO_CREDENTIALS,
-    PRIVATE_KEY,
-    WATERMARK,
-    check_device,
-    prepare_credentials,
-)
+from .common import DEVICE, MODEL, WATERMARK, Signing, check_device
 from .edge import importing
+from .groups import grouped
 
 
+@grouped
 def studio(
     model: MODEL = "stickers",
     device: DEVICE = None,
@@ -26,9 +19,8 @@ def studio(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(metavar="N", min=1, max=65535, help="On which port.")] = 7860,
     open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = False,
-    no_credentials: NO_CREDENTIALS = False,
-    certificate: CERTIFICATE = None,
-    private_key: PRIVATE_KEY = None,
+    *,
+    signing: Signing,
     watermark: WATERMARK = False,
 ) -> None:
     """Open the studio: a page in the browser, which works without a network."""
@@ -41,7 +33,7 @@ def studio(
             f"studio: the package {error.name} is not installed; run pip install 'opencodi[studio]'"
         ) from error
 
-    credentials = prepare_credentials(no_credentials, certificate, private_key)
+    credentials = signing.credentials()
     try:
         address, wait = launch(model, device, host, port, open_browser, credentials, watermark)
     except OSError as error:

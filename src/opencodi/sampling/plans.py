@@ -45,12 +45,14 @@ class Sampler:
         scheduler: any diffusers scheduler.
         exchange: see ``opencodi.denoisers.exchanged``.
         place: device and dtype in which denoisers run.
+        side_by_side: whether they may run in several threads on a CPU.
     """
 
     denoiser_of: Callable[[str], Any]
     scheduler: Any
     exchange: Exchange
     place: Mapping[str, torch.device | torch.dtype]
+    side_by_side: bool = False
 
     def __call__(self, request: Request, given: Latents | None = None, joint: bool | None = None) -> Latents:
         """Make all of ``request.outputs`` at once, beside the finished latents ``given``."""
@@ -75,6 +77,7 @@ class Sampler:
             interrupted=request.interrupted,
             prompts_of_tick=request.prompts_of_tick,
             spans=request.spans,
+            side_by_side=self.side_by_side,
         )
 
     def num_ticks(self, request: Request) -> int:

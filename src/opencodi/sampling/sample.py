@@ -10,8 +10,9 @@ from torch import Tensor
 from ..denoisers.exchange import Exchange
 from ..errors import ArgumentError
 from ..prompts import Condition
-from .guidance import Guidance, Prompts, guided_prediction
+from .guidance import Guidance, Prompts
 from .partners import Partners
+from .side_by_side import Asked, Workers
 from .trajectory import Generators, Trajectory
 
 Latents = dict[str, Tensor]
@@ -43,6 +44,7 @@ def sample(
     interrupted: Callable[[], bool] = lambda: False,
     prompts_of_tick: PromptsOfTick | None = None,
     spans: Mapping[str, float] | None = None,
+    side_by_side: bool = False,
 ) -> Latents:
     """Turn noise into latents.
 
@@ -65,6 +67,7 @@ def sample(
         interrupted: asked before each tick; true leaves the remaining steps out.
         prompts_of_tick: prompts that change while latents are made, in place of ``condition``.
         spans: share of the ticks in which a modality walks its schedule, see ``interleave``.
+        side_by_side: whether denoisers may run in several threads on a CPU, see ``Workers``.
 
     Returns:
         Denoised latents [B, ...] per modality in ``latents``.
@@ -80,30 +83,32 @@ def sample(
     prompts = {m: Prompts(denoisers[m], condition, unconditional, x.dtype) for m, x in latents.items()}
     partners = Partners(denoisers, trajectories, given or {}, exchange, joint)
 
-    for due in interleave({m: len(trajectory.timesteps) for m, trajectory in trajectories.items()}, spans):
-        if interrupted():
-            break
-        if prompts_of_tick is not None:
-            now = prompts_of_tick(trajectories, partners.environment)
-            for m in due:
-                if now[m] is not prompts[m].condition:  # else what was computed from it still holds
-                    prompts[m] = Prompts(denoisers[m], now[m], unconditional, latents[m].dtype)
-        seen = partners.seen()
-        predictions = {
-            m: guided_prediction(
-                denoisers[m],
-                *trajectories[m].current(),
-                prompts[m],
-                guidance[m].terms(trajectories[m].progress, prompts[m].is_prompted, seen[m] is not None),
-                seen[m],
-            )
-            for m in due
-        }
-        timesteps = {m: trajectories[m].step(predictions[m], generator) for m in due}
-        if callback is not None:
-            changed = callback(timesteps, {m: trajectory.latents for m, trajectory in trajectories.items()}) or {}
-            for m, replacement in changed.items():
-                trajectories[m].latents = replacement
+    with Workers(side_by_side) as workers:
+        for due in interleave({m: len(trajectory.timesteps) for m, trajectory in trajectories.items()}, spans):
+            if interrupted():
+                break
+            if prompts_of_tick is not None:
+                now = prompts_of_tick(trajectories, partners.environment)
+                for m in due:
+                    if now[m] is not prompts[m].condition:  # else what was computed from it still holds
+                        prompts[m] = Prompts(denoisers[m], now[m], unconditional, latents[m].dtype)
+            seen = partners.seen()
+            asked = {
+                m: Asked(
+                    denoisers[m],
+                    *trajectories[m].current(),
+                    prompts[m],
+                    guidance[m].terms(trajectories[m].progress, prompts[m].is_prompted, seen[m] is not None),
+                    seen[m],
+                )
+                for m in due
+            }
+            predictions = workers.predictions(asked)
+            timesteps = {m: trajectories[m].step(predictions[m], generator) for m in due}
+            if callback is not None:
+                changed = callback(timesteps, {m: trajectory.latents for m, trajectory in trajectories.items()}) or {}
+                for m, replacement in changed.items():
+                    trajectories[m].latents = replacement
     return {m: trajectory.latents for m, trajectory in trajectories.items()}
 
 

@@ -242,6 +242,13 @@ def in_place(doing: str, does: str) -> tuple[str, ...]:
     return (f"{{a}} {doing}", f"{{a}} {does}", f"{{a}} that {does}", f"{{a}}, {doing}", f"{{a}} is {doing}")
 
 
+def passing(
+    draw: Draw, wordings: tuple[str, ...], acting: str, other: tuple[str, ...], relation: str = "in front of"
+) -> SceneMotion:
+    """One thing goes from edge to edge, and passes another."""
+    return SceneMotion(draw, wordings, relation, (acting,), other, travels=True, leaves=True)
+
+
 CHARACTERS = ("animals", "figures")
 LIGHT = ("animals", "figures", "objects", "food", "balls")
 MOTIONS: dict[str, SceneMotion] = {
@@ -282,41 +289,30 @@ MOTIONS: dict[str, SceneMotion] = {
         ("objects", "plants", "animals", "food", "vehicles"),
         travels=True,
     ),
-    "drives past": SceneMotion(
+    "drives past": passing(
         _past,
         ("{a} drives past {b}", "{a} driving past {b}", "{a} passes {b}", "{a} drives by {b}"),
-        "in front of",
-        ("vehicles",),
+        "vehicles",
         ("places", "plants", "objects", "animals", "figures"),
-        travels=True,
-        leaves=True,
     ),
-    "walks past": SceneMotion(
+    "walks past": passing(
         _past,
         ("{a} runs past {b}", "{a} walking past {b}", "{a} passes {b}", "{a} walks by {b}"),
-        "in front of",
-        ("animals",),
+        "animals",
         ("places", "plants", "objects", "vehicles"),
-        travels=True,
-        leaves=True,
     ),
-    "rolls past": SceneMotion(
+    "rolls past": passing(
         _rolls_past,
         ("{a} rolls past {b}", "{a} rolling past {b}", "{a} rolls by {b}"),
-        "in front of",
-        ("balls",),
+        "balls",
         ("places", "plants", "objects", "animals", "figures"),
-        travels=True,
-        leaves=True,
     ),
-    "flies over": SceneMotion(
+    "flies over": passing(
         _past,
         ("{a} flies over {b}", "{a} flying over {b}", "{a} flies above {b}", "{a} passes over {b}"),
-        "above",
-        ("flyers",),
+        "flyers",
         ("places", "plants", "objects", "animals", "figures", "vehicles"),
-        travels=True,
-        leaves=True,
+        "above",
     ),
     "rides": SceneMotion(
         _rides_off,

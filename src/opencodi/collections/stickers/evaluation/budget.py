@@ -54,14 +54,14 @@ class Budget:
 
 
 FULL = Budget(
-    table={Modality.TEXT: 32, Modality.IMAGE: 16, Modality.VIDEO: 8, Modality.AUDIO: 16},
+    table={Modality.TEXT: 32, Modality.IMAGE: 16, Modality.VIDEO: 6, Modality.AUDIO: 16},
     single_inputs=2,
     clips_from_all=True,
     composition=24,
-    coherence={True: 6, False: 16},
+    coherence={True: 5, False: 12},
     vague_prompts=4,
-    ways=48,
-    vague_samples=12,
+    ways=24,
+    vague_samples=5,
     motions=24,
     synchrony=8,
     gallery=300,

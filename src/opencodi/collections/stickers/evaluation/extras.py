@@ -22,10 +22,12 @@ SETS = (
 ADAPTERS = ("manner_embedding", "prompt_map", "motion_map", "environment_map")
 """Extras that denoisers were trained with: without them they see less than they learned from."""
 
+FOR_CLIPS = ("motion_renderer",)
+"""Extras that change clips alone. No column here is about clips, which cost as much as all else; see ``motions``."""
+
 NEEDS = {
     "manner_decision": ("manner",),
     "unnamed_style": ("manner",),
-    "motion_renderer": ("manner", "manner_decision"),
     "rereading": ("in_turn",),
     "text_bridge": ("in_turn", "rereading"),
     "anchored_exchange": ("in_turn",),
@@ -41,7 +43,7 @@ def variants(used: Sequence[str]) -> dict[str, list[str]]:
     if adapters:
         rows["core, trained adapters"] = adapters
     for name in used:
-        if name not in ADAPTERS:
+        if name not in (*ADAPTERS, *FOR_CLIPS):
             rows[f"+ {name}"] = [*adapters, *NEEDS.get(name, ()), name]
     if used:
         rows["all of the model"] = list(used)
