@@ -34,7 +34,8 @@ def main() -> None:
     """Run and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=100_000, help="of all targets together, or of the one named")
-    parser.add_argument("--target", choices=TARGETS, action="append", help="only this one; may be given again")
+    only = "only this one; may be given again; the figures of the others stay in the file"
+    parser.add_argument("--target", choices=TARGETS, action="append", help=only)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument("--keep", type=Path, help="folder for the cases that failed")
@@ -50,7 +51,8 @@ def main() -> None:
             keep(name, reports[name], given.seed, given.keep)
     print_table(TITLES, [row(name, report) for name, report in reports.items()])
     if given.output:
-        found = {name: figures(name, report) for name, report in reports.items()}
+        kept = json.loads(given.output.read_text())["targets"] if given.target and given.output.is_file() else {}
+        found = kept | {name: figures(name, report) for name, report in reports.items()}
         text = json.dumps({"seed": given.seed, "limit_seconds": LIMITS.timeout_seconds, "targets": found}, indent=1)
         given.output.write_text(text + "\n")
     if any(report.untyped or report.hangs or crashes_of_the_product(name, report) for name, report in reports.items()):

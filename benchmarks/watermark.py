@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import NormalDist
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ def measure(
     modality: Modality, media: list[Media], concepts: list[str], collection: Collection, judges: Judges
 ) -> dict[str, Any]:
     """All that is measured of one modality."""
+    started = process_time()
     keys = [KEYS[place // len(media)] for place in range(max(MARKED, len(media)))]
     marked = [to_media(modality, to_array(embed(media[n % len(media)], key))) for n, key in enumerate(keys)]
     print(f"{modality}: {len(marked)} marked", flush=True)
@@ -58,6 +60,7 @@ def measure(
         print(f"{modality} {name}: {found['changes'][name]}", flush=True)
     found["null"] = null(modality, media, collection)
     found["quality"] = quality(modality, media, marked[: len(media)], concepts, collection, judges)
+    found["processor_minutes"] = (process_time() - started) / 60
     return found
 
 
@@ -194,9 +197,9 @@ def main() -> None:
     if not arguments.tables:
         collection, judges = Collection.open(), load_judges()
         arguments.made.mkdir(parents=True, exist_ok=True)
-        make(arguments.made, arguments.count, collection, judges)
         for modality in MADE:
             if arguments.only is None or modality in arguments.only:
+                make(arguments.made, modality, arguments.count, collection, judges)
                 media, concepts = made(arguments.made, modality)
                 found["modalities"][str(modality)] = measure(modality, media, concepts, collection, judges)
                 arguments.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

@@ -135,7 +135,14 @@ PICTURES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "brightness x 0.8": _brighter(0.8),
     "noise at 20 dB": _picture_noise,
 }
-OF_CLIPS = ("half size and back", "screenshot at 3.1 times the size", "brightness x 1.2", "noise at 20 dB")
+OF_CLIPS = (
+    "JPEG 75",
+    "JPEG 50",
+    "half size and back",
+    "screenshot at 3.1 times the size",
+    "brightness x 1.2",
+    "noise at 20 dB",
+)
 SOUNDS: dict[str, Callable[[Audio], Audio]] = {
     "mp3 at 64 kbit/s": mp3,
     "8 kHz": lambda audio: resample(audio, RATE // 2),

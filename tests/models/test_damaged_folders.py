@@ -217,6 +217,39 @@ def test_weights_of_another_shape_are_named_when_the_part_is_loaded(copy):
     refused(copy, "audio_denoiser", "conv_in.bias")
 
 
+def change_config(folder, part: str, **values):
+    """Change a part's config; None leaves a value out."""
+    config = json.loads((folder / part / "config.json").read_text()) | values
+    kept = {name: value for name, value in config.items() if value is not None}
+    (folder / part / "config.json").write_text(json.dumps(kept))
+
+
+@pytest.mark.parametrize(
+    ("part", "values", "words"),
+    [
+        ("text_autoencoder", {"latent_dim": None}, ("latent_dim of text_autoencoder is", "in_channels of text_denoiser is 8")),
+        ("image_denoiser", {"in_channels": 6, "out_channels": 6}, ("latent_channels of image_autoencoder is 4",)),
+        ("audio_prompt_encoder", {"projection_dim": 32}, ("projection_dim of audio_prompt_encoder is 32",)),
+        ("text_denoiser", {"cross_attention_dim": 48}, ("cross_attention_dim of text_denoiser is 48",)),
+        ("image_alignment", {"environment_dim": 24}, ("environment_dim of image_alignment is 24",)),
+        ("image_denoiser", {"model_channels": 12}, ("the width of encoder", "of image_alignment is 16")),
+        ("audio_vocoder", {"num_mel_bins": 20}, ("num_mel_bins of audio_vocoder is 20",)),
+    ],
+)
+def test_parts_of_different_models_are_named_when_the_model_is_opened(copy, part, values, words):
+    change_config(copy, part, **values)
+    with pytest.raises(ConfigurationError) as raised:
+        AnyToAnyPipeline.from_pretrained(copy)
+    message = str(raised.value)
+    assert "\n" not in message and all(word in message for word in words), message
+
+
+def test_a_part_that_is_given_is_not_compared_with_those_of_the_folder(copy, pipe):
+    change_config(copy, "audio_vocoder", num_mel_bins=20)
+    opened = AnyToAnyPipeline.from_pretrained(copy, audio_vocoder=pipe.audio_vocoder)
+    assert opened.audio_vocoder is pipe.audio_vocoder
+
+
 @pytest.mark.parametrize(
     "file", ["scheduler/scheduler_config.json", "text_tokenizer/tokenizer.json", "text_prompt_encoder/tokenizer.json"]
 )

@@ -9,17 +9,16 @@ import json
 import math
 import os
 import signal
-import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from threading import Timer
 from typing import BinaryIO
 
 import numpy as np
 
 from .. import errors
 from ..errors import DamagedFile, DecoderCrash, MediaError, OverLimit, SystemFailure
+from .child import running
 from .kinds import FFMPEG_PARSERS, SNDFILE_KINDS
 from .limits import Limits
 from .objects import SAMPLE_RATES, Audio
@@ -105,46 +104,18 @@ def _ask(
     # one BLAS thread, since each reserves address space.
     command = [sys.executable, "-P", "-X", "faulthandler", str(_WORKER), json.dumps(request)]
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    expired = False
-
-    def stop() -> None:
-        nonlocal expired
-        expired = True
-        child.kill()
-
-    timer = Timer(limits.timeout_seconds, stop)
-    timer.daemon = True
+    options = {"stdin": file, "env": environment, "bufsize": 0}
     try:
-        child = subprocess.Popen(
-            command, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, bufsize=0
-        )
-    except OSError as error:
-        raise refused(f"{path}: no process could be started to decode it", error) from error
-    try:
-        _start(timer, path)
-        try:
-            return _receive(path, child.stdout, limits)
-        except EOFError:
-            said = child.stderr.read().decode(errors="replace").strip()
-            code = child.wait()
+        with running(f"{path}: cannot be decoded", command, limits.timeout_seconds, **options) as child:
+            try:
+                return _receive(path, child.stdout, limits)
+            except EOFError:
+                code, said = child.end()
     except MemoryError as error:
         raise refused(f"{path}: cannot be decoded", error) from error
-    finally:
-        timer.cancel()
-        child.kill()  # does nothing if it has ended
-        child.stdout.close()
-        child.stderr.close()
-        child.wait()
-    if expired:
+    if child.expired:
         raise OverLimit(f"{path}: took more than {limits.timeout_seconds:g} s to decode, cut it or make it smaller")
     raise _ended(path, code, said)
-
-
-def _start(timer: Timer, path: Path) -> None:
-    try:
-        timer.start()
-    except RuntimeError as error:  # it is a thread, and the system may start no more of them
-        raise refused(f"{path}: cannot be decoded", errno.EAGAIN) from error
 
 
 def _receive(path: Path, pipe: BinaryIO, limits: Limits) -> tuple[dict, np.ndarray | None, np.ndarray | None]:

@@ -19,6 +19,7 @@ from ..models import INDEX, check_files, resolve
 from ..models.schema import read_model_index
 from . import PartAttribute, Parts
 from .checks import check_dtypes, check_options, check_settings
+from .fitting import check_sizes
 from .placing import (
     CPU,
     DeviceMap,
@@ -94,7 +95,7 @@ class PartsPipeline(DiffusionPipeline):
                 by name is used instead of the folder's, None leaves it out; so do settings of the pipeline.
 
         Raises:
-            ConfigurationError: if there is no such model, or a part of it is missing or damaged.
+            ConfigurationError: if there is no such model, or its parts are missing, damaged or do not fit one another.
             ArgumentError: if an argument is unknown.
         """
         folder = resolve(name_or_folder)
@@ -123,6 +124,7 @@ class PartsPipeline(DiffusionPipeline):
                 parts[name] = StoredPart(folder / name, *reference, kind, used)
         if variant is not None and variant not in variants:
             raise ConfigurationError(f"{folder} has no weights of the variant {variant!r}; open it without variant")
+        check_sizes(parts)
         pipeline = cls._assemble(parts, index.settings | given)
         pipeline.register_to_config(_name_or_path=folder.name)
         if device_map is not None:

@@ -7,14 +7,13 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Timer
 from typing import Any
 
 from ..errors import DecoderCrash, MediaError, OverLimit, SystemFailure, printable
+from ..media.child import running
 from ..media.files import opened
 from ..media.kinds import find_kind
 from ..media.limits import DEFAULT_LIMITS, Limits
-from ..media.system import refused
 from .signing import EMBEDDING, OFFLINE, SIDECAR
 
 READABLE = EMBEDDING | {
@@ -114,23 +113,9 @@ def _sidecar(path: Path, given: Path | None) -> bytes | None:
 
 def _ask(path: Path, request: dict[str, Any]) -> dict[str, Any]:
     environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-    expired = False
-
-    def stop() -> None:
-        nonlocal expired
-        expired = True
-        child.kill()
-
-    timer = Timer(TIMEOUT_SECONDS, stop)
-    timer.daemon = True
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    try:
-        # -P keeps the working folder off the child's import path
-        child = subprocess.Popen([sys.executable, "-P", str(_PROGRAM)], env=environment, **pipes)
-    except OSError as error:
-        raise refused(f"{path}: no process could be started to read its credentials", error) from error
-    try:
-        timer.start()
+    # -P keeps the working folder off the child's import path
+    command, options = [sys.executable, "-P", str(_PROGRAM)], {"stdin": subprocess.PIPE, "env": environment}
+    with running(f"{path}: its credentials cannot be read", command, TIMEOUT_SECONDS, **options) as child:
         try:
             with child.stdin:
                 child.stdin.write(json.dumps(request).encode())
@@ -138,24 +123,15 @@ def _ask(path: Path, request: dict[str, Any]) -> dict[str, Any]:
             pass  # it has ended; its exit code says why
         said = child.stdout.read(_MAX_ANSWER + 1)
         if len(said) <= _MAX_ANSWER:
-            complaint = child.stderr.read(2**16).decode(errors="replace").strip().splitlines()[-1:]
-            code = child.wait()
-    except RuntimeError as error:  # the timer is a thread, and the system may start no more of them
-        raise SystemFailure(f"{path}: the system starts no further thread; close other programs") from error
-    finally:
-        timer.cancel()
-        child.kill()  # does nothing if it has ended
-        child.stdout.close()
-        child.stderr.close()
-        child.wait()
-    if expired:
+            code, complaint = child.end()
+    if child.expired:
         raise OverLimit(f"{path}: its credentials took more than {TIMEOUT_SECONDS:g} s to read; give a smaller file")
     if len(said) > _MAX_ANSWER:
         return {"broken": "they say more than a megabyte"}
     if code < 0:
         raise DecoderCrash(f"{path}: crashed the reader of credentials (signal {-code}); nothing can be said of it")
     if code > 0:
-        raise _does_not_run(path, complaint[0] if complaint else f"exit code {code}")
+        raise _does_not_run(path, complaint.splitlines()[-1] if complaint else f"exit code {code}")
     try:
         answer = json.loads(said)
     except ValueError:

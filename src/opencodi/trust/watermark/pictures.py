@@ -19,7 +19,7 @@ BAND = (4.0, 20.0)
 SIZES = (64, 62, 60, 58, 56)
 """What is left of the grid's 64 rows and columns where borders were cut off."""
 TESTS = sum((GRID - size + 1) ** 2 for size in SIZES)
-BRIGHTNESS = np.array([0.299, 0.587, 0.114])
+BRIGHTNESS = np.array([0.299, 0.587, 0.114], np.float32)
 STRENGTHS = tuple(1.25**step for step in range(10))
 """In grey levels where a picture is flat; tried in this order until the mark is sure to survive."""
 _SURE = 6.5
@@ -117,7 +117,7 @@ def blur_matrix(size: int, sigma: float) -> np.ndarray:
     """The Gaussian blur of a row of ``size`` pixels as a matrix [size, size]; near the borders it looks inwards only."""
     places = np.arange(size)
     weights = np.exp(-0.5 * ((places - places[:, None]) / sigma) ** 2)
-    return weights / weights.sum(1, keepdims=True)
+    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
 
 
 def _add(frames: np.ndarray, change: np.ndarray) -> np.ndarray:
