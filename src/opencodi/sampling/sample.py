@@ -7,9 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..denoisers import CaptionBank
 from ..denoisers.exchange import Exchange
 from ..errors import ArgumentError
 from ..prompts import Condition
+from .evidence import EvidenceExchange
 from .guidance import Guidance, Prompts, guided_prediction
 from .partners import Partners
 from .trajectory import Generators, Trajectory
@@ -43,6 +45,7 @@ def sample(
     interrupted: Callable[[], bool] = lambda: False,
     prompts_of_tick: PromptsOfTick | None = None,
     spans: Mapping[str, float] | None = None,
+    bank: CaptionBank | None = None,
 ) -> Latents:
     """Turn noise into latents.
 
@@ -65,6 +68,8 @@ def sample(
         interrupted: asked before each tick; true leaves the remaining steps out.
         prompts_of_tick: prompts that change while latents are made, in place of ``condition``.
         spans: share of the ticks in which a modality walks its schedule, see ``interleave``.
+        bank: modalities exchange evidence, see ``EvidenceExchange``, in place of environment tokens; every denoiser needs
+            an evidence encoder. None: they do not.
 
     Returns:
         Denoised latents [B, ...] per modality in ``latents``.
@@ -78,13 +83,16 @@ def sample(
         raise ArgumentError("unconditional: classifier-free guidance needs it; give it, or guidance_scale=1")
     trajectories = {m: Trajectory(schedulers[m], x, num_inference_steps[m]) for m, x in latents.items()}
     prompts = {m: Prompts(denoisers[m], condition, unconditional, x.dtype) for m, x in latents.items()}
-    partners = Partners(denoisers, trajectories, given or {}, exchange, joint)
+    partners: Partners | EvidenceExchange = Partners(denoisers, trajectories, given or {}, exchange, joint)
+    if bank is not None:
+        partners = EvidenceExchange(denoisers, trajectories, condition, bank)
+        prompts_of_tick = partners.prompts
 
     for due in interleave({m: len(trajectory.timesteps) for m, trajectory in trajectories.items()}, spans):
         if interrupted():
             break
         if prompts_of_tick is not None:
-            now = prompts_of_tick(trajectories, partners.environment)
+            now = prompts_of_tick(trajectories, getattr(partners, "environment", None))
             for m in due:
                 if now[m] is not prompts[m].condition:  # else what was computed from it still holds
                     prompts[m] = Prompts(denoisers[m], now[m], unconditional, latents[m].dtype)
