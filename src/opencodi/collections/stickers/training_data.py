@@ -16,6 +16,7 @@ from ...training.recipe import Values
 from ...training.tasks.autoencoders import Pictures, Recordings
 from ...training.tasks.text_autoencoder import Sentences
 from .captions import article, check_shards, every_caption
+from .evidence_data import EvidenceData, JointData
 from .judges.scene_task import SceneData
 from .manner_data import MannerData
 from .pair_data import CaptionedData
@@ -145,6 +146,8 @@ DATA: dict[str, type[Values]] = {
     "video_diffuser": ClipSetData,
     "audio_diffuser": SoundSetData,
     "text_diffuser": SceneSetData,
+    "evidence": EvidenceData,
+    "distillation": JointData,
     "alignment": AlignedData,
     "image_judge": JudgedPictureData,
     "audio_judge": JudgedSoundData,
