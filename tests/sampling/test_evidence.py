@@ -6,8 +6,8 @@ import torch.nn.functional as F
 
 from opencodi import AnyToAnyPipeline
 from opencodi.denoisers import AlignmentAdapter, CaptionBank, Evidence, EvidenceEncoder
-from opencodi.errors import ArgumentError
-from opencodi.sampling import Together
+from opencodi.errors import ArgumentError, ConfigurationError
+from opencodi.sampling import InTurn, Together
 from opencodi.sampling.evidence import evidence_context
 
 from .. import tiny
@@ -152,3 +152,18 @@ def test_a_model_without_evidence_refuses_it_and_works_as_before():
     assert all(torch.equal(made[m], before[m]) for m in made)
     with pytest.raises(ArgumentError, match="no image_evidence"):
         tiny.latents(pipe, outputs=["image", "audio"], text="a rooster", plan=Together(evidence=True))
+
+
+def test_a_model_without_environment_encoders_can_only_exchange_evidence():
+    denoiser, temporal = tiny.image_denoiser(), tiny.video_temporal().config
+    bare = {**tiny.ALIGNMENT, "environment_channels": ()}
+    pipe = tiny.pipeline(
+        **encoders(),
+        caption_bank=bank(),
+        image_alignment=tiny.randomise(AlignmentAdapter.for_denoiser(denoiser, **bare, temporal=temporal), 3),
+        audio_alignment=tiny.alignment(tiny.audio_denoiser(), 15, environment_channels=()),
+    )
+    made = tiny.latents(pipe, outputs=["image", "audio"], text="a rooster")
+    assert all(torch.isfinite(each).all() for each in made.values())
+    with pytest.raises(ConfigurationError, match=r"use Together\(\)"):
+        tiny.latents(pipe, outputs=["image", "audio"], text="a rooster", plan=InTurn())

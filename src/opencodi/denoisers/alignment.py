@@ -204,7 +204,9 @@ class AlignmentAdapter(Adapter):
             ConfigurationError: if it has no environment encoder.
         """
         if self.environment_encoder is None:
-            raise ConfigurationError("environment_channels: this adapter has no environment encoder; exchange evidence")
+            raise ConfigurationError(
+                "plan: outputs of this model exchange evidence, and it has no environment encoders; use Together()"
+            )
         timesteps = timesteps * self.config.timestep_scale
         return self(sample, timesteps=timesteps, count=self.num_environment_tokens(sample, duration))
 

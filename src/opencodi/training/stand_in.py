@@ -19,6 +19,7 @@ from ..latents.image import ImageAutoencoder
 from ..latents.text import TextAutoencoder
 from ..modality import MODALITIES, Modality, parse_modalities
 from ..prompts import TextPromptEncoder
+from ..prompts.vision_network import class_names
 from ..sampling.plans import CAPTION_BANK
 from .components import ModelFolder
 
@@ -100,7 +101,8 @@ def _captioned(wanted: Any, parts: ModelFolder, settings: Any) -> Any:
     from .tasks.bridging import Captioned, CaptionedItems
 
     frames = settings.network.get("num_frames", FRAMES)
-    media = {"image": lambda: _pictures(64), "audio": _sounds, "video": lambda: _pictures(64, frames)}
+    side = settings.network.get("sample_size", 64)
+    media = {"image": lambda: _pictures(side), "audio": _sounds, "video": lambda: _pictures(64, frames)}
     captions = [[caption] for caption in _captions(4 * ITEMS)[:ITEMS]]
     shares = tuple(getattr(wanted, "shards", {}).values()) or (1.0,)
     items = CaptionedItems(
@@ -110,7 +112,8 @@ def _captioned(wanted: Any, parts: ModelFolder, settings: Any) -> Any:
         np.zeros(ITEMS, bool),
         np.arange(ITEMS) % len(shares),
     )
-    return Captioned(items, items, shares, [caption[0] for caption in captions])
+    classes = class_names() if settings.class_weight else ()
+    return Captioned(items, items, shares, [caption[0] for caption in captions], classes=classes)
 
 
 def _latent_shape(modality: Modality, parts: ModelFolder, settings: Any) -> tuple[int, ...]:

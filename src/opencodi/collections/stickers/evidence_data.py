@@ -31,11 +31,13 @@ class EvidenceData(SceneSetData):
 
     Attributes:
         any_scenes: of clips, as in ``ClipSetData``.
+        moving_scenes: of texts, as in ``TextSetData``.
         bank_captions: how many captions of the items a new bank has, beside all names.
         bank_moving: how many captions of moving scenes.
     """
 
     any_scenes: int = 0
+    moving_scenes: int = 0
     bank_captions: int = 4096
     bank_moving: int = 1024
 

@@ -64,12 +64,12 @@ def parts_of(modality: Modality, values: Any, source: "Source") -> Sides:
     if getattr(values, "in_motion", False) and modality == Modality.TEXT:
         drawn = source.soundtracks  # a text beside a sound says what is heard
     stored = {IMAGES: 1.0} if modality == Modality.IMAGE else values.shards
-    more = getattr(values, "any_scenes", 0)
+    more = getattr(values, "any_scenes", 0) or getattr(values, "moving_scenes", 0)
     rest = (1 - values.scene_share) / (sum(stored.values()) or 1.0)
     training = [source.stored(shard) for shard in stored] + [drawn(values.scenes)]
     shares = [*(rest * share for share in stored.values()), values.scene_share]
     if more:
-        training.append(source.clips(more, audible=0.0))
+        training.append(source.soundtracks(more) if modality == Modality.TEXT else source.clips(more, audible=0.0))
         shares[-1:] = [values.scene_share * values.scenes / (values.scenes + more)]
         shares.append(values.scene_share - shares[-1])
     return Sides(training, shares, drawn(values.held_scenes, withheld=True))

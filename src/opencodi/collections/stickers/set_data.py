@@ -73,6 +73,17 @@ class SceneSetData(SetData):
         return self.with_scenes(self, folder, parts, settings)
 
 
+class TextSetData(SceneSetData):
+    """Texts.
+
+    Attributes:
+        moving_scenes: how many captions of moving scenes to learn as well. They and scenes share ``scene_share`` by their
+            numbers.
+    """
+
+    moving_scenes: int = 0
+
+
 class PictureSetData(SceneSetData):
     """Pictures.
 

@@ -22,7 +22,7 @@ from .manner_data import MannerData
 from .pair_data import CaptionedData
 from .picture_sets import TransparentPictureData
 from .scene_texts import scene_drawings, scene_texts
-from .set_data import AlignedData, ClipSetData, PictureSetData, SceneSetData, SoundSetData
+from .set_data import AlignedData, ClipSetData, PictureSetData, SoundSetData, TextSetData
 from .splits import split
 
 TASKS = {
@@ -145,7 +145,7 @@ DATA: dict[str, type[Values]] = {
     "image_diffuser": PictureSetData,
     "video_diffuser": ClipSetData,
     "audio_diffuser": SoundSetData,
-    "text_diffuser": SceneSetData,
+    "text_diffuser": TextSetData,
     "evidence": EvidenceData,
     "distillation": JointData,
     "alignment": AlignedData,
