@@ -14,6 +14,7 @@ PAGES = [
     ROOT / "README.md",
     *sorted(ROOT.glob("docs/**/*.md")),
     ROOT / "recipes" / "stickers" / "README.md",
+    ROOT / "recipes" / "stickers-2" / "README.md",
     ROOT / "src" / "opencodi" / "models" / "stickers" / "README.md",
 ]
 TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}

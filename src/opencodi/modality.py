@@ -45,6 +45,7 @@ class ModalityRecord:
         denoiser: component that generates its latents. Video uses the image denoiser (paper §3.2).
         temporal: component that adds time to that denoiser, or None.
         alignment: component that lets that denoiser see the other modalities (paper §3.3), or None.
+        evidence: component that reads its noisy latents (``opencodi.denoisers.EvidenceEncoder``), or None.
     """
 
     name: str
@@ -59,6 +60,7 @@ class ModalityRecord:
     denoiser: str
     temporal: str | None = None
     alignment: str | None = None
+    evidence: str | None = None
     optional_parts: frozenset[str] = field(default_factory=frozenset)
     prompt_encoder_parts: Mapping[str, str] = field(default_factory=dict)
 
@@ -140,6 +142,7 @@ register(
         codec_parts={"autoencoder": "text_autoencoder", "tokenizer": "text_tokenizer"},
         denoiser="text_denoiser",
         alignment="text_alignment",
+        evidence="text_evidence",
     )
 )
 register(
@@ -155,6 +158,7 @@ register(
         codec_parts={"autoencoder": "image_autoencoder"},
         denoiser="image_denoiser",
         alignment="image_alignment",
+        evidence="image_evidence",
     )
 )
 register(
@@ -175,6 +179,7 @@ register(
         denoiser="image_denoiser",
         temporal="video_temporal",
         alignment="image_alignment",
+        evidence="video_evidence",
     )
 )
 register(
@@ -194,6 +199,7 @@ register(
         optional_parts=frozenset({"audio_vocoder"}),
         denoiser="audio_denoiser",
         alignment="audio_alignment",
+        evidence="audio_evidence",
     )
 )
 

@@ -17,6 +17,7 @@ from .prompts import Condition
 from .rooms import Rooms
 from .sampling import ExchangePlan, Noise, Request, Sampler, Together
 from .sampling.noise import sample_seeds, streams
+from .sampling.plans import CAPTION_BANK
 from .sampling.request import Call
 from .sampling.trajectory import Generators
 from .settings import DEFAULTS, guidance_of, sort_arguments
@@ -34,6 +35,10 @@ def part_names(*kinds: str) -> list[str]:
     found = [getattr(record, kind) for kind in kinds for record in MODALITIES.values()]
     listed = [name for each in found for name in (each.values() if isinstance(each, Mapping) else [each]) if name]
     return list(dict.fromkeys(listed))
+
+
+EVIDENCE_PARTS = [*part_names("evidence"), CAPTION_BANK]
+"""What joint generation by evidence needs beside denoisers; a model may lack it."""
 
 
 class AnyToAnyPipeline(LoraPipeline):
@@ -62,7 +67,7 @@ class AnyToAnyPipeline(LoraPipeline):
 
     _optional_components: ClassVar = [
         *part_names("prompt_encoder", "codec_parts", "denoiser", "temporal", "alignment"),
-        *(*EXTRA_COMPONENTS, *EXTRA_ADAPTERS, "scheduler"),
+        *(*EVIDENCE_PARTS, *EXTRA_COMPONENTS, *EXTRA_ADAPTERS, "scheduler"),
     ]
     _callback_tensor_inputs: ClassVar = ["latents"]
 
@@ -102,7 +107,7 @@ class AnyToAnyPipeline(LoraPipeline):
     def component_names() -> set[str]:
         """Every component that the modalities and the extras know of."""
         kinds = ("prompt_encoder", "codec_parts", "denoiser", "temporal", "alignment")
-        return {*part_names(*kinds), *EXTRA_COMPONENTS, *EXTRA_ADAPTERS, "scheduler"}
+        return {*part_names(*kinds), *EVIDENCE_PARTS, *EXTRA_COMPONENTS, *EXTRA_ADAPTERS, "scheduler"}
 
     @property
     def model_cpu_offload_seq(self) -> str:
@@ -112,12 +117,12 @@ class AnyToAnyPipeline(LoraPipeline):
     @property
     def _exclude_from_cpu_offload(self) -> list[str]:
         # The denoisers take turns at every step, so they stay on the device together.
-        return [*part_names("denoiser", "temporal", "alignment"), *EXTRA_ADAPTERS]
+        return [*part_names("denoiser", "temporal", "alignment"), *EVIDENCE_PARTS, *EXTRA_ADAPTERS]
 
     @property
     def whole_when_offloaded(self) -> list[str]:
         """Parts that come as a whole: small beside what they compute, or they read weights without calling their layers."""
-        return [*part_names("codec_parts"), *EXTRA_COMPONENTS]
+        return [*part_names("codec_parts"), *EVIDENCE_PARTS, *EXTRA_COMPONENTS]
 
     @property
     def extras(self) -> dict[str, Extra]:
@@ -298,7 +303,7 @@ class AnyToAnyPipeline(LoraPipeline):
             sampler = self._sampler(plan.made(request), call)
             with self.progress_bar(total=plan.num_ticks(sampler, request)) as report.bar:
                 denoised = plan.run(sampler, request)
-        networks = part_names("prompt_encoder", "denoiser", "temporal", "alignment")
+        networks = [*part_names("prompt_encoder", "denoiser", "temporal", "alignment"), *EVIDENCE_PARTS]
         self.parts.done_with(*networks, *EXTRA_ADAPTERS, *EXTRA_COMPONENTS)
 
         # Decode into what people see, hear and read

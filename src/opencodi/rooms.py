@@ -86,9 +86,11 @@ class Rooms:
         composed_of = {}
         for modality in made:
             record = MODALITIES[modality]
-            wanted = (record.temporal, record.alignment if len(made) > 1 else None)
-            adapters = (self.parts.get(name) if name is not None and name in self.parts else None for name in wanted)
-            composed: Any = ComposedDenoiser(self.parts.get(record.denoiser), *adapters)
+            together = len(made) > 1
+            wanted = (record.temporal, record.alignment if together else None, record.evidence if together else None)
+            parts = (self.parts.get(name) if name is not None and name in self.parts else None for name in wanted)
+            temporal, alignment, evidence = parts
+            composed: Any = ComposedDenoiser(self.parts.get(record.denoiser), temporal, alignment, evidence=evidence)
             for extra in call.extras.values():
                 composed = extra.denoiser(composed, modality, call)
             composed_of[modality] = composed

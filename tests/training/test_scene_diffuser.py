@@ -31,7 +31,7 @@ VALUES = {
 FLAT = {name: value for name, value in UNET.items() if name != "patch_size"} | {"in_channels": 8, "out_channels": 8}
 TEXT = {
     **{"network": {**FLAT, "feature_tokens": 2}, "prompt_shares": {"text": 0.4, "own": 0.5}},
-    **{"shards": {"images": 0.4, "sounds": 0.3, "speech": 0.3}},
+    **{"shards": {"images": 0.4, "sounds": 0.3, "speech": 0.3}, "moving_scenes": 3},
 }
 AUDIO = {"network": {**UNET, "patch_size": 1}, "prompt_shares": {"text": 0.6, "audio": 0.3}}
 AUDIO |= {"shards": {"sounds": 0.5, "speech": 0.5}}

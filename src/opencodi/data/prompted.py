@@ -13,6 +13,8 @@ from ..prompts import Condition, TextPromptEncoder
 from .chunks import Joined, Rows, unpacked_texts
 from .paired import draw_kinds
 
+TEXTS_AT_ONCE = 256
+
 
 @dataclass
 class PromptedLatents:
@@ -55,16 +57,30 @@ class PromptedLatents:
 
         The rest, up to 1, has no prompt: a zero token.
         """
-        chosen = rng.choice(len(self.shares), count, p=self._chances)
-        starts = self.chunks.starts
-        items = starts[chosen] + rng.integers(0, np.diff(starts)[chosen])
+        items = self.draw_items(rng, count)
         kinds = np.array([str(kind) for kind in draw_kinds(rng, count, shares)])
-        plain = rng.random(count) < self.name_share
-        texts = [
-            each[0] if first else each[rng.integers(len(each))] for each, first in zip(self.captions(items), plain)
-        ]
+        texts = self.draw_texts(rng, items)
         detailed = torch.from_numpy(rng.random(count) < self.detail_share)
         return items, self._prompts(items, texts, kinds, detailed)
+
+    def draw_items(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """``count`` positions, by the shares of the joined sets."""
+        chosen = rng.choice(len(self.shares), count, p=self._chances)
+        starts = self.chunks.starts
+        return starts[chosen] + rng.integers(0, np.diff(starts)[chosen])
+
+    def draw_texts(self, rng: np.random.Generator, items: np.ndarray) -> list[str]:
+        """One caption of each item, the plainest in a share of ``name_share``."""
+        plain = rng.random(len(items)) < self.name_share
+        return [each[0] if first else each[rng.integers(len(each))] for each, first in zip(self.captions(items), plain)]
+
+    def embedded(self, texts: Sequence[str]) -> torch.Tensor:
+        """The aligned embeddings [B, D] of texts, without their words."""
+        with torch.no_grad(), quickly(self.text_encoder.device):
+            parts = [
+                self.text_encoder.embed_texts(texts[i : i + TEXTS_AT_ONCE]) for i in range(0, len(texts), TEXTS_AT_ONCE)
+            ]
+            return self.text_encoder.project(torch.cat(parts)).tokens[:, 0].float().cpu()
 
     def captions(self, items: np.ndarray) -> list[list[str]]:
         """All captions of each item."""

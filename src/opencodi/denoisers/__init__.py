@@ -4,6 +4,7 @@ from .adapter import Adapter
 from .alignment import AlignmentAdapter
 from .composed import ComposedDenoiser
 from .context import Context
+from .evidence import CaptionBank, Evidence, EvidenceEncoder
 from .exchange import environment_seconds, environment_tokens, exchanged, joint_forward
 from .flat_unet import FlatUNet
 from .temporal import TemporalAdapter
@@ -12,8 +13,11 @@ from .unet import UNet
 __all__ = [
     "Adapter",
     "AlignmentAdapter",
+    "CaptionBank",
     "ComposedDenoiser",
     "Context",
+    "Evidence",
+    "EvidenceEncoder",
     "FlatUNet",
     "TemporalAdapter",
     "UNet",

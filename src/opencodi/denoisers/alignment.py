@@ -41,7 +41,8 @@ class AlignmentAdapter(Adapter):
         latents: shape of the latents, one of ``environment.LATENTS``.
         in_channels: latent channels.
         environment_dim: size of an environment token; equal in all networks that are to generate together.
-        environment_channels: widths of the environment encoder's levels; its entry has half the first.
+        environment_channels: widths of the environment encoder's levels; its entry has half the first. Empty: there is no
+            such encoder, since others see evidence (``EvidenceEncoder``).
         environment_num_res_blocks: residual blocks of each of its levels.
         environment_tokens: tokens along time that others see of a latent; 1, as published, says nothing of when. More
             also let the sub-layers know when the tokens they attend to are (``clock.TimeQuery``). A latent without time,
@@ -98,6 +99,9 @@ class AlignmentAdapter(Adapter):
             )
             for width in channels
         )
+        self.environment_encoder = None
+        if not environment_channels:
+            return
         self.environment_encoder = EnvironmentEncoder(
             latents,
             in_channels,
@@ -123,7 +127,8 @@ class AlignmentAdapter(Adapter):
             **values: the other arguments.
         """
         adapter = cls(**alignment_config(denoiser.config, levels, **values))
-        adapter.environment_encoder.time_embedding.load_state_dict(denoiser.time_embedding.state_dict())
+        if adapter.environment_encoder is not None:
+            adapter.environment_encoder.time_embedding.load_state_dict(denoiser.time_embedding.state_dict())
         nn.Module.to(adapter, denoiser.device, denoiser.dtype)  # the library's own ``to`` warns of any cast
         return adapter
 
@@ -194,7 +199,14 @@ class AlignmentAdapter(Adapter):
         Returns:
             L2-normalised tokens [B, n, environment_dim] along time (``environment_seconds`` says when), or one if the
             latent has no time.
+
+        Raises:
+            ConfigurationError: if it has no environment encoder.
         """
+        if self.environment_encoder is None:
+            raise ConfigurationError(
+                "plan: outputs of this model exchange evidence, and it has no environment encoders; use Together()"
+            )
         timesteps = timesteps * self.config.timestep_scale
         return self(sample, timesteps=timesteps, count=self.num_environment_tokens(sample, duration))
 
@@ -255,6 +267,9 @@ def _check(config: Mapping[str, Any]) -> None:
         )
     inner = [int(width * config["width_mult"]) for width in config["channels"]]
     check_divides("num_heads", config["num_heads"], inner)
+    if not config["environment_channels"]:
+        check_divides("norm_num_groups", config["norm_num_groups"], config["channels"])
+        return
     widths = [config["environment_channels"][0] // 2, *config["environment_channels"]]
     tokens = config["tokens_per_feature"] or 1 if config["latents"] == "vector" else 1
     encoder = [width * tokens for width in widths] + widths[-1:]  # the head's norm runs over channels alone

@@ -10,6 +10,7 @@ from ..errors import ConfigurationError
 from .adapter import Adapter, Call, adapted
 from .alignment import AlignmentAdapter
 from .context import Context
+from .evidence import Evidence, EvidenceEncoder
 from .temporal import TemporalAdapter
 
 Forward = Callable[[nn.Module, Tensor, Tensor, Context], Tensor]
@@ -28,6 +29,7 @@ class ComposedDenoiser(nn.Module):
         alignment: for joint generation; without it there is no ``environment``.
         extras: further adapters, such as ``opencodi.extras.prompt_map.PromptMap``.
         forward: how a network that is not ours is called; ours take ``(sample, timesteps, prompt)``.
+        evidence: reads its noisy latents; without it there is no ``evidence``.
     """
 
     def __init__(
@@ -37,11 +39,13 @@ class ComposedDenoiser(nn.Module):
         alignment: AlignmentAdapter | None = None,
         extras: Sequence[Adapter] = (),
         forward: Forward | None = None,
+        evidence: EvidenceEncoder | None = None,
     ):
         super().__init__()
         self.denoiser, self.temporal, self.alignment = denoiser, temporal, alignment
         self.extras = nn.ModuleList(extras)
         self._forward = forward
+        self.evidence_encoder = evidence
 
     def context(
         self, tokens: Tensor, mask: Tensor | None = None, attributes: Mapping[str, Tensor] | None = None
@@ -105,7 +109,8 @@ class ComposedDenoiser(nn.Module):
 
     def with_extra(self, adapter: Adapter) -> Self:
         """The same with one more adapter; the networks are shared."""
-        return type(self)(self.denoiser, self.temporal, self.alignment, [*self.extras, adapter], self._forward)
+        extras = [*self.extras, adapter]
+        return type(self)(self.denoiser, self.temporal, self.alignment, extras, self._forward, self.evidence_encoder)
 
     # ------------------------------------------------------------------ what the others see
 
@@ -120,6 +125,22 @@ class ComposedDenoiser(nn.Module):
     def num_environment_tokens(self, sample: Tensor) -> int:
         """How many tokens ``environment`` gives for this sample."""
         return self._aligned().num_environment_tokens(sample, self.duration(sample))
+
+    def evidence(self, sample: Tensor, timesteps: Tensor) -> Evidence:
+        """What these noisy latents [B, ...] at timesteps [B] say about what is being made.
+
+        Raises:
+            ConfigurationError: if nothing reads them.
+        """
+        if self.evidence_encoder is None:
+            raise ConfigurationError(
+                "evidence: this denoiser has no evidence encoder; train one, or leave evidence out"
+            )
+        return self.evidence_encoder.evidence(sample, timesteps)
+
+    def shown(self, evidence: Evidence) -> Evidence:
+        """What other modalities are shown of one's own evidence: all of it. (A control shows them that of another sample.)"""
+        return evidence
 
     def duration(self, sample: Tensor) -> float | None:
         """Seconds that a latent covers, if an adapter knows how time passes in it; else None."""

@@ -80,6 +80,15 @@ class EnvironmentEncoder(nn.Module):
 
     def forward(self, sample: Tensor, timesteps: Tensor, count: int) -> Tensor:
         """Latents and timesteps [B] → ``count`` tokens [B, count, environment_dim] along time."""
+        x = self.features(sample, timesteps)
+        if count == 1:
+            return F.normalize(x.flatten(2).mean(dim=2), dim=-1)[:, None]
+        # The time axis is the frames or, without any, the first of the positions.
+        along_time = x.mean(dim=(3, 4)) if sample.ndim == 5 else x.squeeze(2).mean(dim=3)
+        return F.normalize(F.adaptive_avg_pool1d(along_time, count).transpose(1, 2), dim=-1)
+
+    def features(self, sample: Tensor, timesteps: Tensor) -> Tensor:
+        """Latents and timesteps [B] → what each position says, [B, environment_dim, frames or 1, *positions]."""
         x, num_frames = self._as_maps(sample)
         time_embedding = self.time_embedding(timesteps, sample.dtype)
         if num_frames is not None:
@@ -88,13 +97,7 @@ class EnvironmentEncoder(nn.Module):
         x = entry(x.contiguous())
         for block in blocks:
             x = block(x, time_embedding, num_frames)
-        # [B, environment_dim, frames or 1, *positions]
-        x = head(x).unflatten(0, (sample.shape[0], -1)).transpose(1, 2)
-        if count == 1:
-            return F.normalize(x.flatten(2).mean(dim=2), dim=-1)[:, None]
-        # The time axis is the frames or, without any, the first of the positions.
-        along_time = x.mean(dim=(3, 4)) if num_frames is not None else x.squeeze(2).mean(dim=3)
-        return F.normalize(F.adaptive_avg_pool1d(along_time, count).transpose(1, 2), dim=-1)
+        return head(x).unflatten(0, (sample.shape[0], -1)).transpose(1, 2)
 
     def _as_maps(self, sample: Tensor) -> tuple[Tensor, int | None]:
         """What the layers take, and the number of frames folded into its batch."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..denoisers import Context
+from ..denoisers import Context, Evidence
 from ..sampling.request import Call
 from .base import Extra
 
@@ -36,6 +36,19 @@ class _Swapped:
 
     def environment(self, sample: Tensor, timesteps: Tensor) -> Tensor:
         return self.inner.environment(sample, timesteps).roll(1, 0)
+
+    def evidence(self, sample: Tensor, timesteps: Tensor) -> Evidence:
+        return self.inner.evidence(sample, timesteps)
+
+    def shown(self, evidence: Evidence) -> Evidence:
+        return self.inner.shown(evidence).roll(1)
+
+    def duration(self, sample: Tensor) -> float | None:
+        return self.inner.duration(sample)
+
+    @property
+    def alignment(self) -> Any:
+        return self.inner.alignment
 
     def environment_seconds(self, sample: Tensor) -> Tensor:
         return self.inner.environment_seconds(sample)

@@ -8,9 +8,17 @@ import torch
 from torch import Tensor
 
 from ..denoisers.exchange import Exchange
+from ..errors import ArgumentError
+from ..modality import MODALITIES, Modality
 from .request import Request
 from .sample import Latents, interleave, sample
 from .trajectory import num_timesteps
+
+CAPTION_BANK = "caption_bank"
+"""Component under which evidence becomes a prompt."""
+
+EVIDENCE_SPANS = {Modality.TEXT: 0.35}
+"""Texts walk their schedule in this share of the ticks: they can be read only at lower noise than pictures and sounds."""
 
 
 class Samples(Protocol):
@@ -78,12 +86,16 @@ class Sampler:
             prompts_of_tick=request.prompts_of_tick,
             spans=request.spans,
             side_by_side=self.side_by_side,
+            bank=None if joint is False else request.bank,
         )
 
     def num_ticks(self, request: Request) -> int:
         """As many as the longest schedule has timesteps."""
         return len(
-            interleave({m: num_timesteps(self.scheduler, request.num_inference_steps[m]) for m in request.outputs})
+            interleave(
+                {m: num_timesteps(self.scheduler, request.num_inference_steps[m]) for m in request.outputs},
+                request.spans,
+            )
         )
 
 
@@ -91,19 +103,41 @@ class Together:
     """All outputs are denoised at once and see one another at every step: the paper.
 
     Args:
-        spans: share of the ticks in which a modality walks its schedule; 1 where not named.
+        spans: share of the ticks in which a modality walks its schedule; 1 where not named. None: with evidence, texts are
+            ahead (``EVIDENCE_SPANS``).
+        evidence: whether outputs exchange evidence (``EvidenceExchange``) in place of environment tokens. None: if the model
+            has a ``caption_bank`` and an evidence encoder for each of them.
     """
 
-    def __init__(self, spans: Mapping[str, float] | None = None):
-        self.spans = dict(spans or {})
+    def __init__(self, spans: Mapping[str, float] | None = None, evidence: bool | None = None):
+        self.spans, self.evidence = None if spans is None else dict(spans), evidence
 
     def run(self, sampler: Samples, request: Request) -> Latents:
-        """Latents [B, ...] of ``request.outputs``."""
-        return sampler(replace(request, spans=self.spans))
+        """Latents [B, ...] of ``request.outputs``.
+
+        Raises:
+            ArgumentError: if evidence is asked for and the model lacks a part of it.
+        """
+        exchanges = self._exchanges(request)
+        bank = request.call.part(CAPTION_BANK) if exchanges else None
+        return sampler(replace(request, spans=self._spans(exchanges), bank=bank))
 
     def num_ticks(self, sampler: Samples, request: Request) -> int:
         """How often the callback is called."""
-        return sampler.num_ticks(request)
+        return sampler.num_ticks(replace(request, spans=self._spans(self._exchanges(request))))
+
+    def _spans(self, exchanges: bool) -> Mapping[str, float]:
+        return (EVIDENCE_SPANS if exchanges else {}) if self.spans is None else self.spans
+
+    def _exchanges(self, request: Request) -> bool:
+        """Whether the outputs of this request exchange evidence."""
+        if len(request.outputs) < 2 or self.evidence is False:
+            return False
+        needed = [CAPTION_BANK, *(MODALITIES[m].evidence for m in request.outputs)]
+        missing = [str(name) for name in needed if name is None or not request.call.has(name)]
+        if missing and self.evidence:
+            raise ArgumentError(f"evidence: this model has no {missing[0]}; leave evidence out")
+        return not missing
 
     def made(self, request: Request) -> tuple[str, ...]:
         """All of ``request.outputs``."""

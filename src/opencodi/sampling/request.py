@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..denoisers import CaptionBank
 from ..prompts import Condition
 from .guidance import Guidance
 from .noise import Noise
@@ -56,6 +57,7 @@ class Request:
         interrupted: whether the caller wants to stop.
         prompts_of_tick: prompts that change while outputs are made, see ``sample``.
         spans: share of the ticks in which a modality walks its schedule.
+        bank: outputs exchange evidence under it, see ``EvidenceExchange``; None: environment tokens.
         draws: how many results of each sample are made side by side: latents are [B * draws, ...].
     """
 
@@ -71,4 +73,5 @@ class Request:
     interrupted: Callable[[], bool] = lambda: False
     prompts_of_tick: PromptsOfTick | None = None
     spans: Mapping[str, float] = field(default_factory=dict)
+    bank: CaptionBank | None = None
     draws: int = 1

@@ -7,9 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..denoisers import CaptionBank
 from ..denoisers.exchange import Exchange
 from ..errors import ArgumentError
 from ..prompts import Condition
+from .evidence import EvidenceExchange
 from .guidance import Guidance, Prompts
 from .partners import Partners
 from .side_by_side import Asked, Workers
@@ -45,6 +47,7 @@ def sample(
     prompts_of_tick: PromptsOfTick | None = None,
     spans: Mapping[str, float] | None = None,
     side_by_side: bool = False,
+    bank: CaptionBank | None = None,
 ) -> Latents:
     """Turn noise into latents.
 
@@ -68,6 +71,8 @@ def sample(
         prompts_of_tick: prompts that change while latents are made, in place of ``condition``.
         spans: share of the ticks in which a modality walks its schedule, see ``interleave``.
         side_by_side: whether denoisers may run in several threads on a CPU, see ``Workers``.
+        bank: modalities exchange evidence, see ``EvidenceExchange``, in place of environment tokens; every denoiser needs
+            an evidence encoder. None: they do not.
 
     Returns:
         Denoised latents [B, ...] per modality in ``latents``.
@@ -81,14 +86,18 @@ def sample(
         raise ArgumentError("unconditional: classifier-free guidance needs it; give it, or guidance_scale=1")
     trajectories = {m: Trajectory(schedulers[m], x, num_inference_steps[m]) for m, x in latents.items()}
     prompts = {m: Prompts(denoisers[m], condition, unconditional, x.dtype) for m, x in latents.items()}
-    partners = Partners(denoisers, trajectories, given or {}, exchange, joint)
+    partners: Partners | EvidenceExchange = Partners(denoisers, trajectories, given or {}, exchange, joint)
+    environment = partners.environment
+    if bank is not None:
+        partners = EvidenceExchange(denoisers, trajectories, condition, bank)
+        prompts_of_tick = partners.prompts
 
     with Workers(side_by_side) as workers:
         for due in interleave({m: len(trajectory.timesteps) for m, trajectory in trajectories.items()}, spans):
             if interrupted():
                 break
             if prompts_of_tick is not None:
-                now = prompts_of_tick(trajectories, partners.environment)
+                now = prompts_of_tick(trajectories, environment)
                 for m in due:
                     if now[m] is not prompts[m].condition:  # else what was computed from it still holds
                         prompts[m] = Prompts(denoisers[m], now[m], unconditional, latents[m].dtype)

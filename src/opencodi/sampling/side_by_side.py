@@ -53,7 +53,7 @@ class Workers:
     """Threads for the ticks of one call of ``sample``.
 
     Args:
-        several: whether there may be any; None: one after another.
+        several: whether there may be any; else predictions are made one after another.
 
     It uses no more threads than ``torch.get_num_threads()``.
     """
@@ -107,4 +107,6 @@ def one_thread_each() -> Iterator[None]:
         yield
     finally:
         with _LOCK:
-            torch.set_num_threads(_USERS.pop())
+            before = _USERS.pop()
+            if not _USERS:
+                torch.set_num_threads(before)

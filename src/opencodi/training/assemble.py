@@ -23,7 +23,7 @@ import yaml
 from ..denoisers import Adapter
 from ..errors import ConfigurationError, OpenCoDiError, TrainingError
 from ..modality import MODALITIES, parse_modalities
-from ..pipeline import EXTRA_ADAPTERS, EXTRA_COMPONENTS, AnyToAnyPipeline
+from ..pipeline import EVIDENCE_PARTS, EXTRA_ADAPTERS, EXTRA_COMPONENTS, AnyToAnyPipeline
 from ..prompts import TextPromptEncoder
 from ..prompts.vocabulary import english_only, quantized
 from ..quantized import with_quantized
@@ -51,7 +51,7 @@ def assemble(
     Raises:
         TrainingError: if a component has not been trained yet; the message names all that are missing.
     """
-    optional = ("audio_vocoder", *EXTRA_COMPONENTS, *EXTRA_ADAPTERS)
+    optional = ("audio_vocoder", *EVIDENCE_PARTS, *EXTRA_COMPONENTS, *EXTRA_ADAPTERS)
     names = [name for name in AnyToAnyPipeline._optional_components if name not in optional]
     needed = names if only is None else _needed(only)
     missing = [name for name in needed if not (model_folder / name).is_dir()]

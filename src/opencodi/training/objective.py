@@ -44,6 +44,24 @@ def draw_timesteps(scheduler: Any, count: int, generator: torch.Generator, devic
     return torch.randint(0, total, (count,), generator=generator, device=device)
 
 
+def draw_within(
+    scheduler: Any,
+    count: int,
+    generator: torch.Generator,
+    device: torch.device,
+    window: tuple[float, float],
+    share: float,
+) -> torch.Tensor:
+    """Timesteps [count], of which ``share`` lie in ``window`` (of ``num_train_timesteps``) and the others anywhere."""
+    times = draw_timesteps(scheduler, count, generator, device)
+    if not share:
+        return times
+    total, (low, high) = scheduler.config.num_train_timesteps, window
+    inside = low + (high - low) * torch.rand(count, generator=generator, device=device)
+    inside = inside if is_flow(scheduler) else inside.round().clamp(0, total - 1).long()
+    return torch.where(torch.rand(count, generator=generator, device=device) < share, inside, times)
+
+
 def draw_noise(shape: tuple[int, ...], denoiser: Any, generator: torch.Generator, device: torch.device) -> torch.Tensor:
     """Standard normal noise; the frames of a clip [B, C, F, H, W] share as much of it as its temporal adapter says."""
     noise = torch.randn(shape, generator=generator, device=device)

@@ -7,17 +7,27 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ..data.chunks import Joined, packed_texts
+from ..data.evidence import EvidenceItems, EvidenceSets
+from ..data.joint import JointItems
 from ..data.paired import THING, PairedSet, Prompts
+from ..data.prompted import PromptedLatents
 from ..data.shards import AUDIO_SAMPLES
+from ..denoisers import CaptionBank
 from ..latents.audio import AudioAutoencoder, AudioCodec
 from ..latents.image import ImageAutoencoder
 from ..latents.text import TextAutoencoder
 from ..modality import MODALITIES, Modality, parse_modalities
 from ..prompts import TextPromptEncoder
+from ..prompts.vision_network import class_names
+from ..sampling.plans import CAPTION_BANK
 from .components import ModelFolder
 
 ITEMS, FRAMES, WORDS = 128, 16, 10
 """How many items there are; frames of a clip; words of a caption."""
+
+TOKENS, NAMES, CAPTION_BYTES = 17, 1600, 192
+"""Tokens of an item as a prompt; names of things; bytes of a caption."""
 
 
 def stand_in(task: str) -> Callable[[Any, ModelFolder, Any], Any] | None:
@@ -91,7 +101,8 @@ def _captioned(wanted: Any, parts: ModelFolder, settings: Any) -> Any:
     from .tasks.bridging import Captioned, CaptionedItems
 
     frames = settings.network.get("num_frames", FRAMES)
-    media = {"image": lambda: _pictures(64), "audio": _sounds, "video": lambda: _pictures(64, frames)}
+    side = settings.network.get("sample_size", 64)
+    media = {"image": lambda: _pictures(side), "audio": _sounds, "video": lambda: _pictures(64, frames)}
     captions = [[caption] for caption in _captions(4 * ITEMS)[:ITEMS]]
     shares = tuple(getattr(wanted, "shards", {}).values()) or (1.0,)
     items = CaptionedItems(
@@ -101,7 +112,8 @@ def _captioned(wanted: Any, parts: ModelFolder, settings: Any) -> Any:
         np.zeros(ITEMS, bool),
         np.arange(ITEMS) % len(shares),
     )
-    return Captioned(items, items, shares, [caption[0] for caption in captions])
+    classes = class_names() if settings.class_weight else ()
+    return Captioned(items, items, shares, [caption[0] for caption in captions], classes=classes)
 
 
 def _latent_shape(modality: Modality, parts: ModelFolder, settings: Any) -> tuple[int, ...]:
@@ -130,9 +142,59 @@ def _paired(modality: Modality, parts: ModelFolder, settings: Any) -> PairedSet:
     )
 
 
-def _set(modality: Modality) -> Callable[[Any, ModelFolder, Any], tuple[PairedSet, PairedSet]]:
-    def make(wanted: Any, parts: ModelFolder, settings: Any) -> tuple[PairedSet, PairedSet]:
-        made = _paired(modality, parts, settings)
+class _InMemory:
+    """What ``Chunks`` is, of tensors."""
+
+    def __init__(self, **tensors: torch.Tensor):
+        self._tensors = tensors
+
+    def __len__(self) -> int:
+        return ITEMS
+
+    def rows(self, name: str, places: np.ndarray) -> torch.Tensor:
+        """Rows of a tensor."""
+        return self._tensors[name][torch.as_tensor(places)]
+
+
+def _prompted(modality: Modality, parts: ModelFolder, settings: Any) -> PromptedLatents:
+    """Latents with captions, which are encoded as they are drawn, and themselves as prompts of several tokens."""
+    generator = torch.Generator().manual_seed(0)
+    encoder = parts.load(TextPromptEncoder, MODALITIES[Modality.TEXT].prompt_encoder).to("cpu")
+    rows = _InMemory(
+        latents=torch.randn(ITEMS, *_latent_shape(modality, parts, settings), generator=generator).half(),
+        captions=packed_texts([[caption] for caption in _captions(4 * ITEMS)[:ITEMS]], CAPTION_BYTES),
+        seen=torch.randn(ITEMS, TOKENS, encoder.config.projection_dim, generator=generator).half(),
+    )
+    kind = "own" if modality == Modality.TEXT else str(modality)
+    return PromptedLatents(Joined([rows]), encoder, [1.0], kind, name_share=0.5, detail_share=0.85)
+
+
+def _evidence(wanted: Any, parts: ModelFolder, settings: Any) -> EvidenceSets:
+    items = _prompted(Modality(settings.modality), parts, settings)
+    names = [f"thing {i}" for i in range(NAMES)]
+    known = _InMemory(
+        things=packed_texts([[names[i]] for i in range(ITEMS)], CAPTION_BYTES),
+        beats=torch.zeros(ITEMS, FRAMES, dtype=torch.int8),
+    )
+    both = EvidenceItems(items, Joined([known]), names, settings.network.get("num_tokens", 4) - 1)
+    is_new = not parts.has(CAPTION_BANK)
+    if is_new:
+        width, texts = items.text_encoder.config.projection_dim, wanted.bank_captions + wanted.bank_moving
+        bank = CaptionBank.of(torch.randn(NAMES + texts, width), NAMES)
+    else:
+        bank = parts.load(CaptionBank, CAPTION_BANK)
+    return EvidenceSets(both, both, bank, is_new)
+
+
+def _joint(wanted: Any, parts: ModelFolder, settings: Any) -> tuple[JointItems, JointItems]:
+    pair = [Modality(name) for name in parse_modalities(settings.pair, "pair")]
+    items = JointItems({modality: _prompted(modality, parts, settings) for modality in pair})
+    return items, items
+
+
+def _set(modality: Modality) -> Callable[[Any, ModelFolder, Any], tuple[Any, Any]]:
+    def make(wanted: Any, parts: ModelFolder, settings: Any) -> tuple[Any, Any]:
+        made = (_prompted if getattr(wanted, "scenes", 0) else _paired)(modality, parts, settings)
         return made, made
 
     return make
@@ -156,5 +218,7 @@ _MAKERS: dict[str, Callable[[Any, ModelFolder, Any], Any]] = {
     **{f"{modality}_diffuser": _set(modality) for modality in Modality},
     "image_lora": _set(Modality.IMAGE),
     "audio_lora": _set(Modality.AUDIO),
+    "evidence": _evidence,
+    "distillation": _joint,
     "alignment": _pairs,
 }

@@ -185,9 +185,17 @@ def draw_moving_scene(
             _lay_posed(canvas, each, course.poses.get(each.part), frame, scale)
         weather = np.random.default_rng(falling)
         frames.append(finish(canvas, moving.scene, variant, weather, frame / FRAMES_PER_SECOND))
-    names = [part.name for part in moving.scene.parts]
-    events = tuple((names[part], event / FRAMES_PER_SECOND) for part, event in course.events)
+    events = _named_events(moving, course)
     return Clip(np.stack(frames), events, soundtrack(events, sounds, rng))
+
+
+def moving_events(moving: MovingScene, drawings: Drawings, rng: np.random.Generator) -> tuple[tuple[str, float], ...]:
+    """The events of the clip that ``draw_moving_scene`` draws with such an ``rng``, without drawing it."""
+    placed = place(moving.scene, drawings, rng)
+    if placed is None:
+        return ()
+    course = _course(moving, _facing(placed, moving, drawings), rng)
+    return _named_events(moving, course)
 
 
 def soundtrack(events: Sequence[tuple[str, float]], sounds: Sounds, rng: np.random.Generator) -> np.ndarray:
@@ -203,6 +211,11 @@ def soundtrack(events: Sequence[tuple[str, float]], sounds: Sounds, rng: np.rand
             fade = np.clip(np.arange(len(played), 0, -1) / (0.05 * SAMPLE_RATE), 0, 1)
             track[start : start + len(played)] += played * fade
     return (track.clip(-1, 1) * 32767).astype(np.int16)
+
+
+def _named_events(moving: MovingScene, course: Course) -> tuple[tuple[str, float], ...]:
+    names = [part.name for part in moving.scene.parts]
+    return tuple((names[part], event / FRAMES_PER_SECOND) for part, event in course.events)
 
 
 def _facing(placed: Sequence[Body], moving: MovingScene, drawings: Drawings) -> list[Body]:

@@ -16,7 +16,7 @@ from ...training.tasks.alignment import Pairs
 from .captions import check_shards
 from .paired_sets import audio_set, image_set, styled_set, text_set, video_set
 from .procedural import procedural_clips, procedural_sounds, still_clips, synchronous_pairs, told_to_move
-from .scene_latents import audio_latents, image_latents, text_latents
+from .scene_latents import audio_latents, clip_latents, image_latents, text_latents
 
 SETS = {Modality.TEXT: text_set, Modality.IMAGE: image_set, Modality.VIDEO: video_set, Modality.AUDIO: audio_set}
 Sides = tuple[PairedSet, PairedSet]
@@ -73,6 +73,17 @@ class SceneSetData(SetData):
         return self.with_scenes(self, folder, parts, settings)
 
 
+class TextSetData(SceneSetData):
+    """Texts.
+
+    Attributes:
+        moving_scenes: how many captions of moving scenes to learn as well. They and scenes share ``scene_share`` by their
+            numbers.
+    """
+
+    moving_scenes: int = 0
+
+
 class PictureSetData(SceneSetData):
     """Pictures.
 
@@ -101,7 +112,7 @@ class PictureSetData(SceneSetData):
         return both, held
 
 
-class ClipSetData(SetData):
+class ClipSetData(SceneSetData):
     """Clips.
 
     Attributes:
@@ -109,10 +120,14 @@ class ClipSetData(SetData):
         procedural_styles: art styles of those stills, all if none is named.
         procedural_share: share of the draws that are procedural clips or stills at rest, if there are any.
         procedural_ways: number of variants (beat, size, direction) of each motion. 0: every clip has its own.
+        any_scenes: with ``scenes``, which are moving scenes of things that are heard: how many of any things. Both share
+            ``scene_share`` by their numbers.
         still_clips: how many clips of stills at rest to learn from instead. A named motion is then added after decoding
             (``extras.motion_renderer``), to these and to real clips alike.
     """
 
+    any_scenes: int = 0
+    with_scenes: ClassVar[Callable[..., Any]] = staticmethod(clip_latents)
     procedural_ways: int = 0
     procedural_clips: int = 0
     still_clips: int = 0

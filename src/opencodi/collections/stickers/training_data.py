@@ -16,12 +16,13 @@ from ...training.recipe import Values
 from ...training.tasks.autoencoders import Pictures, Recordings
 from ...training.tasks.text_autoencoder import Sentences
 from .captions import article, check_shards, every_caption
+from .evidence_data import EvidenceData, JointData
 from .judges.scene_task import SceneData
 from .manner_data import MannerData
 from .pair_data import CaptionedData
 from .picture_sets import TransparentPictureData
 from .scene_texts import scene_drawings, scene_texts
-from .set_data import AlignedData, ClipSetData, PictureSetData, SceneSetData, SoundSetData
+from .set_data import AlignedData, ClipSetData, PictureSetData, SoundSetData, TextSetData
 from .splits import split
 
 TASKS = {
@@ -144,7 +145,9 @@ DATA: dict[str, type[Values]] = {
     "image_diffuser": PictureSetData,
     "video_diffuser": ClipSetData,
     "audio_diffuser": SoundSetData,
-    "text_diffuser": SceneSetData,
+    "text_diffuser": TextSetData,
+    "evidence": EvidenceData,
+    "distillation": JointData,
     "alignment": AlignedData,
     "image_judge": JudgedPictureData,
     "audio_judge": JudgedSoundData,

@@ -19,6 +19,8 @@ TASKS = {
     "video_diffuser": "diffusers:VideoDiffuserTask",
     "audio_diffuser": "diffusers:AudioDiffuserTask",
     "text_diffuser": "diffusers:TextDiffuserTask",
+    "evidence": "evidence:EvidenceTask",
+    "distillation": "distillation:DistillationTask",
     "alignment": "alignment:AlignmentTask",
     "image_lora": "lora:ImageLoraTask",
     "audio_lora": "lora:AudioLoraTask",

@@ -23,7 +23,7 @@ from ...prompts import Condition
 from ...sampling import Guidance, sample
 from ..components import ModelFolder, build_network
 from ..composed import DENOISERS, in_order, load_maps, new_map
-from ..objective import blurred, draw_noise, draw_timesteps, is_flow, make_scheduler, noised
+from ..objective import blurred, draw_noise, draw_timesteps, draw_within, is_flow, make_scheduler, noised
 from ..pictures import save_grid
 from ..prompt_map import fit_prompt_map, prompt_map_loss
 from ..recipe import Values
@@ -131,7 +131,7 @@ class DiffuserTask(Task):
         latents, condition, manner = batch["latents"], batch["condition"], batch.get("manner")
         if self.training and self.settings.condition_noise:
             condition = self._blurred(condition, generator)
-        timesteps = draw_timesteps(self.scheduler, len(latents), generator, latents.device)
+        timesteps = self.draw_times(len(latents), generator)
         noise = draw_noise(latents.shape, self.denoiser, generator, latents.device)
         noisy, target = noised(self.scheduler, latents, noise, timesteps)
         attributes = {} if manner is None else {MANNER: manner}
@@ -146,6 +146,10 @@ class DiffuserTask(Task):
             "denoising": denoising,
             "prompt_map": drawn,
         }
+
+    def draw_times(self, count: int, generator: torch.Generator) -> torch.Tensor:
+        """Timesteps [count] to learn at: uniform."""
+        return draw_timesteps(self.scheduler, count, generator, self.device)
 
     def validate(self, generator: torch.Generator) -> dict[str, float]:
         """The loss on validation items, each prompted by its first caption, with the same noise every time.
@@ -231,9 +235,13 @@ class VideoDiffuserTask(DiffuserTask):
 
         Attributes:
             freeze_image: train the temporal adapter alone, so that pictures stay exactly as they were.
+            window: timesteps in which it is decided when something happens.
+            window_share: share of the clips whose timestep lies there while training; the others are anywhere.
         """
 
         freeze_image: bool = True
+        window: tuple[float, float] = (940, 999)
+        window_share: float = 0.0
 
     def compose(self) -> ComposedDenoiser:
         """The trained image network with a temporal adapter that changes nothing yet."""
@@ -250,6 +258,11 @@ class VideoDiffuserTask(DiffuserTask):
             self.trained = {name: network.requires_grad_(True) for name, network in learning.items()}
         return ComposedDenoiser(denoiser, temporal, extras=in_order(maps | self.trained))
 
+    def draw_times(self, count: int, generator: torch.Generator) -> torch.Tensor:
+        """Timesteps [count], while training with more weight in the window."""
+        share = self.settings.window_share if self.training else 0.0
+        return draw_within(self.scheduler, count, generator, self.device, self.settings.window, share)
+
     def sample(self, path: Path, generator: torch.Generator) -> None:
         """A few clips generated from names, frame by frame, each above the training clip of that name."""
         shown = self.shown(COLUMNS // 4)
@@ -257,6 +270,7 @@ class VideoDiffuserTask(DiffuserTask):
         rows = torch.stack([made, self.items.latents[shown].float().to(self.device)], dim=1).flatten(0, 1)
         frames = rows.transpose(1, 2).flatten(0, 1)
         pixels = self.items.autoencoder.decode(frames)
+        pixels = pixels if pixels.shape[1] == 3 else over(pixels, 1.0)
         save_grid(pixels, path, columns=rows.shape[2])
         for name, clip in zip([self.items.names[i] for i in shown], pixels.split(rows.shape[2])[::2]):
             save_clip(clip, path, name, self.items.autoencoder.config.sample_fps)
