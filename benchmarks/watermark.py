@@ -36,7 +36,8 @@ KEYS = [bytes([number] * 32) for number in range(8)]
 MARKED = 512
 """Marked outputs of each modality; where fewer were made, all are marked with one key, then with the next."""
 
-REAL = 1_600
+UNMARKED = 2_112
+"""Items without the mark: what was made, and real ones."""
 REAL_FOR_QUALITY = 400
 
 
@@ -76,7 +77,7 @@ def null(modality: Modality, media: Sequence[Media], collection: Collection) -> 
     count = tests = num_real = 0
     squares = 0.0
     beyond = dict.fromkeys((3.0, 4.0, 4.5, 5.0), 0)
-    for place, chunk in enumerate(([*media], *real(collection, modality, REAL))):
+    for place, chunk in enumerate(([*media], *real(collection, modality, UNMARKED - len(media)))):
         num_real += len(chunk) if place else 0
         for item in chunk:
             shown = item if isinstance(item, Audio) else frames(item)

@@ -26,7 +26,7 @@ OPTIONS: dict[Modality, dict[str, Any]] = {
 }
 """What differs from a plain call, to spare time. Marks do not depend on it, but for fewer frames: they are harder to find."""
 COUNTS = {Modality.VIDEO: 160}
-"""Of what takes long to make; as many as asked for of the others."""
+"""Of what takes long to make: about a second of one core for each clip."""
 CLIP_SHARDS = ("videos", "videos-skin-tones")
 
 
