@@ -81,7 +81,7 @@ class PictureMark:
         # Divided by its own power nearby, the best weights there are for a pattern of equal power (a matched filter).
         blur = blur_matrix(GRID, _SPECTRUM)
         power = np.fft.ifftshift(blur @ np.fft.fftshift(np.abs(spectrum) ** 2) @ blur.T)
-        if power.max() < 1e-9:  # a picture without detail
+        if power.max() < 1e-2:  # no detail but rounding; one pixel of another grey level has fifty times as much
             return np.zeros((GRID, GRID))
         spectrum = spectrum * self._band / (power + 1e-3 * power.max())
         length = np.sqrt((np.abs(spectrum) ** 2).sum())
