@@ -53,7 +53,8 @@ def write_recipes(folder: Path, model: Path) -> None:
         if "own_steps" in settings:
             settings |= {"own_steps": dict.fromkeys(settings["pair"], 2), "own_ticks": 2}
         values["data"] |= {"scenes": 2, "held_scenes": 1}
-        values["data"] |= {key: 2 for key in ("any_scenes", "moving_scenes", "bank_captions", "bank_moving") if key in values["data"]}
+        few = ("any_scenes", "moving_scenes", "bank_captions", "bank_moving")
+        values["data"] |= {key: 2 for key in few if key in values["data"]}
         values |= {"steps": 2, "batch_size": 4, "warmup_steps": 1, "validate_every": 100, "report_every": 1}
         values |= {"model_folder": str(model)}
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(values))
