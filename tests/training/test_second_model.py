@@ -8,6 +8,7 @@ import torch
 import yaml
 
 from opencodi import AnyToAnyPipeline
+from opencodi.denoisers import FlatUNet, UNet
 from opencodi.latents import AudioAutoencoder, ImageAutoencoder
 from opencodi.prompts import AudioPromptEncoder, ImagePromptEncoder, TextPromptEncoder, VideoPromptEncoder
 from opencodi.training import plan
@@ -22,18 +23,16 @@ from .tiny_recipes import DATA, RECIPES
 
 SECOND = RECIPES.parent / "stickers-2"
 LATER = (
-    *("image_diffuser", "text_diffuser", "audio_diffuser", "video_diffuser"),
+    "video_diffuser",
     *("evidence_text", "evidence_image", "evidence_audio", "evidence_video"),
     *("alignment_text_image", "alignment_text_audio", "alignment_video_audio"),
 )
 UNET = {"model_channels": 8, "num_res_blocks": [1, 1], "num_attention_heads": 2, "norm_num_groups": 4}
 UNET |= {"cross_attention_dim": tiny.WIDTH, "time_embedding_dim": 16, "in_channels": 4, "out_channels": 4}
+UNET |= {"channel_mult": [1, 2], "with_attention": [True, True], "context_scale": 16.0}
 EVIDENCE = {"embedding_dim": tiny.WIDTH, "in_channels": 4, "channels": [8, 8], "num_heads": 2, "norm_num_groups": 4}
 EVIDENCE |= {"time_channels": 8, "time_embedding_dim": 16, "num_tokens": 2, "template_size": 64}
 NETWORKS: dict[str, dict[str, Any]] = {
-    "image_diffuser": UNET,
-    "audio_diffuser": UNET,
-    "text_diffuser": {**UNET, "in_channels": 8, "out_channels": 8, "feature_tokens": 2},
     "evidence_text": {**EVIDENCE, "in_channels": 8, "template_size": 8, "tokens_per_feature": 2},
     **{f"evidence_{name}": EVIDENCE for name in ("image", "audio", "video")},
 }
@@ -53,8 +52,8 @@ def write_recipes(folder: Path, model: Path) -> None:
         if "own_steps" in settings:
             settings |= {"own_steps": dict.fromkeys(settings["pair"], 2), "own_ticks": 2}
         values["data"] |= {"scenes": 2, "held_scenes": 1}
-        counts = ("any_scenes", "moving_scenes", "bank_captions", "bank_moving")
-        values["data"] |= {key: 2 for key in counts if key in values["data"]}
+        few = ("any_scenes", "moving_scenes", "bank_captions", "bank_moving")
+        values["data"] |= {key: 2 for key in few if key in values["data"]}
         values |= {"steps": 2, "batch_size": 4, "warmup_steps": 1, "validate_every": 100, "report_every": 1}
         values |= {"model_folder": str(model)}
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(values))
@@ -76,6 +75,11 @@ def earlier_parts(model: Path) -> None:
         "audio_prompt_encoder": tiny.randomise(AudioPromptEncoder(**tiny.MEL, **tiny.TOWER), 4),
         "image_autoencoder": tiny.randomise(
             ImageAutoencoder(**{**tiny.AUTOENCODER, "patch_size": 8}, sample_size=64, image_channels=4), 6
+        ),
+        "image_denoiser": tiny.randomise(UNet(**UNET), 8),
+        "audio_denoiser": tiny.randomise(UNet(**UNET), 9),
+        "text_denoiser": tiny.randomise(
+            FlatUNet(**{**UNET, "in_channels": 8, "out_channels": 8, "feature_tokens": 2}), 10
         ),
         "audio_autoencoder": tiny.randomise(
             AudioAutoencoder(**tiny.MEL, **{**tiny.AUTOENCODER, "patch_size": 8}, sample_seconds=2.048), 7

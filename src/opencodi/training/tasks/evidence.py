@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ...data.evidence import Drawn, EvidenceItems, EvidenceSets
+from ...data.evidence import Drawn, EvidenceSets
 from ...denoisers import EvidenceEncoder, TemporalAdapter
 from ...errors import ConfigurationError
 from ...modality import MODALITIES, Modality, parse_modalities
@@ -80,17 +80,27 @@ class EvidenceTask(Task):
         if not 2 <= self.encoder.config.num_tokens <= 5:
             raise ConfigurationError("network: num_tokens must be 2 to 5, one for the whole and others for things")
         self.bank = data.bank.requires_grad_(False)
+        # Where the networks are: on a GPU captions cost nothing there, and most of a step on its host.
+        self.text_encoder = data.training.items.text_encoder.requires_grad_(False)
         temporal = MODALITIES[self.modality].temporal
         share = parts.load(TemporalAdapter, temporal).config.shared_frame_noise if temporal else 0.0
         self.noise = SimpleNamespace(shared_frame_noise=share)
 
     def sample_batch(self, rng: np.random.Generator, batch_size: int) -> dict[str, torch.Tensor]:
-        """latents [B, ...], caption [B, D], things [B, M] (numbers of names, -1: none) and beats [B, T] (-1: unknown)."""
-        return self._batch(self.data.training, self.data.training.draw(rng, batch_size))
+        """latents [B, ...], captions as input_ids and attention_mask [B, L], things [B, M] (numbers of names, -1: none) and
+        beats [B, T] (-1: unknown).
+        """
+        return self._batch(self.data.training.draw(rng, batch_size))
 
-    def _batch(self, items: EvidenceItems, drawn: Drawn) -> dict[str, torch.Tensor]:
-        caption = F.normalize(items.items.embedded(drawn.captions), dim=-1)
-        return {"latents": drawn.latents, "caption": caption, "things": drawn.things, "beats": drawn.beats}
+    def _batch(self, drawn: Drawn) -> dict[str, torch.Tensor]:
+        tokens = self.text_encoder.preprocess(drawn.captions)
+        return {"latents": drawn.latents, "things": drawn.things, "beats": drawn.beats, **tokens}
+
+    @torch.no_grad()
+    def _embedded(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """The captions' embeddings [B, D]."""
+        sentences = self.text_encoder.embed_sentences(batch["input_ids"], batch["attention_mask"])
+        return F.normalize(self.text_encoder.project(sentences).tokens[:, 0].float(), dim=-1)
 
     def forward(self, batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Cross-entropies of the caption, of the things and of the beats."""
@@ -104,9 +114,8 @@ class EvidenceTask(Task):
         noise = draw_noise(latents.shape, self.noise, generator, device)
         noisy, _ = noised(self.scheduler, latents, noise, times)
         read = self.encoder(noisy, times)
-        losses = {
-            "caption": caption_loss(read.content[:, 0], gathered(batch["caption"]), self._texts, batch["caption"])
-        }
+        own = self._embedded(batch)
+        losses = {"caption": caption_loss(read.content[:, 0], gathered(own), self._texts, own)}
         losses["things"] = thing_loss(read.content[:, 1:], batch["things"], self._names)
         total = losses["caption"] + settings.thing_weight * losses["things"]
         if read.beats is not None:
@@ -151,7 +160,9 @@ class EvidenceTask(Task):
         """Calibrate: at each level the factor under which withheld captions are likeliest."""
         generator = torch.Generator(self.device).manual_seed(0)
         rows = []
-        with torch.no_grad():
+        # Where frozen weights are kept in half precision, only autocast joins them to what is not.
+        halved = any(weight.dtype == torch.bfloat16 for weight in self.text_encoder.parameters())
+        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=halved):
             for level in LEVELS:
                 content, _, batch = self._read_held(level, generator, raw=True)
                 candidates, target = self._candidates(batch["caption"])
@@ -171,7 +182,7 @@ class EvidenceTask(Task):
         time = int(level * self.scheduler.config.num_train_timesteps / 1000)
         for start in range(0, count, HELD_AT_ONCE):
             places = np.arange(start, min(start + HELD_AT_ONCE, count))
-            batch = self._batch(self.data.held, self.data.held.first(places))
+            batch = self._batch(self.data.held.first(places))
             batch = {name: value.to(self.device) for name, value in batch.items()}
             times = torch.full((len(places),), time, device=self.device)
             noise = draw_noise(batch["latents"].shape, self.noise, generator, self.device)
@@ -179,7 +190,7 @@ class EvidenceTask(Task):
             read = (self.encoder if raw else self.encoder.evidence)(noisy, times)
             contents.append(read.content[:, 0])
             beats.append(read.beats)
-            parts.append({name: value for name, value in batch.items() if name != "latents"})
+            parts.append({"caption": self._embedded(batch), "beats": batch["beats"]})
         joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         return torch.cat(contents), None if beats[0] is None else torch.cat(beats), joined
 

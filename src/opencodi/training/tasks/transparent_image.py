@@ -229,7 +229,7 @@ class TransparentImageDecoderTask(TransparentPictureTask):
         real = to_channels(batch["pixels"])
         with torch.no_grad():
             raw = self.autoencoder.posterior(real).mode()
-            std = torch.tensor(self.autoencoder.config.latents_std, device=raw.device)[:, None, None]
+            std = torch.tensor(self.autoencoder.config.latents_std or [1.0], device=raw.device)[:, None, None]
             level = self.settings.noise * torch.rand(len(raw), 1, 1, 1, generator=generator, device=raw.device)
             raw = raw + level * std * torch.randn(raw.shape, generator=generator, device=raw.device)
         made = self.autoencoder.reconstruct(raw)
