@@ -25,8 +25,6 @@ OPTIONS: dict[Modality, dict[str, Any]] = {
     Modality.VIDEO: {"num_inference_steps": 3, "num_frames": 8},
 }
 """What differs from a plain call, to spare time. Marks do not depend on it, but for fewer frames: they are harder to find."""
-COUNTS = {Modality.VIDEO: 160}
-"""Of what takes long to make: about a second of one core for each clip."""
 CLIP_SHARDS = ("videos", "videos-skin-tones")
 
 
@@ -46,7 +44,6 @@ def to_media(modality: Modality, array: np.ndarray) -> Media:
 
 def make(folder: Path, modality: Modality, count: int, collection: Collection, judges: Judges) -> None:
     """Make ``count`` pictures, sounds or clips of things the judges know, ``BATCH`` a file; those that exist are kept."""
-    count = min(count, COUNTS.get(modality, count))
     known = sorted(set(known_concepts(judges, modality)) & set(collection.concepts))
     rng, pipeline = np.random.default_rng(0), None
     concepts = np.concatenate([rng.permutation(known) for _ in range(1 + count // len(known))])[:count]
