@@ -96,6 +96,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of the stickers collection, for its names")
     parser.add_argument("--output", type=Path, required=True, help="the picture, or the folder of the sounds")
     parser.add_argument("--weights", type=float, nargs="*", default=[1.0])
+    parser.add_argument("--without", nargs="*", default=[], metavar="EXTRA", help="extras of the model to leave out")
     arguments = parser.parse_args()
     own, called = read_own(arguments.own, arguments.modality)
     known, fresh = prompts_for(called)
@@ -104,6 +105,7 @@ def main() -> None:
     names = known + fresh
     pipe = AnyToAnyPipeline.from_pretrained("stickers")
     pipe.set_progress_bar_config(disable=True)
+    extras = [name for name in pipe.config["extras"] if name not in arguments.without]
     rows, report = [], {}
     for weight in (0.0, *arguments.weights):
         if weight and not pipe.get_list_adapters():
@@ -112,7 +114,7 @@ def main() -> None:
             pipe.set_adapters("own", weight)
         generators = [torch.Generator().manual_seed(place) for place in range(len(names))]
         started = perf_counter()
-        made = pipe(text=names, outputs=arguments.modality, generator=generators)[arguments.modality]
+        made = pipe(text=names, outputs=arguments.modality, generator=generators, extras=extras)[arguments.modality]
         if arguments.modality == "audio":
             right = [name == found for name, found in zip(names, nearest_names(made, own, called))]
         else:

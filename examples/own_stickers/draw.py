@@ -1,4 +1,4 @@
-"""Fifty stickers in one invented look, a print in three inks on night-blue paper. They stand for a set of your own.
+"""Fifty stickers in one invented look, a print in three inks with a thick outline. They stand for a set of your own.
 
     python examples/own_stickers/draw.py --data $OPENCODI_DATA --output my-stickers
 
@@ -13,19 +13,40 @@ from PIL import Image, ImageFilter
 
 from opencodi.data.shards import load_images
 
-PAPER = (22, 30, 84)
-INKS = ((206, 48, 62), (244, 138, 56), (255, 234, 196))
+INKS = ((24, 32, 92), (222, 64, 58), (255, 206, 92))
 """Of dark, middle and light places."""
+
+NIGHT, NIGHT_INKS = (22, 30, 84), ((206, 48, 62), (244, 138, 56), (255, 234, 196))
+"""Ground and inks of the dark look."""
+
+OUTLINE = 5
+"""Pixels across the brush that draws the outline, in the dark ink."""
 
 COUNT = 50
 
 
-def printed(picture: Image.Image) -> Image.Image:
-    """An RGBA drawing in three inks on night-blue paper."""
+def inked(picture: Image.Image, inks: tuple, levels: tuple[int, int]) -> np.ndarray:
+    """The colours [H, W, 3] of the inks; ``levels`` of grey divide dark, middle and light places."""
     grey = np.asarray(picture.convert("RGB").convert("L").filter(ImageFilter.SMOOTH), int)
-    inked = np.array(INKS)[np.digitize(grey, (95, 165))]
+    return np.array(inks)[np.digitize(grey, levels)]
+
+
+def printed(picture: Image.Image) -> Image.Image:
+    """An RGBA drawing in three inks with a thick outline, on white."""
+    alpha = picture.getchannel("A")
+    thing, outlined = (
+        np.asarray(each, float)[..., None] / 255 for each in (alpha, alpha.filter(ImageFilter.MaxFilter(OUTLINE)))
+    )
+    drawn = np.array(INKS[0]) * (1 - thing) + inked(picture, INKS, (80, 150)) * thing
+    return Image.fromarray((255 * (1 - outlined) + drawn * outlined).astype(np.uint8))
+
+
+def printed_dark(picture: Image.Image) -> Image.Image:
+    """An RGBA drawing in three inks without an outline, on night-blue paper: a harder look to learn."""
     alpha = np.asarray(picture.getchannel("A"), float)[..., None] / 255
-    return Image.fromarray((np.array(PAPER) * (1 - alpha) + inked * alpha).astype(np.uint8))
+    return Image.fromarray(
+        (np.array(NIGHT) * (1 - alpha) + inked(picture, NIGHT_INKS, (95, 165)) * alpha).astype(np.uint8)
+    )
 
 
 def main() -> None:
@@ -34,7 +55,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--style", default="noto")
     parser.add_argument("--count", type=int, default=COUNT)
+    parser.add_argument("--dark", action="store_true", help="on night-blue paper")
     arguments = parser.parse_args()
+    look = printed_dark if arguments.dark else printed
     items = load_images(arguments.data, ["images"])
     things = {}
     for picture, record in zip(items.media, items.records):
@@ -49,7 +72,7 @@ def main() -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
     for place in np.linspace(0, len(names) - 1, min(arguments.count, len(names))).astype(int):
         stem = arguments.output / names[place].replace(" ", "-").replace("/", "-")
-        printed(Image.fromarray(things[names[place]])).save(stem.with_suffix(".png"))
+        look(Image.fromarray(things[names[place]])).save(stem.with_suffix(".png"))
         stem.with_suffix(".txt").write_text(f"{names[place]}\na {names[place]}\n")
 
 
