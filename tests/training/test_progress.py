@@ -84,15 +84,17 @@ def test_a_tracker_that_is_asked_for_gets_losses_and_pictures(tmp_path, monkeypa
         log=lambda values, step: told.append((values, step)),
         finish=lambda: told.append("finished"),
         Image=lambda path: f"image {path[-15:]}",
+        Html=lambda text: text,
     )
     monkeypatch.setitem(sys.modules, "trackio", library)
     save_grid(torch.zeros(1, 3, 8, 8), tmp_path / "step-000001.png")
+    save_texts(["a dog & a cat"], tmp_path / "step-000001.png")
     with Report(RECIPE, tmp_path / "run", 0, track="trackio") as report:
         report.validation(1, {"loss": 2.0}, tmp_path / "step-000001.png")
     assert told == [
         "run",
         ({"validation/loss": 2.0}, 1),
-        ({"samples/all": "image step-000001.png"}, 1),
+        ({"samples/all": "image step-000001.png", "texts/all": "<pre>a dog &amp; a cat\n</pre>"}, 1),
         "finished",
     ]
     with pytest.raises(ConfigurationError, match="--track: 'mlflow' is not one of trackio, wandb"):

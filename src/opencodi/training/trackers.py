@@ -1,5 +1,6 @@
 """Where a run is watched: TensorBoard if it is installed, and trackio or Weights & Biases if asked for."""
 
+import html
 import io
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -119,13 +120,18 @@ class Hosted:
         self.library.log(dict(values), step=step)
 
     def show(self, files: Sequence[Path], step: int) -> None:
-        """Pictures, clips and sounds."""
-        kinds = {**dict.fromkeys(PICTURES, "Image"), **dict.fromkeys(CLIPS, "Video"), **dict.fromkeys(SOUNDS, "Audio")}
-        shown = {
-            f"samples/{_name(path)}": getattr(self.library, kinds[path.suffix])(str(path))
-            for path in files
-            if path.suffix in kinds
-        }
+        """Pictures, clips, sounds and texts, under the names that they have in TensorBoard."""
+        shown = {}
+        for path in files:
+            if path.suffix in PICTURES:
+                shown[f"samples/{_name(path)}"] = self.library.Image(str(path))
+            elif path.suffix in CLIPS:
+                shown[f"clips/{_name(path)}"] = self.library.Video(str(path))
+            elif path.suffix in SOUNDS:
+                shown[f"sounds/{_name(path)}"] = self.library.Audio(str(path))
+            elif path.suffix in TEXTS:
+                lines = html.escape(path.read_text(encoding="utf-8"))
+                shown[f"texts/{_name(path)}"] = self.library.Html(f"<pre>{lines}</pre>")
         if shown:
             self.library.log(shown, step=step)
 
